@@ -1,0 +1,140 @@
+//! What a node has counted since it started; read by the metrics.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use crate::admit::Refusal;
+
+/// Counters of one node: sums, but for the gauges, which say so. Updated by the node alone, read by anyone.
+#[derive(Debug, Default)]
+pub struct Counters {
+    /// Envelopes read from Messages packets, whatever became of them.
+    pub received: AtomicU64,
+    /// New envelopes taken from peers.
+    pub validated: AtomicU64,
+    /// Envelopes that were here before.
+    pub duplicates: AtomicU64,
+    /// Copies of envelopes handed to connections.
+    pub forwarded: AtomicU64,
+    /// Own envelopes taken.
+    pub posted: AtomicU64,
+    /// Envelopes that left the pool because they expired.
+    pub expired: AtomicU64,
+    /// Envelopes kept but sent to nobody, because they fit no packet that deployed peers read.
+    pub unsendable: AtomicU64,
+    /// Packets of codes that are unknown or not spoken.
+    pub ignored_packets: AtomicU64,
+    /// Peers left because they read too slowly.
+    pub too_slow: AtomicU64,
+    /// Peers left for any fault, slowness included.
+    pub faults: AtomicU64,
+    /// Events lost because nobody took them.
+    pub events_shed: AtomicU64,
+    /// Gauge: peers whose Status was exchanged.
+    pub peers: AtomicU64,
+    /// Gauge: envelopes in the pool.
+    pub pooled: AtomicU64,
+    /// Gauge: bytes in the pool.
+    pub pooled_bytes: AtomicU64,
+    /// Envelopes not taken, by reason.
+    pub rejected: Rejected,
+}
+
+/// Envelopes not taken, by reason.
+#[derive(Debug, Default)]
+pub struct Rejected {
+    /// No envelope at all.
+    pub malformed: AtomicU64,
+    /// [`Refusal::Future`].
+    pub future: AtomicU64,
+    /// [`Refusal::VeryOld`].
+    pub very_old: AtomicU64,
+    /// [`Refusal::Expired`].
+    pub expired: AtomicU64,
+    /// [`Refusal::TooLarge`].
+    pub too_large: AtomicU64,
+    /// [`Refusal::ZeroTtl`].
+    pub zero_ttl: AtomicU64,
+    /// [`Refusal::LowPow`].
+    pub low_pow: AtomicU64,
+    /// [`Refusal::NotWanted`].
+    pub not_wanted: AtomicU64,
+    /// The pool was full of envelopes with more work.
+    pub pool_full: AtomicU64,
+}
+
+impl Rejected {
+    /// The counter of one refusal.
+    #[must_use]
+    pub fn of(&self, refusal: Refusal) -> &AtomicU64 {
+        match refusal {
+            Refusal::Future => &self.future,
+            Refusal::VeryOld => &self.very_old,
+            Refusal::Expired => &self.expired,
+            Refusal::TooLarge => &self.too_large,
+            Refusal::ZeroTtl => &self.zero_ttl,
+            Refusal::LowPow => &self.low_pow,
+            Refusal::NotWanted => &self.not_wanted,
+        }
+    }
+
+    /// Every reason by its name, with its sum.
+    pub fn by_reason(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
+        [
+            ("malformed", &self.malformed),
+            ("future", &self.future),
+            ("very_old", &self.very_old),
+            ("expired", &self.expired),
+            ("too_large", &self.too_large),
+            ("zero_ttl", &self.zero_ttl),
+            ("low_pow", &self.low_pow),
+            ("not_wanted", &self.not_wanted),
+            ("pool_full", &self.pool_full),
+        ]
+        .into_iter()
+        .map(|(reason, sum)| (reason, sum.load(Relaxed)))
+    }
+
+    /// The sum over all reasons.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.by_reason().map(|(_, sum)| sum).sum()
+    }
+}
+
+/// Counts one more.
+pub(crate) fn count(counter: &AtomicU64) {
+    count_by(counter, 1);
+}
+
+/// Counts several more.
+pub(crate) fn count_by(counter: &AtomicU64, more: usize) {
+    counter.fetch_add(more as u64, Relaxed);
+}
+
+/// Sets a gauge.
+pub(crate) fn gauge(counter: &AtomicU64, value: usize) {
+    counter.store(value as u64, Relaxed);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_refusal_has_a_counter_that_is_listed() {
+        let rejected = Rejected::default();
+        let refusals = [
+            Refusal::Future,
+            Refusal::VeryOld,
+            Refusal::Expired,
+            Refusal::TooLarge,
+            Refusal::ZeroTtl,
+            Refusal::LowPow,
+            Refusal::NotWanted,
+        ];
+        refusals.iter().for_each(|refusal| count(rejected.of(*refusal)));
+        count_by(&rejected.malformed, 2);
+        let ones = rejected.by_reason().filter(|(_, sum)| *sum == 1).count();
+        assert_eq!((ones, rejected.total()), (refusals.len(), 9));
+    }
+}

@@ -1,0 +1,83 @@
+//! Why a session ends on our side, and what the peer is told.
+
+use devp2p::DisconnectReason;
+
+use crate::{packet::messages::BodyError, status::StatusError, version::Version};
+
+/// Why we leave a peer. The operator reads the text, the peer the reason of [`Fault::reason`].
+#[derive(Debug, Clone, Copy, PartialEq, thiserror::Error)]
+pub enum Fault {
+    /// A version of the protocol that we do not speak.
+    #[error("{} is not spoken", .0.capability())]
+    VersionNotSpoken(Version),
+    /// More peers than the node keeps.
+    #[error("too many peers")]
+    TooManyPeers,
+    /// No Status in time.
+    #[error("no Status in time")]
+    NoStatus,
+    /// Another packet, with this code, before Status.
+    #[error("a packet of code {0} before Status")]
+    BeforeStatus(u8),
+    /// A bad Status.
+    #[error("bad Status: {0}")]
+    Status(#[source] StatusError),
+    /// A bad Status Update.
+    #[error("bad Status Update: {0}")]
+    StatusUpdate(#[source] StatusError),
+    /// A body of Messages that is no list.
+    #[error("bad Messages: {0}")]
+    Messages(#[from] BodyError),
+    /// A body that is too long.
+    #[error("a body of {len} bytes, more than {limit}")]
+    TooLong {
+        /// Its length.
+        len: usize,
+        /// The limit in this state.
+        limit: usize,
+    },
+    /// Two light nodes have nothing to tell each other.
+    #[error("both are light nodes")]
+    BothLight,
+    /// Too many envelopes that it should not have sent.
+    #[error("too many bad envelopes")]
+    TooManyMarks,
+    /// It reads so slowly that it is behind by more than the pool.
+    #[error("it reads too slowly")]
+    TooSlow,
+}
+
+impl Fault {
+    /// What the peer is told.
+    #[must_use]
+    pub fn reason(&self) -> DisconnectReason {
+        match self {
+            Self::VersionNotSpoken(_) | Self::BothLight => DisconnectReason::UselessPeer,
+            Self::TooManyPeers => DisconnectReason::TooManyPeers,
+            Self::Status(error) | Self::StatusUpdate(error) => error.disconnect(),
+            Self::Messages(_) | Self::TooLong { .. } => DisconnectReason::ProtocolBreach,
+            Self::NoStatus | Self::BeforeStatus(_) | Self::TooManyMarks | Self::TooSlow => {
+                DisconnectReason::SubprotocolError
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn peers_are_told_the_numbers_of_the_field() {
+        let list = BodyError::List(alloy_rlp::Error::InputTooShort);
+        let code = |fault: Fault| fault.reason().code();
+        assert_eq!(code(Fault::Messages(list)), 0x02);
+        assert_eq!(code(Fault::TooLong { len: 2, limit: 1 }), 0x02);
+        assert_eq!(code(Fault::BothLight), 0x03);
+        assert_eq!(code(Fault::TooManyPeers), 0x04);
+        assert_eq!(code(Fault::NoStatus), 0x10);
+        assert_eq!(code(Fault::BeforeStatus(1)), 0x10);
+        assert_eq!(code(Fault::Status(StatusError::Version(1))), 0x10);
+        assert_eq!(Fault::VersionNotSpoken(Version::Shh6).to_string(), "shh/6 is not spoken");
+    }
+}

@@ -1,0 +1,53 @@
+//! Waku v0: envelopes with proof of work, gossiped over devp2p.
+//!
+//! Bytes and time go into the core ([`node::Node`]), actions come out; the shell ([`run`]) carries them over
+//! [`devp2p::server`]. What the rest of the program holds is a [`handle::Handle`].
+//!
+//! | Module | Concept | Spec |
+//! |---|---|---|
+//! | [`envelope`] | the value, its hash, its RLP | 5/WAKU0 "Messages", EIP-627 |
+//! | [`pow`] | the measure, searching a nonce | 5/WAKU0 "PoW Requirement" |
+//! | [`topic`], [`bloom`], [`interest`] | what an envelope is about, who wants it | 5/WAKU0 "Bloom Filter", "Topic Interest" |
+//! | [`version`] | shh/6, waku/0 and waku/1 as data | 5/WAKU0 "Forward Compatibility" |
+//! | [`status`] | options announced on connect and when they change | 5/WAKU0 "Status", "Status Update" |
+//! | [`packet`] | codes and bodies | 5/WAKU0 "Packet Codes" |
+//! | [`admit`] | the verdict on an envelope, given time and settings | 5/WAKU0 "Messages" |
+//! | [`pool`] | live envelopes, what was seen, expiry | |
+//! | [`peer`] | one peer's states | |
+//! | [`outbox`] | what waits for a slow peer | |
+//! | [`fault`] | why a session ends, and what the peer is told | |
+//! | [`settings`] | what a node takes, keeps and announces | |
+//! | [`node`] | the core | |
+//! | [`run`], [`handle`] | the shell and what others hold of it | |
+//!
+//! Only waku/0 is spoken. Confirmations, rate limits and the packets between trusted peers are recognised and ignored.
+
+pub mod admit;
+pub mod bloom;
+pub mod counters;
+pub mod envelope;
+pub mod fault;
+mod forwards;
+pub mod handle;
+pub mod interest;
+pub mod node;
+pub mod outbox;
+pub mod packet;
+pub mod peer;
+pub mod pool;
+pub mod pow;
+pub mod run;
+pub mod settings;
+mod slots;
+pub mod status;
+pub mod topic;
+pub mod version;
+
+pub use counters::Counters;
+pub use devp2p::clock::Now;
+pub use envelope::{Envelope, EnvelopeHash};
+pub use handle::{Event, Handle, PeerInfo};
+pub use node::{PostError, Posted};
+pub use pow::{Pow, Unsealed};
+pub use settings::Settings;
+pub use topic::Topic;

@@ -1,0 +1,476 @@
+//! The core of Waku v0: peers, pool and gossip. Packets and time go in, actions come out.  Spec: 5/WAKU0.
+//!
+//! A new envelope is delivered once, and goes at once to every running peer that wants it and is not known to have it.
+//! A peer is not told of what it sent, and gets the pool, as far as it wants it, when its Status arrives and whenever
+//! it changes what it wants.
+//!
+//! What is read between two calls of [`Node::next_action`] is forwarded together: envelopes for the same peers share a
+//! packet, and the packet is encoded once.
+//!
+//! Limits: [`MAX_PEERS`]; [`crate::pool::PoolLimits`]; [`crate::outbox`] for what waits; a packet's own length for what it can bring.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use devp2p::{ConnId, Packet, clock::Now};
+use rand::Rng;
+
+mod gossip;
+
+pub use crate::settings::Settings;
+use crate::{
+    admit::{Policy, Refusal, admit},
+    counters::{Counters, count, count_by, gauge},
+    envelope::{Envelope, EnvelopeHash},
+    fault::Fault,
+    forwards::Forwards,
+    outbox::Overflow,
+    packet::{Code, MAX_READ_BEFORE_STATUS, MAX_READ_BODY, MAX_SENT_BODY, messages},
+    peer::{Peer, PeerOptions, Running, TooManyMarks},
+    pool::{Entry, Pool, PoolFull},
+    pow::Pow,
+    slots::SlotSet,
+    status::StatusOptions,
+    version::Version,
+};
+
+/// Peers kept at once, whatever the server allows. A gossip network needs tens.
+pub const MAX_PEERS: usize = 1024;
+
+/// How often expired envelopes leave the pool. Source: status-go and Nimbus.
+pub const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How often at most the pool is looked through for a peer that keeps changing what it wants.
+/// Source: status-go broadcasts in this cycle.
+pub const OFFER_INTERVAL: Duration = Duration::from_millis(300);
+
+/// What the shell is to do, in this order.
+#[derive(Debug, Clone)]
+pub enum Action {
+    /// Send a packet. When the connection is full, give it back with [`Node::stalled`].
+    Send {
+        /// To whom.
+        to: ConnId,
+        /// What; its body is shared with the other peers that get it.
+        packet: Packet,
+    },
+    /// End a connection. Nothing more comes from it or goes to it.
+    Disconnect {
+        /// Which.
+        conn: ConnId,
+        /// Why; the peer is told [`Fault::reason`].
+        fault: Fault,
+    },
+    /// A new envelope has arrived.
+    Deliver {
+        /// The envelope.
+        envelope: Arc<Envelope>,
+        /// Who brought it first.
+        from: ConnId,
+    },
+    /// A peer's Status was exchanged.
+    PeerRunning {
+        /// Its connection.
+        conn: ConnId,
+    },
+    /// A running peer is gone.
+    PeerGone {
+        /// Its connection.
+        conn: ConnId,
+    },
+}
+
+/// An own envelope that was taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Posted {
+    /// Its name.
+    pub hash: EnvelopeHash,
+    /// Whether it was in the pool already, so that nothing was done.
+    pub already_pooled: bool,
+    /// Peers that it goes to at once. Those that come later get it from the pool.
+    pub sent_to: usize,
+}
+
+/// An own envelope that was not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum PostError {
+    /// Our own checks refuse it, as peers' would.
+    #[error("refused: {0}")]
+    Refused(#[from] Refusal),
+    /// It fits no packet that deployed peers read.
+    #[error("a packet with this envelope would have {len} bytes, more than {MAX_SENT_BODY}")]
+    TooLong {
+        /// Length of the packet's body.
+        len: usize,
+    },
+    /// The pool has no room for it.
+    #[error(transparent)]
+    PoolFull(#[from] PoolFull),
+    /// The node has stopped.
+    #[error("the node has stopped")]
+    Stopped,
+}
+
+/// A node without sockets or clocks.
+#[derive(Debug)]
+pub struct Node {
+    policy: Policy,
+    light: bool,
+    max_waiting: usize,
+    status_timeout: Duration,
+    /// Our Status, encoded.
+    status: Bytes,
+    peers: BTreeMap<ConnId, Peer>,
+    /// Running peers by slot.
+    slots: Vec<Option<ConnId>>,
+    pool: Pool,
+    forwards: Forwards,
+    actions: VecDeque<Action>,
+    /// Peers with envelopes waiting and a connection that takes them.
+    draining: BTreeSet<ConnId>,
+    next_sweep: Instant,
+    /// The latest time that was told.
+    now: Now,
+    counters: Arc<Counters>,
+}
+
+impl Node {
+    /// A node without peers.
+    #[must_use]
+    pub fn new(settings: Settings, now: Now, rng: &mut impl Rng) -> Self {
+        Self {
+            status: settings.status().encode_status(),
+            policy: Policy {
+                min_pow: settings.min_pow,
+                interest: settings.interest,
+                max_message_size: settings.max_message_size,
+            },
+            light: settings.light,
+            max_waiting: settings.pool.max_envelopes,
+            status_timeout: settings.status_timeout,
+            peers: BTreeMap::new(),
+            slots: Vec::new(),
+            pool: Pool::new(settings.pool, [rng.next_u64(), rng.next_u64()]),
+            forwards: Forwards::default(),
+            actions: VecDeque::new(),
+            draining: BTreeSet::new(),
+            next_sweep: now.instant + SWEEP_INTERVAL,
+            now,
+            counters: Arc::default(),
+        }
+    }
+
+    /// What this node counts.
+    #[must_use]
+    pub fn counters(&self) -> &Arc<Counters> {
+        &self.counters
+    }
+
+    /// The live envelopes.
+    #[must_use]
+    pub fn pool(&self) -> &Pool {
+        &self.pool
+    }
+
+    /// What a running peer has announced; `None` before its Status and after its end.
+    #[must_use]
+    pub fn peer(&self, conn: ConnId) -> Option<&PeerOptions> {
+        match self.peers.get(&conn) {
+            Some(Peer::Running(running)) => Some(&running.options),
+            Some(Peer::AwaitingStatus { .. }) | None => None,
+        }
+    }
+
+    /// A connection on which this version runs. Our Status goes out without waiting for theirs.
+    pub fn connected(&mut self, now: Now, conn: ConnId, version: Version) {
+        self.now = now;
+        if !version.is_spoken() {
+            return self.refuse(conn, Fault::VersionNotSpoken(version));
+        }
+        if self.peers.len() >= MAX_PEERS {
+            return self.refuse(conn, Fault::TooManyPeers);
+        }
+        let deadline = now.instant + self.status_timeout;
+        self.peers.insert(conn, Peer::AwaitingStatus { version, deadline });
+        let packet = Packet::new(version.capability(), Code::Status.number(), self.status.clone());
+        self.actions.push_back(Action::Send { to: conn, packet });
+    }
+
+    /// The connection is over, whoever ended it.
+    pub fn disconnected(&mut self, now: Now, conn: ConnId) {
+        self.now = now;
+        self.forget(conn);
+    }
+
+    /// A packet of this code from a peer.
+    pub fn receive(&mut self, now: Now, conn: ConnId, code: u8, body: Bytes) {
+        self.now = now;
+        let outcome = match self.peers.get(&conn) {
+            Some(Peer::AwaitingStatus { version, .. }) => self.receive_first(conn, *version, code, &body),
+            Some(Peer::Running(_)) => self.receive_running(conn, code, &body),
+            None => Ok(()), // It was on its way when we left the peer.
+        };
+        if let Err(fault) = outcome {
+            self.leave(conn, fault);
+        }
+    }
+
+    /// Takes an own envelope: through the same checks as any other, into the pool, and out to peers.
+    ///
+    /// # Errors
+    /// [`PostError`]: nothing has happened.
+    pub fn post(&mut self, now: Now, envelope: Envelope) -> Result<Posted, PostError> {
+        self.now = now;
+        let len = messages::body_len(envelope.raw().len());
+        if len > MAX_SENT_BODY {
+            return Err(PostError::TooLong { len });
+        }
+        let pow = admit(&envelope, now.unix_secs(), &self.policy)?;
+        let hash = envelope.hash();
+        if let Some(entry) = self.pool.get_mut(&hash) {
+            entry.own = true;
+            return Ok(Posted { hash, already_pooled: true, sent_to: 0 });
+        }
+        let envelope = Arc::new(envelope);
+        let entry = Entry { envelope: Arc::clone(&envelope), pow, own: true, known_by: SlotSet::default() };
+        self.pool.insert(now.unix_secs(), entry)?;
+        self.gauge_pool();
+        count(&self.counters.posted);
+        Ok(Posted { hash, already_pooled: false, sent_to: self.forward(envelope) })
+    }
+
+    /// The connection would not take this packet because it is full; the node tries again.
+    pub fn stalled(&mut self, now: Now, conn: ConnId, packet: Packet) {
+        self.now = now;
+        self.draining.remove(&conn);
+        let held = match self.peers.get_mut(&conn) {
+            Some(Peer::Running(running)) => running.outbox.hold(now.instant, packet),
+            Some(Peer::AwaitingStatus { .. }) => Err(Overflow), // Too full for our first packet: of no use.
+            None => Ok(()),
+        };
+        if held == Err(Overflow) {
+            self.leave(conn, Fault::TooSlow);
+        }
+    }
+
+    /// Does what is due.
+    pub fn tick(&mut self, now: Now) {
+        self.now = now;
+        if now.instant >= self.next_sweep {
+            self.next_sweep = now.instant + SWEEP_INTERVAL;
+            count_by(&self.counters.expired, self.pool.sweep(now.unix_secs()));
+            self.gauge_pool();
+        }
+        let conns: Vec<ConnId> = self.peers.keys().copied().collect();
+        conns.into_iter().for_each(|conn| self.tick_peer(conn));
+    }
+
+    /// When the next tick is due.
+    #[must_use]
+    pub fn wake_at(&self) -> Instant {
+        let peers = self.peers.values().filter_map(|peer| match peer {
+            Peer::AwaitingStatus { deadline, .. } => Some(*deadline),
+            Peer::Running(running) => running.wake_at(),
+        });
+        peers.fold(self.next_sweep, Instant::min)
+    }
+
+    /// The next thing to do. The shell takes all there are before it reads on or waits.
+    pub fn next_action(&mut self) -> Option<Action> {
+        self.flush();
+        self.actions.pop_front().or_else(|| self.drain())
+    }
+}
+
+/// Packets.
+impl Node {
+    fn receive_first(&mut self, conn: ConnId, version: Version, code: u8, body: &[u8]) -> Result<(), Fault> {
+        check_len(body, MAX_READ_BEFORE_STATUS)?;
+        if code != Code::Status.number() {
+            return Err(Fault::BeforeStatus(code));
+        }
+        let options = StatusOptions::decode_status(body).map_err(Fault::Status)?;
+        let mut peer = PeerOptions::default();
+        peer.apply(options).map_err(|error| Fault::Status(error.into()))?;
+        self.check_light(&peer)?;
+        self.start_running(conn, version, peer);
+        Ok(())
+    }
+
+    fn receive_running(&mut self, conn: ConnId, code: u8, body: &Bytes) -> Result<(), Fault> {
+        check_len(body, MAX_READ_BODY)?;
+        match Code::of(code) {
+            Some(Code::Messages) => self.receive_messages(conn, body),
+            Some(Code::StatusUpdate) => self.receive_update(conn, body),
+            // A second Status is ignored by every deployed peer; the others wait for their features.
+            Some(
+                Code::Status
+                | Code::BatchAck
+                | Code::MessageResponse
+                | Code::P2pRequestComplete
+                | Code::P2pRequest
+                | Code::P2pMessage,
+            )
+            | None => {
+                count(&self.counters.ignored_packets);
+                Ok(())
+            }
+        }
+    }
+
+    fn receive_update(&mut self, conn: ConnId, body: &[u8]) -> Result<(), Fault> {
+        let options = StatusOptions::decode_update(body).map_err(Fault::StatusUpdate)?;
+        let Some(Peer::Running(running)) = self.peers.get_mut(&conn) else { return Ok(()) };
+        let wants_other = options.pow.is_some() || options.bloom.is_some() || options.topics.is_some();
+        running.options.apply(options).map_err(|error| Fault::StatusUpdate(error.into()))?;
+        if wants_other {
+            let next_turn = self.now.instant.max(running.offered_at + OFFER_INTERVAL);
+            running.offer_at.get_or_insert(next_turn);
+        }
+        if self.light && running.options.light {
+            return Err(Fault::BothLight);
+        }
+        Ok(())
+    }
+
+    fn receive_messages(&mut self, conn: ConnId, body: &Bytes) -> Result<(), Fault> {
+        for item in messages::decode(body)? {
+            count(&self.counters.received);
+            match item? {
+                Ok(envelope) => self.receive_envelope(conn, envelope, body.len())?,
+                Err(_) => {
+                    count(&self.counters.rejected.malformed);
+                    self.mark(conn)?;
+                }
+            }
+        }
+        self.gauge_pool();
+        Ok(())
+    }
+
+    /// Cheapest refusal first: a duplicate costs one hash, and its work is never looked at.
+    fn receive_envelope(&mut self, conn: ConnId, envelope: Envelope, body_len: usize) -> Result<(), Fault> {
+        let Some(Peer::Running(Running { slot, .. })) = self.peers.get(&conn) else { return Ok(()) };
+        let slot = *slot;
+        let hash = envelope.hash();
+        if let Some(entry) = self.pool.get_mut(&hash) {
+            entry.known_by.insert(slot);
+            count(&self.counters.duplicates);
+            return Ok(());
+        }
+        if self.pool.has_left(&hash) {
+            count(&self.counters.duplicates);
+            return Ok(());
+        }
+        match admit(&envelope, self.now.unix_secs(), &self.policy) {
+            Ok(pow) => self.take(conn, slot, envelope, pow, body_len),
+            Err(refusal) => {
+                count(self.counters.rejected.of(refusal));
+                if refusal.is_a_mark() {
+                    self.mark(conn)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Keeps, delivers and forwards a new envelope.
+    fn take(&mut self, conn: ConnId, slot: usize, envelope: Envelope, pow: Pow, body_len: usize) {
+        // A slice keeps the whole packet alive, and much of it may be of no use.
+        let alone = envelope.raw().len() * 2 >= body_len;
+        let envelope = Arc::new(if alone { envelope } else { envelope.detached() });
+        let mut known_by = SlotSet::default();
+        known_by.insert(slot);
+        let entry = Entry { envelope: Arc::clone(&envelope), pow, own: false, known_by };
+        if self.pool.insert(self.now.unix_secs(), entry).is_err() {
+            return count(&self.counters.rejected.pool_full);
+        }
+        count(&self.counters.validated);
+        self.actions.push_back(Action::Deliver { envelope: Arc::clone(&envelope), from: conn });
+        if !self.light {
+            self.forward(envelope);
+        }
+    }
+
+    /// Counts an envelope against the peer that should not have sent it.
+    fn mark(&mut self, conn: ConnId) -> Result<(), Fault> {
+        let Some(Peer::Running(running)) = self.peers.get_mut(&conn) else { return Ok(()) };
+        running.marks.add(self.now.instant).map_err(|TooManyMarks| Fault::TooManyMarks)
+    }
+
+    fn check_light(&self, peer: &PeerOptions) -> Result<(), Fault> {
+        if self.light && peer.light { Err(Fault::BothLight) } else { Ok(()) }
+    }
+}
+
+/// Peers.
+impl Node {
+    fn start_running(&mut self, conn: ConnId, version: Version, options: PeerOptions) {
+        self.flush(); // What is on its way is addressed by slot, and the slot may have been another peer's.
+        let slot = self.slots.iter().position(Option::is_none).unwrap_or(self.slots.len());
+        if slot == self.slots.len() {
+            self.slots.push(None);
+        }
+        self.slots[slot] = Some(conn);
+        self.pool.forget_slot(slot);
+        self.peers.insert(conn, Peer::Running(Running::new(version, slot, options, self.now.instant)));
+        self.actions.push_back(Action::PeerRunning { conn });
+        self.gauge_peers();
+        self.offer_pool(conn);
+    }
+
+    fn tick_peer(&mut self, conn: ConnId) {
+        let now = self.now.instant;
+        match self.peers.get_mut(&conn) {
+            Some(Peer::AwaitingStatus { deadline, .. }) if *deadline <= now => self.leave(conn, Fault::NoStatus),
+            Some(Peer::Running(running)) => {
+                let held = running.outbox.retry(now);
+                self.actions.extend(held.into_iter().map(|packet| Action::Send { to: conn, packet }));
+                if running.outbox.may_send() {
+                    self.draining.insert(conn);
+                }
+                if running.offer_at.is_some_and(|at| at <= now) {
+                    running.offer_at = None;
+                    running.offered_at = now;
+                    self.offer_pool(conn);
+                }
+            }
+            Some(Peer::AwaitingStatus { .. }) | None => {}
+        }
+    }
+
+    /// Ends a session that was begun.
+    fn leave(&mut self, conn: ConnId, fault: Fault) {
+        self.forget(conn);
+        self.refuse(conn, fault);
+    }
+
+    fn refuse(&mut self, conn: ConnId, fault: Fault) {
+        count(&self.counters.faults);
+        if fault == Fault::TooSlow {
+            count(&self.counters.too_slow);
+        }
+        self.actions.push_back(Action::Disconnect { conn, fault });
+    }
+
+    fn forget(&mut self, conn: ConnId) {
+        self.draining.remove(&conn);
+        if let Some(Peer::Running(running)) = self.peers.remove(&conn) {
+            self.slots[running.slot] = None;
+            self.actions.push_back(Action::PeerGone { conn });
+            self.gauge_peers();
+        }
+    }
+
+    fn gauge_peers(&self) {
+        gauge(&self.counters.peers, self.slots.iter().flatten().count());
+    }
+}
+
+fn check_len(body: &[u8], limit: usize) -> Result<(), Fault> {
+    if body.len() > limit { Err(Fault::TooLong { len: body.len(), limit }) } else { Ok(()) }
+}

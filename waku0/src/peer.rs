@@ -1,0 +1,186 @@
+//! One peer: waiting for its Status, or running with what its Status said.  Spec: 5/WAKU0, "Status".
+//!
+//! What exists only after the Status lives only in the running state, so nothing can be sent to or taken from a peer before.
+
+use std::time::{Duration, Instant};
+
+use crate::{
+    interest::{Interest, TooManyTopics},
+    outbox::Outbox,
+    pow::Pow,
+    status::{RateLimits, StatusOptions},
+    topic::Topic,
+    version::Version,
+};
+
+/// The proof of work that a peer wants which does not say. Source: status-go; Nimbus assumes 0.2.
+pub const DEFAULT_MIN_POW: Pow = match Pow::new(0.001) {
+    Ok(pow) => pow,
+    Err(_) => Pow::ZERO,
+};
+
+/// Envelopes in one [`MARKS_WINDOW`] that a peer should not have sent, before it is left.
+pub const MAX_MARKS: u32 = 100;
+
+/// The window in which they are counted.
+pub const MARKS_WINDOW: Duration = Duration::from_secs(60);
+
+/// What a peer has announced, with the defaults for what it has not.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PeerOptions {
+    /// The least work that it wants to see.
+    pub min_pow: Pow,
+    /// The topics that it wants.
+    pub interest: Interest,
+    /// Whether it forwards nothing.
+    pub light: bool,
+    /// Whether it reads acknowledgements.
+    pub confirmations: bool,
+    /// How much it wants to be sent at most. Kept, not yet obeyed.
+    pub rate_limits: RateLimits,
+}
+
+impl Default for PeerOptions {
+    fn default() -> Self {
+        Self {
+            min_pow: DEFAULT_MIN_POW,
+            interest: Interest::EVERYTHING,
+            light: false,
+            confirmations: false,
+            rate_limits: RateLimits::default(),
+        }
+    }
+}
+
+impl PeerOptions {
+    /// Takes over what is there; what is not stays. Topic interest wins over a bloom filter in the same packet.
+    ///
+    /// # Errors
+    /// [`TooManyTopics`], and nothing has changed.
+    pub fn apply(&mut self, options: StatusOptions) -> Result<(), TooManyTopics> {
+        match (options.topics, options.bloom) {
+            (Some(topics), _) => self.interest = Interest::topics(topics)?,
+            (None, Some(bloom)) => self.interest = Interest::Bloom(bloom),
+            (None, None) => {}
+        }
+        self.min_pow = options.pow.unwrap_or(self.min_pow);
+        self.light = options.light.unwrap_or(self.light);
+        self.confirmations = options.confirmations.unwrap_or(self.confirmations);
+        self.rate_limits = options.rate_limits.unwrap_or(self.rate_limits);
+        Ok(())
+    }
+
+    /// Whether it wants an envelope of this topic and this much work.
+    #[must_use]
+    pub fn wants(&self, topic: Topic, pow: Pow) -> bool {
+        pow >= self.min_pow && self.interest.matches(topic)
+    }
+}
+
+/// One peer's state.
+#[expect(clippy::large_enum_variant, reason = "nearly every peer is running, and each envelope asks all of them")]
+#[derive(Debug)]
+pub(crate) enum Peer {
+    AwaitingStatus { version: Version, deadline: Instant },
+    Running(Running),
+}
+
+/// A peer whose Status was exchanged.
+#[derive(Debug)]
+pub(crate) struct Running {
+    pub(crate) version: Version,
+    pub(crate) slot: usize,
+    pub(crate) options: PeerOptions,
+    pub(crate) outbox: Outbox,
+    pub(crate) marks: Marks,
+    /// When the pool was last looked through for it.
+    pub(crate) offered_at: Instant,
+    /// When to look again, because it has changed what it wants.
+    pub(crate) offer_at: Option<Instant>,
+}
+
+impl Running {
+    pub(crate) fn new(version: Version, slot: usize, options: PeerOptions, now: Instant) -> Self {
+        Self {
+            version,
+            slot,
+            options,
+            outbox: Outbox::default(),
+            marks: Marks { since: now, count: 0 },
+            offered_at: now,
+            offer_at: None,
+        }
+    }
+
+    /// When it next needs a tick.
+    pub(crate) fn wake_at(&self) -> Option<Instant> {
+        self.outbox.retry_at().into_iter().chain(self.offer_at).min()
+    }
+}
+
+/// Marks against a peer, counted in windows.
+#[derive(Debug)]
+pub(crate) struct Marks {
+    since: Instant,
+    count: u32,
+}
+
+/// The peer has used up its marks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct TooManyMarks;
+
+impl Marks {
+    /// One more.
+    pub(crate) fn add(&mut self, now: Instant) -> Result<(), TooManyMarks> {
+        if now.saturating_duration_since(self.since) >= MARKS_WINDOW {
+            *self = Self { since: now, count: 0 };
+        }
+        self.count += 1;
+        if self.count >= MAX_MARKS { Err(TooManyMarks) } else { Ok(()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bloom::Bloom;
+
+    fn options() -> StatusOptions {
+        StatusOptions::default()
+    }
+
+    #[test]
+    fn what_is_not_said_has_the_deployed_default() {
+        let mut peer = PeerOptions::default();
+        peer.apply(options()).unwrap();
+        assert_eq!(peer, PeerOptions::default());
+        assert_eq!(peer.min_pow.value(), 0.001);
+        assert!(peer.wants(Topic([7; 4]), Pow::new(0.001).unwrap()));
+        assert!(!peer.wants(Topic([7; 4]), Pow::new(0.0009).unwrap()));
+    }
+
+    #[test]
+    fn topic_interest_wins_in_one_packet_and_the_latest_across_packets() {
+        let (a, b) = (Topic(*b"aaaa"), Topic(*b"bbbb"));
+        let bloom = Bloom::from_iter([b]);
+        let mut peer = PeerOptions::default();
+        peer.apply(StatusOptions { bloom: Some(bloom), topics: Some(vec![a]), ..options() }).unwrap();
+        assert_eq!(peer.interest, Interest::topics(vec![a]).unwrap());
+        peer.apply(StatusOptions { bloom: Some(bloom), ..options() }).unwrap();
+        assert_eq!(peer.interest, Interest::Bloom(bloom));
+        peer.apply(StatusOptions { light: Some(true), ..options() }).unwrap();
+        assert_eq!(peer.interest, Interest::Bloom(bloom));
+        assert!(peer.light);
+        peer.apply(StatusOptions { topics: Some(vec![]), ..options() }).unwrap();
+        assert!(!peer.wants(a, Pow::new(1.0).unwrap()));
+    }
+
+    #[test]
+    fn a_hundred_marks_within_a_minute_are_too_many() {
+        let start = devp2p::clock::now().instant;
+        let mut marks = Marks { since: start, count: 0 };
+        assert!((1..MAX_MARKS).all(|_| marks.add(start) == Ok(())));
+        assert_eq!(marks.add(start), Err(TooManyMarks));
+        assert_eq!(marks.add(start + MARKS_WINDOW), Ok(()));
+    }
+}

@@ -1,0 +1,315 @@
+//! The shell: a [`Node`] over a [`devp2p::server`], in one task.
+//!
+//! Packets that wait already are read together, up to [`BATCH_EVENTS`] or [`BATCH_BYTES`], before what follows from
+//! them is sent: under load envelopes then share packets, and an idle node delays nothing.
+//! Limits: [`SERVER_EVENTS`] packets wait for the node, and connections wait with them, so that TCP slows the senders.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    net::SocketAddr,
+    sync::Arc,
+};
+
+use devp2p::{
+    CloseCause, ConnId, Enode, Limits, NodeKey, Packet, Server, ServerConfig, ServerEvent, ServerHandle, TrySendError,
+    clock::now,
+};
+use tokio::{
+    sync::mpsc::{self, error::TrySendError as EventError},
+    task::JoinHandle,
+    time::sleep_until,
+};
+use tracing::{debug, info};
+
+pub use devp2p::StartError;
+
+use crate::{
+    counters::count,
+    handle::{COMMAND_QUEUE, Command, Event, Handle, PeerInfo},
+    node::{Action, Node, Settings},
+    version::Version,
+};
+
+/// Packets from connections that wait for the node: a batch. Each may be of 16 MiB, but a deployed peer sends a few
+/// small ones a second.
+pub const SERVER_EVENTS: usize = BATCH_EVENTS;
+
+/// Packets read before what follows from them is sent.
+pub const BATCH_EVENTS: usize = 64;
+
+/// Bytes of packets read before what follows from them is sent: about a millisecond of hashing.
+pub const BATCH_BYTES: usize = 128 << 10;
+
+/// News of peers that wait for the consumer: two for each peer that a node can have.
+const MAX_OWED: usize = 2 * crate::node::MAX_PEERS;
+
+/// What a node is started with.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The node's static key.
+    pub key: NodeKey,
+    /// Name and version of the client, as peers log it.
+    pub client_id: String,
+    /// Where to listen; `None` to dial only. Port 0 takes a free one.
+    pub listen: Option<SocketAddr>,
+    /// Nodes to stay connected to, redialled for ever.
+    pub static_nodes: Vec<Enode>,
+    /// Bounds of the connections.
+    pub limits: Limits,
+    /// What the node takes, keeps and announces.
+    pub settings: Settings,
+}
+
+/// Starts a node that speaks waku/0. The task ends after [`Handle::shutdown`], or when all handles are dropped.
+///
+/// # Errors
+/// [`StartError`] when the port is taken or the system gives no randomness.
+pub async fn start(config: Config, events: mpsc::Sender<Event>) -> Result<(Handle, JoinHandle<()>), StartError> {
+    let (inbox, packets) = mpsc::channel(SERVER_EVENTS);
+    let server = ServerConfig {
+        key: config.key,
+        client_id: config.client_id,
+        offered: vec![Version::Waku0.offered()],
+        listen: config.listen,
+        static_nodes: config.static_nodes,
+        limits: config.limits,
+    };
+    let server = Server::start(server, inbox).await?;
+    let node = node(config.settings);
+    let (commands, orders) = mpsc::channel(COMMAND_QUEUE);
+    let handle = Handle { commands, enode: Arc::new(server.enode().clone()), counters: Arc::clone(node.counters()) };
+    let shell = Shell { node, server, connected: HashMap::new(), consumer: Consumer { events, owed: VecDeque::new() } };
+    Ok((handle, tokio::spawn(shell.run(packets, orders))))
+}
+
+#[expect(clippy::disallowed_methods, reason = "shell")]
+fn node(settings: Settings) -> Node {
+    Node::new(settings, now(), &mut rand::make_rng::<rand::rngs::StdRng>())
+}
+
+/// The node's task.
+struct Shell {
+    node: Node,
+    server: ServerHandle,
+    /// Who is connected; as many as the server allows.
+    connected: HashMap<ConnId, PeerInfo>,
+    consumer: Consumer,
+}
+
+impl Shell {
+    async fn run(mut self, mut packets: mpsc::Receiver<ServerEvent>, mut orders: mpsc::Receiver<Command>) {
+        loop {
+            self.carry();
+            let wake_at = self.node.wake_at().into();
+            tokio::select! {
+                event = packets.recv() => match event {
+                    Some(event) => self.read(event, &mut packets),
+                    None => break,
+                },
+                order = orders.recv() => match order {
+                    Some(Command::Post { envelope, reply }) => {
+                        // Whoever asked may have gone; the envelope is posted all the same.
+                        let _ = reply.send(self.node.post(now(), envelope));
+                    }
+                    Some(Command::Peers { reply }) => {
+                        let _ = reply.send(self.peers());
+                    }
+                    Some(Command::Shutdown { reply }) => {
+                        self.stop(packets).await;
+                        let _ = reply.send(());
+                        return;
+                    }
+                    None => return self.stop(packets).await,
+                },
+                () = sleep_until(wake_at) => self.node.tick(now()),
+                () = self.consumer.room() => self.consumer.pay(),
+            }
+        }
+    }
+
+    /// Takes leave of all peers. What they still say is not read, or a full queue would keep them from closing.
+    async fn stop(self, packets: mpsc::Receiver<ServerEvent>) {
+        drop(packets);
+        self.server.shutdown().await;
+    }
+
+    /// Reads one event and those that wait behind it.
+    fn read(&mut self, event: ServerEvent, packets: &mut mpsc::Receiver<ServerEvent>) {
+        let mut bytes = self.read_one(event);
+        for _ in 1..BATCH_EVENTS {
+            if bytes >= BATCH_BYTES {
+                return;
+            }
+            let Ok(event) = packets.try_recv() else { return };
+            bytes += self.read_one(event);
+        }
+    }
+
+    /// Reads one event and says how many bytes it brought.
+    fn read_one(&mut self, event: ServerEvent) -> usize {
+        match event {
+            ServerEvent::Opened { conn, peer, addr, inbound } => {
+                let Some(version) = peer.shared.iter().filter_map(Version::of).find(|version| version.is_spoken())
+                else {
+                    return 0; // The server opens a connection only for what was offered.
+                };
+                info!(conn = conn.0, %addr, inbound, client = peer.client_id, "peer connected");
+                let info = PeerInfo { conn, key: peer.key, client_id: peer.client_id, addr, inbound, options: None };
+                self.connected.insert(conn, info);
+                self.node.connected(now(), conn, version);
+                0
+            }
+            ServerEvent::Packet { conn, code, body, capability: _ } => {
+                let len = body.len();
+                self.node.receive(now(), conn, code, body);
+                len
+            }
+            ServerEvent::Closed { conn, cause } => {
+                self.closed(conn, &cause);
+                0
+            }
+        }
+    }
+
+    fn closed(&mut self, conn: ConnId, cause: &CloseCause) {
+        info!(conn = conn.0, %cause, "peer disconnected");
+        self.connected.remove(&conn);
+        self.node.disconnected(now(), conn);
+    }
+
+    fn peers(&self) -> Vec<PeerInfo> {
+        let known = self.connected.values();
+        known.map(|info| PeerInfo { options: self.node.peer(info.conn).cloned(), ..info.clone() }).collect()
+    }
+
+    /// Does all that the node asks for.
+    fn carry(&mut self) {
+        while let Some(action) = self.node.next_action() {
+            match action {
+                Action::Send { to, packet } => self.send(to, packet),
+                Action::Disconnect { conn, fault } => {
+                    info!(conn = conn.0, %fault, "leaving peer");
+                    self.server.disconnect(conn, fault.reason());
+                }
+                Action::Deliver { envelope, from } => self.tell(Event::Envelope { envelope, from }),
+                Action::PeerRunning { conn } => self.tell(Event::PeerRunning { conn }),
+                Action::PeerGone { conn } => self.tell(Event::PeerGone { conn }),
+            }
+        }
+    }
+
+    fn send(&mut self, to: ConnId, packet: Packet) {
+        match self.server.try_send(to, packet.clone()) {
+            Ok(()) => {}
+            Err(TrySendError::Full) => self.node.stalled(now(), to, packet),
+            Err(TrySendError::Gone) => debug!(conn = to.0, "packet for a connection that is over"),
+        }
+    }
+
+    fn tell(&mut self, event: Event) {
+        if self.consumer.tell(event).is_err() {
+            count(&self.node.counters().events_shed);
+        }
+    }
+}
+
+/// The queue of whoever listens to this node.
+struct Consumer {
+    events: mpsc::Sender<Event>,
+    /// News of peers that found the queue full, in their order.
+    owed: VecDeque<Event>,
+}
+
+/// The event was lost.
+struct Shed;
+
+impl Consumer {
+    fn tell(&mut self, event: Event) -> Result<(), Shed> {
+        self.pay();
+        let about_peers = matches!(event, Event::PeerRunning { .. } | Event::PeerGone { .. });
+        if about_peers && !self.owed.is_empty() {
+            return self.owe(event);
+        }
+        match self.events.try_send(event) {
+            Err(EventError::Full(event)) if about_peers => self.owe(event),
+            Err(EventError::Full(_)) => Err(Shed),
+            // Nobody listens any more; gossip goes on.
+            Ok(()) | Err(EventError::Closed(_)) => Ok(()),
+        }
+    }
+
+    fn owe(&mut self, event: Event) -> Result<(), Shed> {
+        self.owed.push_back(event);
+        if self.owed.len() > MAX_OWED {
+            self.owed.pop_front();
+            return Err(Shed);
+        }
+        Ok(())
+    }
+
+    /// Hands over what is owed, as far as there is room.
+    fn pay(&mut self) {
+        while let Some(event) = self.owed.pop_front() {
+            if let Err(EventError::Full(event)) = self.events.try_send(event) {
+                return self.owed.push_front(event);
+            }
+        }
+    }
+
+    /// Returns when something is owed and there is room. Cancelling is safe.
+    async fn room(&self) {
+        if self.owed.is_empty() {
+            return std::future::pending().await;
+        }
+        // The place is given back at once: only this task sends, so it is still there when it is needed.
+        drop(self.events.reserve().await);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::{envelope::Envelope, topic::Topic};
+
+    fn envelope() -> Event {
+        let envelope = Envelope::new(9, 1, Topic([0; 4]), Bytes::new(), 0).unwrap();
+        Event::Envelope { envelope: Arc::new(envelope), from: ConnId(1) }
+    }
+
+    fn consumer(queue: usize) -> (Consumer, mpsc::Receiver<Event>) {
+        let (events, received) = mpsc::channel(queue);
+        (Consumer { events, owed: VecDeque::new() }, received)
+    }
+
+    #[tokio::test]
+    async fn a_full_consumer_loses_envelopes_but_no_news_of_peers() {
+        let (mut consumer, mut received) = consumer(1);
+        assert!(consumer.tell(envelope()).is_ok());
+        assert!(consumer.tell(envelope()).is_err());
+        assert!(consumer.tell(Event::PeerRunning { conn: ConnId(2) }).is_ok());
+        assert!(consumer.tell(Event::PeerGone { conn: ConnId(2) }).is_ok());
+        assert!(matches!(received.recv().await, Some(Event::Envelope { .. })));
+        consumer.room().await;
+        consumer.pay();
+        assert!(matches!(received.recv().await, Some(Event::PeerRunning { .. })));
+        // What is owed goes first.
+        assert!(consumer.tell(envelope()).is_err());
+        assert!(matches!(received.recv().await, Some(Event::PeerGone { .. })));
+        assert!(consumer.owed.is_empty());
+        assert!(consumer.tell(envelope()).is_ok());
+    }
+
+    #[test]
+    fn news_of_peers_are_bounded_and_a_consumer_that_left_costs_nothing() {
+        let (mut consumer, received) = consumer(1);
+        let gone = |conn| Event::PeerGone { conn: ConnId(conn) };
+        let told = (0..).take(MAX_OWED + 3).map(|conn| consumer.tell(gone(conn)).is_ok()).filter(|kept| !kept);
+        assert_eq!(told.count(), 2);
+        assert_eq!(consumer.owed.len(), MAX_OWED);
+        drop(received);
+        assert!(consumer.tell(envelope()).is_ok());
+        assert!(consumer.owed.is_empty());
+    }
+}

@@ -1,0 +1,72 @@
+//! Topics: four bytes that say what an envelope is about.  Spec: 5/WAKU0, "Topic".
+
+use std::{fmt, str::FromStr};
+
+/// Length of a topic, in bytes.
+pub const TOPIC_LEN: usize = 4;
+
+/// An envelope's topic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Topic(pub [u8; TOPIC_LEN]);
+
+/// A text that is not a topic.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("a topic is 8 hex digits, with or without 0x, not {0:?}")]
+pub struct TopicError(String);
+
+impl fmt::Display for Topic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "0x{}", hex::encode(self.0))
+    }
+}
+
+impl FromStr for Topic {
+    type Err = TopicError;
+
+    /// Reads exactly eight hex digits of either case, with or without `0x`.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let digits = text.strip_prefix("0x").unwrap_or(text);
+        let mut topic = [0; TOPIC_LEN];
+        hex::decode_to_slice(digits, &mut topic).map_err(|_| TopicError(text.chars().take(64).collect()))?;
+        Ok(Self(topic))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use sha3::{Digest, Keccak256};
+
+    use super::*;
+
+    #[test]
+    fn deployed_topics_are_read_and_written() {
+        for (name, printed) in [("contact-discovery", "f8946aac"), ("status", "cd423760"), ("test", "9c22ff5f")] {
+            let topic: Topic = printed.parse().unwrap();
+            assert_eq!(topic.to_string(), format!("0x{printed}"));
+            assert_eq!(topic.0, Keccak256::digest(name)[..TOPIC_LEN]);
+        }
+        assert_eq!("0xF8946AAC".parse(), Ok(Topic([0xf8, 0x94, 0x6a, 0xac])));
+    }
+
+    #[test]
+    fn other_texts_are_refused() {
+        for text in ["", "0x", "f8946aa", "f8946aac0", "0x0xf8946aac", "f8946aag", "\u{20ac}8946aac"] {
+            assert!(text.parse::<Topic>().is_err(), "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read(bytes: [u8; TOPIC_LEN]) {
+            prop_assert_eq!(Topic(bytes).to_string().parse(), Ok(Topic(bytes)));
+        }
+
+        #[test]
+        fn no_text_makes_it_panic(text: String) {
+            if let Err(error) = text.parse::<Topic>() {
+                prop_assert!(error.to_string().starts_with("a topic is"));
+            }
+        }
+    }
+}

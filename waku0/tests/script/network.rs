@@ -1,0 +1,257 @@
+//! Nodes joined by queues, in one thread and in virtual time.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use devp2p::{ConnId, Packet, clock::Now};
+use rand::{SeedableRng, rngs::StdRng};
+use waku0::{
+    Envelope, EnvelopeHash, Pow, Topic,
+    fault::Fault,
+    interest::Interest,
+    node::{Action, Node, PostError, Posted, Settings},
+    packet::{Code, messages},
+    status::StatusOptions,
+    version::Version,
+};
+
+/// Unix seconds at which every script begins.
+pub(crate) const START: u32 = 1_600_000_000;
+
+/// A topic that scripts use when it does not matter which.
+pub(crate) const TOPIC: Topic = Topic(*b"chat");
+
+/// Settings without a floor on work, so that envelopes need none.
+pub(crate) fn easy() -> Settings {
+    Settings { min_pow: Pow::ZERO, ..Settings::default() }
+}
+
+/// An envelope sent at the start that lives for a minute.
+pub(crate) fn envelope(topic: Topic, data: usize, nonce: u64) -> Envelope {
+    Envelope::new(START + 60, 60, topic, vec![7; data].into(), nonce).unwrap()
+}
+
+/// The body of a packet with these envelopes.
+pub(crate) fn bundle<'a>(envelopes: impl IntoIterator<Item = &'a Envelope>) -> Bytes {
+    let shared: Vec<_> = envelopes.into_iter().cloned().map(Arc::new).collect();
+    let mut bodies = messages::encode(&shared);
+    assert_eq!(bodies.len(), 1, "the script's bundle is one packet");
+    bodies.remove(0)
+}
+
+/// The hashes in a body.
+pub(crate) fn hashes(body: &Bytes) -> Vec<EnvelopeHash> {
+    messages::decode(body).unwrap().map(|item| item.unwrap().unwrap().hash()).collect()
+}
+
+/// What became of one node, as its actions tell.
+#[derive(Debug, Default)]
+pub(crate) struct Story {
+    pub(crate) delivered: Vec<(EnvelopeHash, ConnId)>,
+    pub(crate) left: Vec<(ConnId, Fault)>,
+    pub(crate) running: Vec<ConnId>,
+    pub(crate) gone: Vec<ConnId>,
+}
+
+/// Where a connection of a node leads.
+#[derive(Debug, Clone, Copy)]
+enum End {
+    Node(usize, ConnId),
+    /// The script itself.
+    Script,
+}
+
+/// Nodes, their connections, and one clock.
+pub(crate) struct Network {
+    pub(crate) now: Now,
+    pub(crate) nodes: Vec<Node>,
+    pub(crate) stories: Vec<Story>,
+    /// What scripts have heard, by node and connection: code and body.
+    pub(crate) heard: BTreeMap<(usize, ConnId), Vec<(u8, Bytes)>>,
+    /// Connections that take nothing for now.
+    pub(crate) full: Vec<ConnId>,
+    /// Packets of envelopes that went from node to node.
+    pub(crate) packets: usize,
+    ends: BTreeMap<(usize, ConnId), End>,
+    next_conn: u64,
+}
+
+impl Network {
+    pub(crate) fn new(settings: impl IntoIterator<Item = Settings>) -> Self {
+        let now = Now { unix: Duration::from_secs(START.into()), ..devp2p::clock::now() };
+        let mut rng = StdRng::seed_from_u64(1);
+        let nodes: Vec<_> = settings.into_iter().map(|settings| Node::new(settings, now, &mut rng)).collect();
+        Self {
+            now,
+            stories: nodes.iter().map(|_| Story::default()).collect(),
+            nodes,
+            heard: BTreeMap::new(),
+            full: Vec::new(),
+            packets: 0,
+            ends: BTreeMap::new(),
+            next_conn: 1,
+        }
+    }
+
+    /// Joins two nodes, and runs until nothing more happens.
+    pub(crate) fn join(&mut self, a: usize, b: usize) -> (ConnId, ConnId) {
+        let (at_a, at_b) = (self.conn(), self.conn());
+        self.ends.insert((a, at_a), End::Node(b, at_b));
+        self.ends.insert((b, at_b), End::Node(a, at_a));
+        self.nodes[a].connected(self.now, at_a, Version::Waku0);
+        self.nodes[b].connected(self.now, at_b, Version::Waku0);
+        self.settle();
+        (at_a, at_b)
+    }
+
+    /// Connects the script to a node, without a Status from the script.
+    pub(crate) fn dial(&mut self, node: usize) -> ConnId {
+        let conn = self.conn();
+        self.ends.insert((node, conn), End::Script);
+        self.nodes[node].connected(self.now, conn, Version::Waku0);
+        self.settle();
+        conn
+    }
+
+    /// Connects the script to a node as a running peer with these options.
+    pub(crate) fn dial_with(&mut self, node: usize, options: &StatusOptions) -> ConnId {
+        let conn = self.dial(node);
+        self.say(node, conn, Code::Status, options.encode_status());
+        conn
+    }
+
+    /// Connects the script as a peer that wants everything.
+    pub(crate) fn dial_wanting_all(&mut self, node: usize) -> ConnId {
+        self.dial_with(node, &StatusOptions { pow: Some(Pow::ZERO), ..StatusOptions::default() })
+    }
+
+    /// Connects the script as a peer that wants these topics.
+    pub(crate) fn dial_wanting(&mut self, node: usize, topics: &[Topic]) -> ConnId {
+        let topics = Some(topics.to_vec());
+        self.dial_with(node, &StatusOptions { pow: Some(Pow::ZERO), topics, ..StatusOptions::default() })
+    }
+
+    /// The script says something.
+    pub(crate) fn say(&mut self, node: usize, conn: ConnId, code: Code, body: Bytes) {
+        self.say_code(node, conn, code.number(), body);
+    }
+
+    pub(crate) fn say_code(&mut self, node: usize, conn: ConnId, code: u8, body: Bytes) {
+        self.nodes[node].receive(self.now, conn, code, body);
+        self.settle();
+    }
+
+    pub(crate) fn post(&mut self, node: usize, envelope: Envelope) -> Result<Posted, PostError> {
+        let posted = self.nodes[node].post(self.now, envelope);
+        self.settle();
+        posted
+    }
+
+    /// Ends a connection from outside.
+    pub(crate) fn cut(&mut self, node: usize, conn: ConnId) {
+        self.close(node, conn);
+        self.settle();
+    }
+
+    /// Lets time pass; nodes are woken when they ask for it.
+    pub(crate) fn pass(&mut self, by: Duration) {
+        let end = self.now.after(by);
+        while let Some(wake_at) = self.nodes.iter().map(Node::wake_at).min().filter(|at| *at <= end.instant) {
+            self.now = self.now.after(wake_at.saturating_duration_since(self.now.instant));
+            for node in &mut self.nodes {
+                if node.wake_at() <= self.now.instant {
+                    node.tick(self.now);
+                }
+            }
+            self.settle();
+        }
+        self.now = end;
+    }
+
+    /// The envelopes that the script heard on a connection, packet by packet.
+    pub(crate) fn heard_envelopes(&self, node: usize, conn: ConnId) -> Vec<Vec<EnvelopeHash>> {
+        let heard = self.heard.get(&(node, conn)).map(Vec::as_slice).unwrap_or_default();
+        heard.iter().filter(|(code, _)| *code == Code::Messages.number()).map(|(_, body)| hashes(body)).collect()
+    }
+
+    pub(crate) fn delivered(&self, node: usize) -> Vec<EnvelopeHash> {
+        self.stories[node].delivered.iter().map(|(hash, _)| *hash).collect()
+    }
+
+    /// The reasons, by their numbers on the wire, with which a node has left peers.
+    pub(crate) fn left_with(&self, node: usize) -> Vec<u8> {
+        self.stories[node].left.iter().map(|(_, fault)| fault.reason().code()).collect()
+    }
+
+    pub(crate) fn counted(&self, node: usize, reason: &str) -> u64 {
+        let counters = self.nodes[node].counters();
+        let rejected = counters.rejected.by_reason().find(|(name, _)| *name == reason);
+        rejected.map_or_else(|| panic!("no reason {reason}"), |(_, sum)| sum)
+    }
+
+    pub(crate) fn duplicates(&self, node: usize) -> u64 {
+        self.nodes[node].counters().duplicates.load(Relaxed)
+    }
+
+    fn conn(&mut self) -> ConnId {
+        self.next_conn += 1;
+        ConnId(self.next_conn)
+    }
+
+    /// Carries actions and packets until there are none.
+    pub(crate) fn settle(&mut self) {
+        let mut mail = VecDeque::new();
+        loop {
+            for node in 0..self.nodes.len() {
+                while let Some(action) = self.nodes[node].next_action() {
+                    self.carry(node, action, &mut mail);
+                }
+            }
+            let Some((node, conn, packet)) = mail.pop_front() else { return };
+            self.nodes[node].receive(self.now, conn, packet.code, packet.body.plain().clone());
+        }
+    }
+
+    fn carry(&mut self, node: usize, action: Action, mail: &mut VecDeque<(usize, ConnId, Packet)>) {
+        let story = &mut self.stories[node];
+        match action {
+            Action::Send { to, packet } if self.full.contains(&to) => self.nodes[node].stalled(self.now, to, packet),
+            Action::Send { to, packet } => match self.ends.get(&(node, to)) {
+                Some(End::Node(other, conn)) => {
+                    self.packets += usize::from(packet.code == Code::Messages.number());
+                    mail.push_back((*other, *conn, packet));
+                }
+                Some(End::Script) => {
+                    let heard = self.heard.entry((node, to)).or_default();
+                    heard.push((packet.code, packet.body.plain().clone()));
+                }
+                None => {}
+            },
+            Action::Disconnect { conn, fault } => {
+                story.left.push((conn, fault));
+                self.close(node, conn);
+            }
+            Action::Deliver { envelope, from } => story.delivered.push((envelope.hash(), from)),
+            Action::PeerRunning { conn } => story.running.push(conn),
+            Action::PeerGone { conn } => story.gone.push(conn),
+        }
+    }
+
+    fn close(&mut self, node: usize, conn: ConnId) {
+        let end = self.ends.remove(&(node, conn));
+        self.nodes[node].disconnected(self.now, conn);
+        if let Some(End::Node(other, conn)) = end {
+            self.ends.remove(&(other, conn));
+            self.nodes[other].disconnected(self.now, conn);
+        }
+    }
+}
+
+/// Settings that want these topics alone.
+pub(crate) fn wanting(topics: &[Topic]) -> Settings {
+    Settings { interest: Interest::topics(topics.to_vec()).unwrap(), ..easy() }
+}
