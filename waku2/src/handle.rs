@@ -1,0 +1,283 @@
+//! What the rest of the program holds of this crate: settings in, commands in, events and counters out.
+//!
+//! Both queues are bounded. Commands wait ([`COMMANDS`]); events never do, because gossip must not stand still for a slow
+//! reader: an event that finds its queue full is dropped and counted.
+
+use std::{
+    fmt,
+    sync::{
+        Arc, RwLock,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use bytes::Bytes;
+use libp2p::{Multiaddr, PeerId};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::{
+    hash::MessageHash,
+    message::WakuMessage,
+    shard::ClusterId,
+    topic::PubsubTopic,
+    validate::{Policy, Reason},
+};
+
+/// Commands waiting for the node; a caller beyond it waits. Small: each holds a whole message.
+pub const COMMANDS: usize = 64;
+
+/// How a node is set up.
+#[derive(Clone)]
+pub struct Config {
+    /// The secp256k1 secret, the same as the devp2p node's key.
+    pub key: [u8; 32],
+    /// Where to listen, for example `/ip4/0.0.0.0/tcp/60000`; port 0 takes a free one. None: only dial.
+    pub listen: Vec<Multiaddr>,
+    /// The network; peers of another one are left.
+    pub cluster: ClusterId,
+    /// Pubsub topics to relay. Others are neither taken nor published.
+    pub topics: Vec<PubsubTopic>,
+    /// Peers to stay connected to: `/ip4/A/tcp/P` or `/ip6/A/tcp/P`, with or without `/p2p/ID` at the end.
+    pub static_peers: Vec<Multiaddr>,
+    /// What identify tells others of this program.
+    pub agent: String,
+    /// What is relayed.
+    pub policy: Policy,
+}
+
+impl Config {
+    /// Cluster 0, no topic, no listener, no peer.
+    #[must_use]
+    pub fn new(key: [u8; 32]) -> Self {
+        Self {
+            key,
+            listen: Vec::new(),
+            cluster: ClusterId(0),
+            topics: Vec::new(),
+            static_peers: Vec::new(),
+            agent: concat!("causeway/", env!("CARGO_PKG_VERSION")).to_owned(),
+            policy: Policy::default(),
+        }
+    }
+}
+
+impl fmt::Debug for Config {
+    /// Without the key.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Config")
+            .field("listen", &self.listen)
+            .field("cluster", &self.cluster)
+            .field("topics", &self.topics)
+            .field("static_peers", &self.static_peers)
+            .field("agent", &self.agent)
+            .field("policy", &self.policy)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What a node tells.
+#[derive(Debug, Clone)]
+pub enum Event {
+    /// A message came from a peer and passed validation. Own messages never come back.
+    Message(Arc<Received>),
+    /// A peer's cluster is ours: it stays.
+    PeerConnected(PeerInfo),
+    /// A peer of [`Event::PeerConnected`] is gone.
+    PeerDisconnected {
+        /// Which.
+        peer: PeerId,
+    },
+    /// The number of peers that would be sent a message on `topic` has changed. Never lost for good: when the queue is full it is
+    /// told again a second later, with the number of that time. May come before the peer's
+    /// [`Event::PeerConnected`].
+    RelayPeers {
+        /// One of [`Config::topics`].
+        topic: PubsubTopic,
+        /// How many.
+        count: usize,
+    },
+}
+
+/// A message from the network.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Received {
+    /// Where it was published.
+    pub pubsub_topic: PubsubTopic,
+    /// Its content.
+    pub message: WakuMessage,
+    /// Its deterministic hash.
+    pub hash: MessageHash,
+    /// Its bytes as they came, and as they are passed on.
+    pub data: Bytes,
+    /// The peer it came from first; not its author.
+    pub from: PeerId,
+}
+
+/// A message went out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Published {
+    /// To how many peers at once: all that subscribed to the topic and are in good standing.
+    pub peers: usize,
+    /// The network had these very bytes in the last two minutes; nothing was sent again.
+    pub duplicate: bool,
+}
+
+/// Why a message did not go out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum PublishError {
+    /// Nobody to send it to. Nothing is kept: publish again when [`Event::RelayPeers`] tells of one.
+    #[error("no peer relays this topic now")]
+    NoPeers,
+    /// Its gossip frame would be over the network's limit. Never succeeds.
+    #[error("a gossip frame of {frame_bytes} bytes; {limit_bytes} are allowed")]
+    TooLarge {
+        /// The frame that would hold it.
+        frame_bytes: usize,
+        /// [`crate::relay::MAX_RPC_BYTES`].
+        limit_bytes: usize,
+    },
+    /// The topic is not among [`Config::topics`].
+    #[error("this node does not relay the topic")]
+    NotSubscribed,
+    /// The queues to all peers are full, so all of them read too slowly. These bytes are refused again for two minutes.
+    #[error("the queues to all peers are full")]
+    QueueFull,
+    /// The node has stopped.
+    #[error("the node has stopped")]
+    Stopped,
+}
+
+/// A connected peer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PeerInfo {
+    /// Its identity.
+    pub peer: PeerId,
+    /// Its end of the connection.
+    pub addr: Multiaddr,
+    /// What identify said of its program; `None` until it did.
+    pub agent: Option<String>,
+    /// The protocols it says it serves; empty until identify said.
+    pub protocols: Vec<String>,
+    /// Its cluster; `None` until metadata said.
+    pub cluster: Option<ClusterId>,
+    /// The shards it says it relays.
+    pub shards: Vec<u16>,
+    /// Who called whom.
+    pub direction: Direction,
+}
+
+/// Who opened a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Direction {
+    /// The peer.
+    Inbound,
+    /// This node.
+    Outbound,
+}
+
+/// What happened so far. Every number only grows, except `peers`.
+#[derive(Debug, Default)]
+pub struct Counters {
+    /// Messages that gossip handed over: new ones on our topics.
+    pub received: AtomicU64,
+    /// Their bytes.
+    pub received_bytes: AtomicU64,
+    /// Of these, passed validation and were relayed.
+    pub accepted: AtomicU64,
+    /// Of these, dropped without blame.
+    pub ignored: AtomicU64,
+    /// Of these, dropped with blame, by [`Reason::index`].
+    pub rejected: [AtomicU64; Reason::COUNT],
+    /// Own messages sent.
+    pub published: AtomicU64,
+    /// Their bytes, each message once.
+    pub published_bytes: AtomicU64,
+    /// Connected peers now.
+    pub peers: AtomicU64,
+    /// Peers that this node left: another cluster, no metadata, too low a relay score, reading too slowly.
+    pub refused_peers: AtomicU64,
+    /// Messages that gossip gave up sending to a peer that reads too slowly.
+    pub unsent: AtomicU64,
+    /// Events nobody took.
+    pub events_shed: AtomicU64,
+}
+
+impl Counters {
+    /// Messages rejected for any reason.
+    #[must_use]
+    pub fn rejected_total(&self) -> u64 {
+        self.rejected.iter().map(|count| count.load(Ordering::Relaxed)).sum()
+    }
+}
+
+/// The node, for those who use it. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Handle {
+    pub(crate) commands: mpsc::Sender<Command>,
+    pub(crate) peer_id: PeerId,
+    pub(crate) addresses: Arc<RwLock<Vec<Multiaddr>>>,
+    pub(crate) counters: Arc<Counters>,
+}
+
+/// What a [`Handle`] asks of the node.
+#[derive(Debug)]
+pub(crate) enum Command {
+    Publish { topic: PubsubTopic, data: Bytes, done: oneshot::Sender<Result<Published, PublishError>> },
+    Peers { done: oneshot::Sender<Vec<PeerInfo>> },
+    Shutdown { done: oneshot::Sender<()> },
+}
+
+impl Handle {
+    /// Sends `data`, an encoded [`WakuMessage`], to every peer of `topic`. Returns when it is in the peers' queues, not when
+    /// it has arrived. Cancelling leaves open whether it was sent.
+    ///
+    /// # Errors
+    /// See [`PublishError`]. Of these only [`PublishError::NoPeers`] is worth another try.
+    pub async fn publish(&self, topic: PubsubTopic, data: Bytes) -> Result<Published, PublishError> {
+        let (done, answer) = oneshot::channel();
+        let command = Command::Publish { topic, data, done };
+        self.commands.send(command).await.map_err(|_| PublishError::Stopped)?;
+        answer.await.unwrap_or(Err(PublishError::Stopped))
+    }
+
+    /// The connected peers; none once the node has stopped. Safe to cancel.
+    pub async fn peers(&self) -> Vec<PeerInfo> {
+        let (done, answer) = oneshot::channel();
+        match self.commands.send(Command::Peers { done }).await {
+            Ok(()) => answer.await.unwrap_or_default(),
+            Err(_) => Vec::new(),
+        }
+    }
+
+    /// This node's identity.
+    #[must_use]
+    pub fn peer_id(&self) -> PeerId {
+        self.peer_id
+    }
+
+    /// Where it can be dialled, `/p2p/ID` included: the addresses really bound, one for each interface.
+    #[must_use]
+    pub fn addresses(&self) -> Vec<Multiaddr> {
+        match self.addresses.read() {
+            Ok(addresses) => addresses.clone(),
+            Err(poisoned) => poisoned.into_inner().clone(),
+        }
+    }
+
+    /// What happened so far.
+    #[must_use]
+    pub fn counters(&self) -> Arc<Counters> {
+        Arc::clone(&self.counters)
+    }
+
+    /// Closes all connections and ends the node's task, within about a second. What was just published gets a quarter of
+    /// that to leave; what is in a peer's queue after it is lost.
+    /// Returns at once when the node has stopped before. Cancelling does not stop the shutdown.
+    pub async fn shutdown(&self) {
+        let (done, ended) = oneshot::channel();
+        if self.commands.send(Command::Shutdown { done }).await.is_ok() {
+            // An error says that the task is gone, which is what was asked for.
+            let _ = ended.await;
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! The peer book: who is connected, and what each said of itself. Pure.
+//!
+//! Bounded by the connection limits of [`crate::behaviour`]: an entry lives exactly as long as its peer's connections.
+
+use std::collections::HashMap;
+
+use libp2p::{Multiaddr, PeerId};
+
+use crate::{
+    handle::{Direction, PeerInfo},
+    metadata::Metadata,
+    shard::ClusterId,
+};
+
+/// The connected peers.
+#[derive(Debug)]
+pub struct PeerBook {
+    cluster: ClusterId,
+    peers: HashMap<PeerId, Entry>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    info: PeerInfo,
+    /// Grows with each report of slowness, shrinks with each second.
+    slowness: u8,
+}
+
+/// Reports of slowness, one a second at most, that outweigh the forgiving of a second.
+const SLOW_REPORT: u8 = 2;
+
+/// Slowness at which a peer is left: ten seconds without a good one. nwaku leaves at the first full queue; a burst of our own
+/// may fill one too, and what is lost then is only what came too late.
+const TOO_SLOW: u8 = 10;
+
+/// Why a peer is left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Misfit {
+    /// It named no cluster.
+    #[error("it names no cluster")]
+    NoCluster,
+    /// It is of another network.
+    #[error("it is of cluster {}", .0.0)]
+    OtherCluster(ClusterId),
+}
+
+impl PeerBook {
+    /// An empty book of a node in `cluster`.
+    #[must_use]
+    pub fn new(cluster: ClusterId) -> Self {
+        Self { cluster, peers: HashMap::new() }
+    }
+
+    /// A connection was made. True when it is the peer's first, so that it is to be asked for its metadata.
+    pub fn connected(&mut self, peer: PeerId, addr: Multiaddr, direction: Direction) -> bool {
+        let first = !self.peers.contains_key(&peer);
+        let unknown =
+            PeerInfo { peer, addr, agent: None, protocols: Vec::new(), cluster: None, shards: Vec::new(), direction };
+        self.peers.entry(peer).or_insert(Entry { info: unknown, slowness: 0 });
+        first
+    }
+
+    /// What identify tells of a peer.
+    pub fn identified(&mut self, peer: &PeerId, agent: String, protocols: Vec<String>) {
+        if let Some(Entry { info, .. }) = self.peers.get_mut(peer) {
+            info.agent = Some(agent);
+            info.protocols = protocols;
+        }
+    }
+
+    /// A peer's metadata. `Ok` with the peer when it is to be welcomed; `Ok(None)` when it has gone or been welcomed before.
+    ///
+    /// # Errors
+    /// When it is to be left.  Spec: 64/WAKU2-NETWORK.
+    pub fn told(&mut self, peer: &PeerId, metadata: Metadata) -> Result<Option<&PeerInfo>, Misfit> {
+        let cluster = metadata.cluster.ok_or(Misfit::NoCluster)?;
+        if cluster != self.cluster {
+            return Err(Misfit::OtherCluster(cluster));
+        }
+        let Some(Entry { info, .. }) = self.peers.get_mut(peer) else { return Ok(None) };
+        info.shards = metadata.shards;
+        let welcomed = info.cluster.replace(cluster).is_some();
+        Ok((!welcomed).then_some(info))
+    }
+
+    /// A peer's last connection is gone. True when it had been welcomed.
+    pub fn gone(&mut self, peer: &PeerId) -> bool {
+        self.peers.remove(peer).is_some_and(|entry| entry.info.cluster.is_some())
+    }
+
+    /// All of them, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = &PeerInfo> {
+        self.peers.values().map(|entry| &entry.info)
+    }
+
+    /// Is it connected?
+    #[must_use]
+    pub fn contains(&self, peer: &PeerId) -> bool {
+        self.peers.contains_key(peer)
+    }
+
+    /// Messages to this peer were given up in the last second. True when that has gone on for too long.
+    pub fn too_slow(&mut self, peer: &PeerId) -> bool {
+        let Some(entry) = self.peers.get_mut(peer) else { return false };
+        entry.slowness = entry.slowness.saturating_add(SLOW_REPORT);
+        entry.slowness >= TOO_SLOW
+    }
+
+    /// A second has passed.
+    pub fn forgive(&mut self) {
+        for entry in self.peers.values_mut() {
+            entry.slowness = entry.slowness.saturating_sub(1);
+        }
+    }
+
+    /// How many.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.peers.len()
+    }
+
+    /// None?
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.peers.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(cluster: Option<u16>) -> Metadata {
+        Metadata { cluster: cluster.map(ClusterId), shards: vec![3] }
+    }
+
+    fn book_with_a_peer() -> (PeerBook, PeerId) {
+        let (mut book, peer) = (PeerBook::new(ClusterId(1)), PeerId::random());
+        assert!(book.connected(peer, Multiaddr::empty(), Direction::Inbound));
+        (book, peer)
+    }
+
+    #[test]
+    fn a_peer_is_asked_and_welcomed_once() {
+        let (mut book, peer) = book_with_a_peer();
+        assert!(!book.connected(peer, Multiaddr::empty(), Direction::Outbound), "a second connection");
+        let info = book.told(&peer, of(Some(1))).unwrap().cloned().unwrap();
+        assert_eq!((info.cluster, info.shards, info.direction), (Some(ClusterId(1)), vec![3], Direction::Inbound));
+        assert_eq!(book.told(&peer, of(Some(1))), Ok(None));
+        assert!(book.gone(&peer), "it had been welcomed");
+        assert!(book.is_empty());
+    }
+
+    #[test]
+    fn a_stranger_is_left() {
+        let (mut book, peer) = book_with_a_peer();
+        assert_eq!(book.told(&peer, of(None)), Err(Misfit::NoCluster));
+        assert_eq!(book.told(&peer, of(Some(2))), Err(Misfit::OtherCluster(ClusterId(2))));
+        assert!(!book.gone(&peer), "nobody was told of it");
+    }
+
+    #[test]
+    fn an_answer_after_the_end_changes_nothing() {
+        let (mut book, peer) = book_with_a_peer();
+        book.gone(&peer);
+        assert_eq!(book.told(&peer, of(Some(1))), Ok(None));
+        book.identified(&peer, "agent".to_owned(), Vec::new());
+        assert_eq!(book.len(), 0);
+    }
+
+    #[test]
+    fn a_slow_peer_gets_ten_seconds_and_a_burst_is_forgiven() {
+        let (mut book, peer) = book_with_a_peer();
+        let mut left_after = |reports: usize| {
+            (1..=reports).find(|_| {
+                let left = book.too_slow(&peer);
+                book.forgive();
+                left
+            })
+        };
+        assert_eq!(left_after(8), None);
+        (0..8).for_each(|_| book.forgive());
+        let (mut book, peer) = (book, peer);
+        assert!(!(0..4).any(|_| book.too_slow(&peer)), "forgiven");
+        assert!(book.too_slow(&peer));
+    }
+
+    #[test]
+    fn identify_fills_in() {
+        let (mut book, peer) = book_with_a_peer();
+        book.identified(&peer, "nwaku".to_owned(), vec!["/vac/waku/relay/2.0.0".to_owned()]);
+        let info = book.iter().next().unwrap();
+        assert_eq!(info.agent.as_deref(), Some("nwaku"));
+        assert_eq!(info.protocols, ["/vac/waku/relay/2.0.0"]);
+    }
+}

@@ -1,0 +1,350 @@
+//! Relay: gossipsub under Waku's own name.  Spec: 11/WAKU2-RELAY, 29/WAKU2-CONFIG; numbers as nwaku and go-waku run them.
+//!
+//! * [`PROTOCOL`] is the only id offered. Deployed Waku nodes all speak it; those that also offer `/meshsub/1.x` list it
+//!   behind. libp2p lets one gossipsub have either its own id or the stock ones, not both.
+//! * Messages carry neither author, sequence number nor signature (StrictNoSign); a message with one of these is
+//!   rejected. libp2p does not look for a lone `key` field: such a message passes, and goes on without it.
+//! * A message's id is the SHA-256 of its data, so data goes on byte for byte.
+//! * Nothing is relayed before [`crate::validate`] has accepted it, nothing on topics that are not ours.
+
+use std::{
+    collections::{HashMap, HashSet, VecDeque},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    time::Duration,
+};
+
+use crate::{
+    handle::{PublishError, Published},
+    hash::{GossipId, gossip_id},
+    topic::PubsubTopic,
+    validate::Verdict,
+};
+use bytes::Bytes;
+use libp2p::{
+    PeerId,
+    gossipsub::{
+        self, Config, ConfigBuilder, ConfigBuilderError, IdentTopic, IdentityTransform, MaxCountSubscriptionFilter,
+        MessageAcceptance, MessageAuthenticity, MessageId, PeerScoreParams, PeerScoreThresholds, TopicHash,
+        TopicScoreParams, ValidationMode, Version, WhitelistSubscriptionFilter,
+    },
+};
+
+/// The protocol id of relay.
+pub const PROTOCOL: &str = "/vac/waku/relay/2.0.0";
+
+/// Longest gossip RPC, in bytes, its length prefix included: 150 KiB.  Deployed: nwaku caps the frame, not the message,
+/// so a message can be some bytes shorter only ([`frame_bytes`]).
+pub const MAX_RPC_BYTES: usize = 153_600;
+
+/// How long a message's id is remembered.  Spec: 29/WAKU2-CONFIG, seen TTL.
+pub const SEEN_TTL: Duration = Duration::from_secs(120);
+
+/// Messages waiting for one peer, at most; further ones are not sent to it and it is left ([`PublishError::QueueFull`] when all
+/// are in that state). nwaku allows 1,024 and leaves the peer as well; twice that lets a burst of 1,024 own messages pass
+/// beside what is being forwarded. libp2p bounds the number only, so at the largest message size it is 300 MiB.
+const PEER_QUEUE_MESSAGES: usize = 2_048;
+
+/// How long an own message may wait in a peer's queue: as long as the network would know it for the same message.
+/// libp2p's 5 s would silently lose part of a burst on a slow link.
+const PUBLISH_WAIT: Duration = SEEN_TTL;
+
+/// How long a forwarded message may wait. The peer has other neighbours to hear it from, so less than our own; libp2p's
+/// 1 s loses messages whenever a machine is busy.
+const FORWARD_WAIT: Duration = Duration::from_secs(30);
+
+/// libp2p reads a stream in pieces of this many bytes and holds the *buffer*, which can be a whole frame and one piece of the
+/// next, against the frame limit. Without the slack a full-size frame followed by another would end the stream.
+const READ_PIECE_BYTES: usize = 8 * 1024;
+
+/// Subscriptions in one RPC: all shards of a cluster.  Spec: 51/WAKU2-RELAY-SHARDING. Only ours are remembered.
+const SUBSCRIPTIONS_PER_RPC: usize = 1_024;
+
+/// Messages in one RPC; nwaku splits by bytes only, and an empty message takes two.
+const MESSAGES_PER_RPC: usize = 1_024;
+
+/// Score below which a peer gets no gossip, no own messages, and is left.  Deployed: nwaku, go-waku.
+const THRESHOLDS: PeerScoreThresholds = PeerScoreThresholds {
+    gossip_threshold: -100.0,
+    publish_threshold: -1_000.0,
+    graylist_threshold: -10_000.0,
+    accept_px_threshold: 0.0,
+    opportunistic_graft_threshold: 0.0,
+};
+
+/// Ids of own messages that found all queues full, remembered so that a second try is not taken for a success.
+const STRANDED: usize = 1_024;
+
+/// Bytes of the gossip RPC that carries one message of `data_bytes` on `topic`, length prefix included.
+#[must_use]
+pub fn frame_bytes(topic: &PubsubTopic, data_bytes: usize) -> usize {
+    // Message { data = 2, topic = 4 } in RPC { publish = 2 }: each a one-byte tag, a length and the bytes.
+    field_bytes(field_bytes(field_bytes(data_bytes) + field_bytes(topic.as_str().len()))) - 1
+}
+
+/// A length-delimited protobuf field. Without its tag it is a length-prefixed frame.
+fn field_bytes(content_bytes: usize) -> usize {
+    1 + prost::length_delimiter_len(content_bytes) + content_bytes
+}
+
+/// gossipsub that sends nothing on its own and remembers our topics only.
+pub(crate) type Gossip =
+    gossipsub::Behaviour<IdentityTransform, MaxCountSubscriptionFilter<WhitelistSubscriptionFilter>>;
+
+/// Why relay could not be set up: the operator's topics, or a constant of this file.
+#[derive(Debug, thiserror::Error)]
+pub enum RelayError {
+    /// The settings contradict each other.
+    #[error("gossip settings: {0}")]
+    Settings(#[from] ConfigBuilderError),
+    /// Scoring or the behaviour itself refuses them.
+    #[error("gossip settings: {0}")]
+    Refused(String),
+    /// A topic cannot be subscribed to.
+    #[error("topic {topic}: {source}")]
+    Subscribe {
+        /// Which.
+        topic: PubsubTopic,
+        /// gossipsub's word.
+        source: gossipsub::SubscriptionError,
+    },
+}
+
+/// gossipsub and what it does not keep itself.
+pub(crate) struct Relay {
+    topics: HashMap<TopicHash, PubsubTopic>,
+    stranded: VecDeque<GossipId>,
+}
+
+impl Relay {
+    /// Subscribes a new gossipsub to `topics`.
+    pub(crate) fn new(topics: &[PubsubTopic]) -> Result<(Self, Gossip), RelayError> {
+        let hashes: HashMap<_, _> = topics.iter().map(|topic| (hash(topic), topic.clone())).collect();
+        let filter = MaxCountSubscriptionFilter {
+            filter: WhitelistSubscriptionFilter(hashes.keys().cloned().collect()),
+            max_subscribed_topics: hashes.len(),
+            max_subscriptions_per_request: SUBSCRIPTIONS_PER_RPC,
+        };
+        let mut gossip = Gossip::new_with_subscription_filter(MessageAuthenticity::Anonymous, config()?, filter)
+            .map_err(|cause| RelayError::Refused(cause.to_owned()))?;
+        gossip.with_peer_score(scores(hashes.keys()), THRESHOLDS).map_err(RelayError::Refused)?;
+        for topic in hashes.values() {
+            gossip
+                .subscribe(&IdentTopic::new(topic.as_str()))
+                .map_err(|source| RelayError::Subscribe { topic: topic.clone(), source })?;
+        }
+        Ok((Self { topics: hashes, stranded: VecDeque::new() }, gossip))
+    }
+
+    /// Our topic of that name.
+    pub(crate) fn topic(&self, hash: &TopicHash) -> Option<&PubsubTopic> {
+        self.topics.get(hash)
+    }
+
+    /// Hands an own message to all peers of its topic.
+    pub(crate) fn publish(
+        &mut self,
+        gossip: &mut Gossip,
+        topic: &PubsubTopic,
+        data: &Bytes,
+    ) -> Result<Published, PublishError> {
+        let hash = hash(topic);
+        if !self.topics.contains_key(&hash) {
+            return Err(PublishError::NotSubscribed);
+        }
+        let frame_bytes = frame_bytes(topic, data.len());
+        let too_large = PublishError::TooLarge { frame_bytes, limit_bytes: MAX_RPC_BYTES };
+        if frame_bytes > MAX_RPC_BYTES {
+            return Err(too_large);
+        }
+        let peers = recipients(gossip, &hash);
+        match gossip.publish(hash, data.to_vec()) {
+            Ok(_) => Ok(Published { peers, duplicate: false }),
+            Err(gossipsub::PublishError::Duplicate) => self.duplicate(data),
+            Err(gossipsub::PublishError::NoPeersSubscribedToTopic) => Err(PublishError::NoPeers),
+            Err(gossipsub::PublishError::AllQueuesFull(_)) => Err(self.strand(data)),
+            // Neither signing nor a transform is configured, so these two cannot come; both would be for good.
+            Err(
+                gossipsub::PublishError::MessageTooLarge
+                | gossipsub::PublishError::SigningError(_)
+                | gossipsub::PublishError::TransformFailed(_),
+            ) => Err(too_large),
+        }
+    }
+
+    /// gossipsub has seen these bytes: on the network, or from ourselves when all queues were full.
+    fn duplicate(&self, data: &[u8]) -> Result<Published, PublishError> {
+        if self.stranded.contains(&gossip_id(data)) {
+            return Err(PublishError::QueueFull);
+        }
+        Ok(Published { peers: 0, duplicate: true })
+    }
+
+    /// gossipsub marks a message as seen even when no queue takes it.
+    fn strand(&mut self, data: &[u8]) -> PublishError {
+        if self.stranded.len() == STRANDED {
+            self.stranded.pop_front();
+        }
+        self.stranded.push_back(gossip_id(data));
+        PublishError::QueueFull
+    }
+
+    /// How many peers an own message would go to, for each topic.
+    pub(crate) fn counts(&self, gossip: &Gossip) -> Vec<(PubsubTopic, usize)> {
+        self.topics.iter().map(|(hash, topic)| (topic.clone(), recipients(gossip, hash))).collect()
+    }
+}
+
+/// Has the peer misbehaved so much that it is to be left?
+pub(crate) fn graylisted(gossip: &Gossip, peer: &PeerId) -> bool {
+    below(gossip, peer, THRESHOLDS.graylist_threshold)
+}
+
+/// The verdict in gossipsub's words.
+pub(crate) fn acceptance(verdict: Verdict) -> MessageAcceptance {
+    match verdict {
+        Verdict::Accept => MessageAcceptance::Accept,
+        Verdict::Ignore(_) => MessageAcceptance::Ignore,
+        Verdict::Reject(_) => MessageAcceptance::Reject,
+    }
+}
+
+/// The peers that flood publishing reaches: subscribed, and not below the threshold.
+fn recipients(gossip: &Gossip, topic: &TopicHash) -> usize {
+    gossip
+        .all_peers()
+        .filter(|(peer, topics)| topics.contains(&topic) && !below(gossip, peer, THRESHOLDS.publish_threshold))
+        .count()
+}
+
+fn below(gossip: &Gossip, peer: &PeerId, threshold: f64) -> bool {
+    gossip.peer_score(peer).is_some_and(|score| score < threshold)
+}
+
+fn hash(topic: &PubsubTopic) -> TopicHash {
+    TopicHash::from_raw(topic.as_str())
+}
+
+/// The parameters of 29/WAKU2-CONFIG as deployed; those left out are libp2p's defaults and agree with it.
+fn config() -> Result<Config, ConfigBuilderError> {
+    ConfigBuilder::default()
+        .protocol_id(PROTOCOL, Version::V1_1)
+        .validation_mode(ValidationMode::Anonymous)
+        .validate_messages()
+        .message_id_fn(|message| MessageId::new(gossip_id(&message.data).as_bytes()))
+        .max_transmit_size(MAX_RPC_BYTES + READ_PIECE_BYTES)
+        .max_publish_messages(MESSAGES_PER_RPC)
+        // Deployed peers send up to 5,000 ids in one IHAVE, 170 kB; libp2p's 16 KiB would end their stream.
+        .max_control_message_size(MAX_RPC_BYTES)
+        .mesh_n(6)
+        .mesh_n_low(4)
+        .mesh_n_high(8)
+        .mesh_outbound_min(3)
+        .gossip_lazy(6)
+        .retain_scores(6)
+        .gossip_factor(0.25)
+        .heartbeat_initial_delay(Duration::from_secs(1))
+        .heartbeat_interval(Duration::from_secs(1))
+        .history_length(6)
+        .history_gossip(3)
+        .fanout_ttl(Duration::from_secs(60))
+        .duplicate_cache_time(SEEN_TTL)
+        .prune_backoff(Duration::from_secs(60))
+        .unsubscribe_backoff(Duration::from_secs(5))
+        .backoff_slack(2)
+        .flood_publish(true)
+        .connection_handler_queue_len(PEER_QUEUE_MESSAGES)
+        .publish_queue_duration(PUBLISH_WAIT)
+        .forward_queue_duration(FORWARD_WAIT)
+        .build()
+}
+
+/// Peer scoring as nwaku and go-waku run it: invalid messages count squared, deliveries in the mesh (P3) not at all.
+fn scores<'a>(topics: impl Iterator<Item = &'a TopicHash>) -> PeerScoreParams {
+    let topic = TopicScoreParams {
+        topic_weight: 1.0,
+        time_in_mesh_weight: 0.01,
+        time_in_mesh_quantum: Duration::from_secs(1),
+        time_in_mesh_cap: 10.0,
+        first_message_deliveries_weight: 1.0,
+        first_message_deliveries_decay: 0.5,
+        first_message_deliveries_cap: 10.0,
+        mesh_message_deliveries_weight: 0.0,
+        mesh_failure_penalty_weight: 0.0,
+        invalid_message_deliveries_weight: -100.0,
+        invalid_message_deliveries_decay: 0.5,
+        ..TopicScoreParams::default()
+    };
+    PeerScoreParams {
+        topics: topics.map(|hash| (hash.clone(), topic.clone())).collect(),
+        topic_score_cap: 0.0,
+        app_specific_weight: 0.0,
+        ip_colocation_factor_weight: -50.0,
+        ip_colocation_factor_threshold: 5.0,
+        // Several nodes on one machine are the operator's own.
+        ip_colocation_factor_whitelist: HashSet::from([
+            IpAddr::V4(Ipv4Addr::LOCALHOST),
+            IpAddr::V6(Ipv6Addr::LOCALHOST),
+        ]),
+        behaviour_penalty_weight: -10.0,
+        behaviour_penalty_threshold: 0.0,
+        behaviour_penalty_decay: 0.986,
+        decay_interval: Duration::from_secs(12),
+        decay_to_zero: 0.01,
+        retain_score: Duration::from_secs(600),
+        // A peer that does not read is left, not scored.
+        slow_peer_weight: 0.0,
+        ..PeerScoreParams::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn topic() -> PubsubTopic {
+        "/waku/2/rs/1/1".parse().unwrap()
+    }
+
+    #[test]
+    fn the_constants_make_a_relay() {
+        let (relay, gossip) = Relay::new(&[topic()]).unwrap();
+        assert_eq!(relay.counts(&gossip), [(topic(), 0)]);
+        assert_eq!(gossip.topics().map(TopicHash::as_str).collect::<Vec<_>>(), ["/waku/2/rs/1/1"]);
+    }
+
+    #[test]
+    fn frames_are_counted_to_the_byte() {
+        // Message of the known answer: 12 30 <48 bytes> 22 0e <14 bytes> = 66 bytes; in an RPC 12 42 ..; prefix 44.
+        assert_eq!(frame_bytes(&topic(), 48), 66 + 2 + 1);
+        // Three bytes of length each for data, message and frame, three tags but the frame's, 16 of topic.
+        assert_eq!(frame_bytes(&topic(), 153_573), MAX_RPC_BYTES);
+        assert_eq!(frame_bytes(&topic(), 153_574), MAX_RPC_BYTES + 1);
+    }
+
+    #[test]
+    fn publishing_answers_by_cause() {
+        let (mut relay, mut gossip) = Relay::new(&[topic()]).unwrap();
+        let foreign: PubsubTopic = "/waku/2/rs/1/2".parse().unwrap();
+        let data = Bytes::from_static(b"x");
+        assert_eq!(relay.publish(&mut gossip, &foreign, &data), Err(PublishError::NotSubscribed));
+        assert_eq!(relay.publish(&mut gossip, &topic(), &data), Err(PublishError::NoPeers));
+        assert_eq!(relay.publish(&mut gossip, &topic(), &data), Err(PublishError::NoPeers), "not remembered as sent");
+        let huge = Bytes::from(vec![0; 153_574]);
+        assert_eq!(
+            relay.publish(&mut gossip, &topic(), &huge),
+            Err(PublishError::TooLarge { frame_bytes: MAX_RPC_BYTES + 1, limit_bytes: MAX_RPC_BYTES })
+        );
+    }
+
+    #[test]
+    fn a_stranded_message_is_no_success_the_second_time() {
+        let (mut relay, _) = Relay::new(&[topic()]).unwrap();
+        assert_eq!(relay.duplicate(b"a"), Ok(Published { peers: 0, duplicate: true }));
+        assert_eq!(relay.strand(b"a"), PublishError::QueueFull);
+        assert_eq!(relay.duplicate(b"a"), Err(PublishError::QueueFull));
+        for n in 0..STRANDED {
+            relay.strand(&n.to_be_bytes());
+        }
+        assert_eq!(relay.stranded.len(), STRANDED);
+    }
+}
