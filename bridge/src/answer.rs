@@ -1,0 +1,94 @@
+//! What the far side said to a publish or a post, as far as the bridge cares.
+
+use waku0::{
+    admit::Refusal,
+    node::{PostError, Posted},
+};
+use waku2::handle::{PublishError, Published};
+
+use crate::drop_reason::DropReason;
+
+/// The far side's answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answer {
+    /// It has it.
+    Accepted {
+        /// And had it before, byte for byte.
+        already_there: bool,
+    },
+    /// It will never take it.
+    Refused(DropReason),
+    /// Not now; or no answer came, in which case another attempt finds out.
+    Failed,
+}
+
+impl From<Result<Published, PublishError>> for Answer {
+    fn from(result: Result<Published, PublishError>) -> Self {
+        match result {
+            Ok(Published { duplicate: true, .. }) => Self::Accepted { already_there: true },
+            Ok(Published { peers: 0, .. }) | Err(PublishError::NoPeers) => Self::Failed,
+            Ok(_) => Self::Accepted { already_there: false },
+            Err(PublishError::TooLarge { .. }) => Self::Refused(DropReason::TooLargeV2),
+            // With full queues gossip has taken note of the bytes all the same: another attempt would be called a duplicate,
+            // that is a success, with nothing sent.
+            Err(PublishError::QueueFull | PublishError::NotSubscribed | PublishError::Stopped) => {
+                Self::Refused(DropReason::PublishFailed)
+            }
+        }
+    }
+}
+
+impl From<Result<Posted, PostError>> for Answer {
+    fn from(result: Result<Posted, PostError>) -> Self {
+        match result {
+            Ok(posted) => Self::Accepted { already_there: posted.already_pooled },
+            Err(PostError::PoolFull(_) | PostError::Refused(Refusal::Future)) => Self::Failed,
+            Err(PostError::TooLong { .. } | PostError::Refused(Refusal::TooLarge)) => {
+                Self::Refused(DropReason::TooLargeV1)
+            }
+            Err(PostError::Refused(Refusal::Expired | Refusal::VeryOld)) => Self::Refused(DropReason::Late),
+            Err(PostError::Refused(Refusal::ZeroTtl | Refusal::LowPow | Refusal::NotWanted) | PostError::Stopped) => {
+                Self::Refused(DropReason::PublishFailed)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use waku0::envelope::EnvelopeHash;
+
+    use super::*;
+
+    #[test]
+    fn a_message_is_out_when_a_peer_has_it() {
+        let published = |peers, duplicate| Answer::from(Ok(Published { peers, duplicate }));
+        assert_eq!(published(1, false), Answer::Accepted { already_there: false });
+        assert_eq!(published(0, true), Answer::Accepted { already_there: true });
+        assert_eq!(published(0, false), Answer::Failed);
+        assert_eq!(Answer::from(Err::<Published, _>(PublishError::NoPeers)), Answer::Failed);
+        let too_large = PublishError::TooLarge { frame_bytes: 2, limit_bytes: 1 };
+        assert_eq!(Answer::from(Err::<Published, _>(too_large)), Answer::Refused(DropReason::TooLargeV2));
+        assert_eq!(
+            Answer::from(Err::<Published, _>(PublishError::QueueFull)),
+            Answer::Refused(DropReason::PublishFailed)
+        );
+    }
+
+    #[test]
+    fn an_envelope_is_out_when_the_pool_has_it() {
+        let posted =
+            |already_pooled| Answer::from(Ok(Posted { hash: EnvelopeHash::from([0; 32]), already_pooled, sent_to: 0 }));
+        assert_eq!(posted(false), Answer::Accepted { already_there: false });
+        assert_eq!(posted(true), Answer::Accepted { already_there: true });
+        let refused = |refusal| Answer::from(Err::<Posted, _>(PostError::Refused(refusal)));
+        assert_eq!(refused(Refusal::Expired), Answer::Refused(DropReason::Late));
+        assert_eq!(refused(Refusal::TooLarge), Answer::Refused(DropReason::TooLargeV1));
+        assert_eq!(refused(Refusal::LowPow), Answer::Refused(DropReason::PublishFailed));
+        assert_eq!(refused(Refusal::Future), Answer::Failed, "our own clock will catch up");
+        assert_eq!(
+            Answer::from(Err::<Posted, _>(PostError::TooLong { len: 1 })),
+            Answer::Refused(DropReason::TooLargeV1)
+        );
+    }
+}

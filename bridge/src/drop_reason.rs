@@ -1,0 +1,160 @@
+//! Why something did not cross: a closed list, so that every loss has a name an operator can look up.
+//!
+//! Spec: 15/WAKU-BRIDGE says only that a bridge may drop; the names and the directions in which each occurs are this project's.
+//! As there, *v1* is the legacy side (waku/0, waku/1, shh/6) and *v2* the libp2p side.
+
+use std::fmt;
+
+use crate::crossing::Direction;
+
+/// Why an envelope or a message did not cross. The text of each is the `reason` label of the metrics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum DropReason {
+    /// v1: came in a packet between trusted peers (126, 127), which was never meant for the network.
+    P2pOnly,
+    /// v1: time to live 0, or longer than the expiry.
+    Malformed,
+    /// v1: expired before it could be converted.
+    Expired,
+    /// Sent too far in the future: over 10 s on v1, over the 20 s of holding on v2.
+    Future,
+    /// v1: less proof of work than we require.
+    LowPow,
+    /// Over the largest size of v1.
+    TooLargeV1,
+    /// v1: the message would be over the largest size of the v2 cluster.
+    TooLargeV2,
+    /// No route for its topic, shard or direction.
+    NoRoute,
+    /// v2: content topic of another application.
+    NotBridgeable,
+    /// v2: a content topic under `/waku/1` that does not name four bytes.
+    BadTopic,
+    /// v2: a payload version that policy does not let through.
+    UnsupportedVersion,
+    /// v2: ephemeral, and policy drops those.
+    Ephemeral,
+    /// The same content within the tolerance, seen here or seen crossing elsewhere.
+    Duplicate,
+    /// Carries our origin tag: it came from the other side.
+    Returning,
+    /// Too old for the other side.
+    Late,
+    /// v2: would need more proof of work than we are willing to do.
+    TooHard,
+    /// v2: not mined in time.
+    PowDeadline,
+    /// v1: signed shard, and no key for it.
+    NoKey,
+    /// v1: no message id left in this RLN epoch.
+    RlnBudget,
+    /// v1: no RLN proof to be had.
+    RlnUnavailable,
+    /// v1: our clock is off by too much to publish.
+    Clock,
+    /// Over the rate of its route or peer.
+    Rate,
+    /// A loop is suspected.
+    Quarantine,
+    /// A queue was full, and this was the oldest in it.
+    Shed,
+    /// The other side refused it, or did not confirm it, to the end of its time.
+    PublishFailed,
+}
+
+/// One row of the table: the reason, its name, whether it occurs from v1 to v2, and from v2 to v1.
+type Row = (DropReason, &'static str, bool, bool);
+
+/// The whole list, in the order of the enum.
+const ROWS: [Row; DropReason::COUNT] = [
+    (DropReason::P2pOnly, "p2p_only", true, false),
+    (DropReason::Malformed, "malformed", true, false),
+    (DropReason::Expired, "expired", true, false),
+    (DropReason::Future, "future", true, true),
+    (DropReason::LowPow, "low_pow", true, false),
+    (DropReason::TooLargeV1, "too_large_v1", true, true),
+    (DropReason::TooLargeV2, "too_large_v2", true, false),
+    (DropReason::NoRoute, "no_route", true, true),
+    (DropReason::NotBridgeable, "not_bridgeable", false, true),
+    (DropReason::BadTopic, "bad_topic", false, true),
+    (DropReason::UnsupportedVersion, "unsupported_version", false, true),
+    (DropReason::Ephemeral, "ephemeral", false, true),
+    (DropReason::Duplicate, "duplicate", true, true),
+    (DropReason::Returning, "returning", true, true),
+    (DropReason::Late, "late", true, true),
+    (DropReason::TooHard, "too_hard", false, true),
+    (DropReason::PowDeadline, "pow_deadline", false, true),
+    (DropReason::NoKey, "no_key", true, false),
+    (DropReason::RlnBudget, "rln_budget", true, false),
+    (DropReason::RlnUnavailable, "rln_unavailable", true, false),
+    (DropReason::Clock, "clock", true, false),
+    (DropReason::Rate, "rate", true, true),
+    (DropReason::Quarantine, "quarantine", true, true),
+    (DropReason::Shed, "shed", true, true),
+    (DropReason::PublishFailed, "publish_failed", true, true),
+];
+
+impl DropReason {
+    /// How many reasons there are.
+    pub const COUNT: usize = 25;
+
+    /// Every reason, in the order of the enum.
+    pub fn all() -> impl Iterator<Item = Self> {
+        ROWS.iter().map(|row| row.0)
+    }
+
+    /// The name used in metrics, logs and answers.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        ROWS[self as usize].1
+    }
+
+    /// Whether this reason exists in a direction.
+    #[must_use]
+    pub const fn occurs(self, direction: Direction) -> bool {
+        let row = ROWS[self as usize];
+        match direction {
+            Direction::V1ToV2 => row.2,
+            Direction::V2ToV1 => row.3,
+        }
+    }
+}
+
+impl fmt::Display for DropReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_stand_in_the_order_of_the_enum() {
+        for (index, reason) in DropReason::all().enumerate() {
+            assert_eq!(reason as usize, index, "{reason}");
+        }
+        assert_eq!(DropReason::PublishFailed as usize + 1, DropReason::COUNT);
+    }
+
+    #[test]
+    fn names_are_the_closed_list() {
+        let names: Vec<_> = DropReason::all().map(DropReason::as_str).collect();
+        assert_eq!(
+            names.join(" "),
+            "p2p_only malformed expired future low_pow too_large_v1 too_large_v2 no_route not_bridgeable bad_topic \
+             unsupported_version ephemeral duplicate returning late too_hard pow_deadline no_key rln_budget rln_unavailable \
+             clock rate quarantine shed publish_failed"
+        );
+    }
+
+    #[test]
+    fn every_reason_occurs_somewhere_and_ten_in_both_directions() {
+        let both = |r: &DropReason| r.occurs(Direction::V1ToV2) && r.occurs(Direction::V2ToV1);
+        assert!(DropReason::all().all(|r| r.occurs(Direction::V1ToV2) || r.occurs(Direction::V2ToV1)));
+        assert_eq!(DropReason::all().filter(both).count(), 10);
+        assert!(!DropReason::LowPow.occurs(Direction::V2ToV1) && !DropReason::BadTopic.occurs(Direction::V1ToV2));
+    }
+}

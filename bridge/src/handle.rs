@@ -1,0 +1,351 @@
+//! What the rest of the program holds of a running bridge: counters, the last drops, a stream of crossings, and the stop.
+
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use tokio::sync::{broadcast, watch};
+
+use crate::{
+    bridge::Tally,
+    crossing::{Crossing, Direction, Outcome},
+    drop_reason::DropReason,
+    job::Depths,
+    router::Router,
+};
+
+/// Crossings that a subscriber may be behind. Beyond it, it loses the oldest and is told how many.
+pub const CROSSINGS: usize = 1_024;
+/// Drops remembered, to answer "why did my message not cross?".
+pub const RECENT_DROPS: usize = 1_000;
+/// Upper bounds of the lag histogram's buckets, in seconds; what is longer is in `+Inf` alone. 20 s is where v2 validators
+/// stop taking a message.
+pub const LAG_BUCKETS_SECS: [f64; 11] = [0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 60.0, 300.0];
+/// The `route` label of what was dropped before a route was found.
+pub const NO_ROUTE: &str = "none";
+
+/// One reason, or `ok`.
+const RESULTS: usize = DropReason::COUNT + 1;
+
+/// A running bridge, for those who watch it. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Handle {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    counters: Arc<Counters>,
+    crossings: broadcast::Sender<Crossing>,
+    drops: Mutex<VecDeque<Crossing>>,
+    status: Mutex<Status>,
+    stop: watch::Sender<bool>,
+}
+
+/// The bridge's state, of a moment ago.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Status {
+    /// How many jobs stand where.
+    pub depths: Depths,
+    /// Envelopes waiting for a thread of the mining pool; they are among the jobs being mined.
+    pub waiting_to_mine: usize,
+    /// What was counted beside crossings.
+    pub tally: Tally,
+    /// Entries of the memory of what was seen.
+    pub seen_entries: usize,
+}
+
+impl Handle {
+    pub(crate) fn new(routes: &Router, stop: watch::Sender<bool>) -> Self {
+        let shared = Shared {
+            counters: Arc::new(Counters::new(routes)),
+            crossings: broadcast::Sender::new(CROSSINGS),
+            drops: Mutex::default(),
+            status: Mutex::default(),
+            stop,
+        };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// What crossed and what did not, since the start.
+    #[must_use]
+    pub fn counters(&self) -> Arc<Counters> {
+        Arc::clone(&self.shared.counters)
+    }
+
+    /// The end of everything the bridge is given from now on. Never slows the bridge: see [`CROSSINGS`].
+    #[must_use]
+    pub fn subscribe(&self) -> broadcast::Receiver<Crossing> {
+        self.shared.crossings.subscribe()
+    }
+
+    /// The last [`RECENT_DROPS`] that did not cross, oldest first.
+    #[must_use]
+    pub fn recent_drops(&self) -> Vec<Crossing> {
+        lock(&self.shared.drops).iter().cloned().collect()
+    }
+
+    /// Queue depths and the like, as of the bridge's last turn.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        *lock(&self.shared.status)
+    }
+
+    /// Ends the bridge and returns when it has ended. What was on its way is given up. Safe to cancel: the end comes anyway.
+    pub async fn shutdown(&self) {
+        self.shared.stop.send_replace(true);
+        self.shared.stop.closed().await;
+    }
+
+    pub(crate) fn record(&self, crossing: Crossing) {
+        self.shared.counters.record(&crossing);
+        if matches!(crossing.outcome, Outcome::Dropped(_)) {
+            let mut drops = lock(&self.shared.drops);
+            if drops.len() >= RECENT_DROPS {
+                drops.pop_front();
+            }
+            drops.push_back(crossing.clone());
+        }
+        // An error says that nobody listens.
+        let _ = self.shared.crossings.send(crossing);
+    }
+
+    pub(crate) fn set_status(&self, status: Status) {
+        *lock(&self.shared.status) = status;
+    }
+}
+
+/// Nothing behind these locks is ever half written.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What crossed and what did not, by direction, route and reason. Every number only grows.
+#[derive(Debug)]
+pub struct Counters {
+    routes: Vec<RouteCounters>,
+    lag: [Lag; 2],
+}
+
+#[derive(Debug)]
+struct RouteCounters {
+    name: Arc<str>,
+    /// By direction; the last column is what crossed.
+    counts: [[AtomicU64; RESULTS]; 2],
+}
+
+/// One line of the table of counters.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Count {
+    /// Which way.
+    pub direction: Direction,
+    /// The route's name, or [`NO_ROUTE`].
+    pub route: Arc<str>,
+    /// `crossed` or `dropped`.
+    pub result: &'static str,
+    /// `ok`, or the reason's name.
+    pub reason: &'static str,
+    /// How many.
+    pub count: u64,
+}
+
+/// From being sent to being confirmed on the other side, for what crossed.
+#[derive(Debug, Default)]
+struct Lag {
+    /// Not cumulative; the last one holds what is longer than every bound.
+    buckets: [AtomicU64; LAG_BUCKETS_SECS.len() + 1],
+    sum_micros: AtomicU64,
+}
+
+/// A reading of the lag histogram.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LagReading {
+    /// For each of [`LAG_BUCKETS_SECS`], how many took at most so long.
+    pub at_most: [u64; LAG_BUCKETS_SECS.len()],
+    /// How many in all.
+    pub count: u64,
+    /// All lags together.
+    pub sum: Duration,
+}
+
+impl Counters {
+    fn new(routes: &Router) -> Self {
+        let names = routes.routes().iter().map(|route| Arc::clone(&route.name)).chain([NO_ROUTE.into()]);
+        let counts = || std::array::from_fn(|_| std::array::from_fn(|_| AtomicU64::new(0)));
+        Self { routes: names.map(|name| RouteCounters { name, counts: counts() }).collect(), lag: Default::default() }
+    }
+
+    /// How many crossed.
+    #[must_use]
+    pub fn crossed(&self, direction: Direction) -> u64 {
+        self.sum(direction, DropReason::COUNT)
+    }
+
+    /// How many did not, for one reason.
+    #[must_use]
+    pub fn dropped(&self, direction: Direction, reason: DropReason) -> u64 {
+        self.sum(direction, reason as usize)
+    }
+
+    /// The whole table, zeros included, but for the reasons that do not occur in a direction.
+    pub fn table(&self) -> impl Iterator<Item = Count> + '_ {
+        let results = || DropReason::all().map(Some).chain([None]);
+        self.routes.iter().flat_map(move |route| {
+            Direction::ALL.into_iter().flat_map(move |direction| {
+                results().filter(move |reason| reason.is_none_or(|reason| reason.occurs(direction))).map(
+                    move |reason| Count {
+                        direction,
+                        route: Arc::clone(&route.name),
+                        result: if reason.is_some() { "dropped" } else { "crossed" },
+                        reason: reason.map_or("ok", DropReason::as_str),
+                        count: route.counts[direction as usize][column(reason)].load(Relaxed),
+                    },
+                )
+            })
+        })
+    }
+
+    /// The lag of what crossed.
+    #[must_use]
+    pub fn lag(&self, direction: Direction) -> LagReading {
+        let lag = &self.lag[direction as usize];
+        let buckets = lag.buckets.each_ref().map(|bucket| bucket.load(Relaxed));
+        let mut running = 0;
+        let at_most = std::array::from_fn(|n| {
+            running += buckets[n];
+            running
+        });
+        LagReading { at_most, count: buckets.iter().sum(), sum: Duration::from_micros(lag.sum_micros.load(Relaxed)) }
+    }
+
+    fn sum(&self, direction: Direction, column: usize) -> u64 {
+        self.routes.iter().map(|route| route.counts[direction as usize][column].load(Relaxed)).sum()
+    }
+
+    fn record(&self, crossing: &Crossing) {
+        let name = crossing.route.as_deref().unwrap_or(NO_ROUTE);
+        let reason = match crossing.outcome {
+            Outcome::Crossed { .. } => None,
+            Outcome::Dropped(reason) => Some(reason),
+        };
+        if let Some(route) = self.routes.iter().find(|route| &*route.name == name) {
+            route.counts[crossing.direction as usize][column(reason)].fetch_add(1, Relaxed);
+        }
+        if reason.is_none() {
+            self.lag[crossing.direction as usize].record(crossing.age);
+        }
+    }
+}
+
+fn column(reason: Option<DropReason>) -> usize {
+    reason.map_or(DropReason::COUNT, |reason| reason as usize)
+}
+
+impl Lag {
+    fn record(&self, lag: Duration) {
+        let secs = lag.as_secs_f64();
+        let bucket = LAG_BUCKETS_SECS.iter().position(|bound| secs <= *bound).unwrap_or(LAG_BUCKETS_SECS.len());
+        self.buckets[bucket].fetch_add(1, Relaxed);
+        self.sum_micros.fetch_add(u64::try_from(lag.as_micros()).unwrap_or(u64::MAX), Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        crossing::Conversion,
+        passage::{
+            Passage,
+            tests::{now, passage},
+        },
+        router::DEFAULT_ROUTE,
+    };
+
+    fn handle() -> Handle {
+        Handle::new(&Router::default(), watch::Sender::new(false))
+    }
+
+    fn dropped(direction: Direction, reason: DropReason) -> Crossing {
+        passage(direction).end(now(), Outcome::Dropped(reason))
+    }
+
+    fn crossed(direction: Direction, secs: u64) -> Crossing {
+        let route = Router::default().routes().first().cloned();
+        let passage = Passage { route, sent: now().unix_secs() - secs, ..passage(direction) };
+        passage.end(now(), Outcome::Crossed { took: Duration::ZERO, by: Conversion::Mined, already_there: false })
+    }
+
+    #[test]
+    fn each_crossing_counts_once() {
+        let handle = handle();
+        handle.record(dropped(Direction::V1ToV2, DropReason::LowPow));
+        handle.record(crossed(Direction::V2ToV1, 1));
+        handle.record(crossed(Direction::V2ToV1, 1));
+        let counters = handle.counters();
+        assert_eq!(counters.dropped(Direction::V1ToV2, DropReason::LowPow), 1);
+        assert_eq!((counters.crossed(Direction::V1ToV2), counters.crossed(Direction::V2ToV1)), (0, 2));
+        let lines: Vec<_> = counters
+            .table()
+            .filter(|line| line.count > 0)
+            .map(|line| (line.direction, line.route, line.result, line.reason, line.count))
+            .collect();
+        assert_eq!(
+            lines,
+            [
+                (Direction::V2ToV1, DEFAULT_ROUTE.into(), "crossed", "ok", 2),
+                (Direction::V1ToV2, NO_ROUTE.into(), "dropped", "low_pow", 1),
+            ]
+        );
+    }
+
+    #[test]
+    fn the_table_has_no_line_for_what_cannot_happen() {
+        let handle = handle();
+        let lines: Vec<_> = handle.counters().table().collect();
+        // 20 reasons and `ok` from v1, 15 and `ok` from v2, for the default route and none.
+        assert_eq!(lines.len(), 2 * (21 + 16));
+        assert!(!lines.iter().any(|line| line.direction == Direction::V2ToV1 && line.reason == "low_pow"));
+    }
+
+    #[test]
+    fn drops_are_remembered_in_order_and_the_oldest_go() {
+        let handle = handle();
+        for _ in 0..RECENT_DROPS {
+            handle.record(dropped(Direction::V1ToV2, DropReason::Expired));
+        }
+        handle.record(dropped(Direction::V2ToV1, DropReason::BadTopic));
+        handle.record(crossed(Direction::V2ToV1, 1));
+        let drops = handle.recent_drops();
+        assert_eq!(drops.len(), RECENT_DROPS);
+        assert_eq!(drops[RECENT_DROPS - 1].outcome.reason(), "bad_topic");
+        assert_eq!(drops[RECENT_DROPS - 2].outcome.reason(), "expired");
+    }
+
+    #[test]
+    fn a_subscriber_hears_what_follows() {
+        let handle = handle();
+        handle.record(dropped(Direction::V1ToV2, DropReason::Expired));
+        let mut crossings = handle.subscribe();
+        handle.record(crossed(Direction::V2ToV1, 1));
+        assert_eq!(crossings.try_recv().unwrap().outcome.result(), "crossed");
+        assert!(crossings.try_recv().is_err());
+    }
+
+    #[test]
+    fn lag_is_counted_up_to_each_bound() {
+        let handle = handle();
+        for secs in [0, 1, 20, 21, 1_000] {
+            handle.record(crossed(Direction::V1ToV2, secs));
+        }
+        let lag = handle.counters().lag(Direction::V1ToV2);
+        assert_eq!(lag.at_most, [1, 1, 1, 1, 2, 2, 2, 2, 3, 4, 4]);
+        assert_eq!((lag.count, lag.sum), (5, Duration::from_secs(1_042)));
+        assert_eq!(handle.counters().lag(Direction::V2ToV1).count, 0);
+    }
+}

@@ -1,0 +1,50 @@
+//! Envelopes become messages and messages envelopes, once each.  Spec: 15/WAKU-BRIDGE.
+//!
+//! | Module | What |
+//! |---|---|
+//! | [`bridge`] | the core: both sides in, actions out; [`to_v2`] and [`to_v1`] hold the two directions |
+//! | [`mapping`], [`content_topic`], [`origin`] | the conversion itself, pure |
+//! | [`seen`] | what crossed, by content |
+//! | [`router`], [`policy`], [`config`] | what may cross, where, and how |
+//! | [`drop_reason`], [`crossing`] | how everything ends, and why |
+//! | [`job`], [`answer`] | what is on its way; what the far side said to it |
+//! | [`seal`] | the mining pool: threads, bounded, with deadlines |
+//! | [`run`], [`handle`] | the shell; what the program holds of it |
+//!
+//! Here *v1* is the legacy side (waku/0; waku/1 and shh/6 carry the same envelope) and *v2* the libp2p side, as in
+//! 15/WAKU-BRIDGE.
+//!
+//! What holds:
+//! - Identity is kept, not remembered. A message made of an envelope carries what rebuilds that envelope, and an envelope
+//!   made of a message carries a mark that it was one. So nothing crosses back, after a restart neither.
+//! - Two bridges of one network make the same bytes of the same thing, and the networks themselves keep one of them.
+//! - What the bridge is given ends in exactly one [`crossing::Crossing`]; what did not cross has one reason of a closed list.
+//! - It has crossed when the far side has confirmed it, not when it was tried.
+//! - Whatever waits, waits in something bounded that says what it does when full.
+
+pub mod answer;
+pub mod bridge;
+pub mod config;
+pub mod content_topic;
+pub mod crossing;
+pub mod drop_reason;
+pub mod handle;
+pub mod job;
+pub mod mapping;
+pub mod origin;
+mod passage;
+pub mod policy;
+mod recent;
+pub mod router;
+pub mod run;
+pub mod seal;
+pub mod seen;
+pub mod to_v1;
+pub mod to_v2;
+
+pub use bridge::{Action, Bridge, Tally};
+pub use config::{Config, ConfigError, Limits, Profile};
+pub use crossing::{Conversion, Crossing, Direction, Outcome};
+pub use drop_reason::DropReason;
+pub use handle::{Counters, Handle, Status};
+pub use job::{Depths, JobId, Stage};

@@ -1,0 +1,144 @@
+//! What is known of one envelope or message while it is on its way: the report of its end, as far as it is written.
+
+use std::{sync::Arc, time::Duration, time::Instant};
+
+use devp2p::clock::Now;
+use waku0::{
+    envelope::{Envelope, EnvelopeHash},
+    topic::Topic,
+};
+use waku2::{handle::Received, hash::MessageHash, topic::PubsubTopic};
+
+use crate::{
+    crossing::{Conversion, Crossing, Direction, Outcome},
+    router::Route,
+    seen::SeenKey,
+};
+
+#[derive(Debug, Clone)]
+pub(crate) struct Passage {
+    pub(crate) direction: Direction,
+    pub(crate) route: Option<Arc<Route>>,
+    pub(crate) topic: Option<Topic>,
+    pub(crate) pubsub: Option<PubsubTopic>,
+    pub(crate) envelope: Option<EnvelopeHash>,
+    pub(crate) message: Option<MessageHash>,
+    /// Its entry in the memory of what was seen; none for what may not enter it.
+    pub(crate) key: Option<SeenKey>,
+    /// Unix seconds; the time of receipt where nothing was said.
+    pub(crate) sent: u64,
+    pub(crate) received: Instant,
+    pub(crate) by: Conversion,
+    /// As it came.
+    pub(crate) bytes: usize,
+}
+
+impl Passage {
+    pub(crate) fn of_envelope(now: Now, envelope: &Envelope) -> Self {
+        Self {
+            direction: Direction::V1ToV2,
+            route: None,
+            topic: Some(envelope.topic()),
+            pubsub: None,
+            envelope: Some(envelope.hash()),
+            message: None,
+            key: None,
+            sent: u64::from(envelope.sent()),
+            received: now.instant,
+            by: Conversion::Wrapped,
+            bytes: envelope.raw().len(),
+        }
+    }
+
+    pub(crate) fn of_message(now: Now, received: &Received) -> Self {
+        Self {
+            direction: Direction::V2ToV1,
+            route: None,
+            topic: None,
+            pubsub: Some(received.pubsub_topic.clone()),
+            envelope: None,
+            message: Some(received.hash),
+            key: None,
+            sent: sent_of(received.message.timestamp, now),
+            received: now.instant,
+            by: Conversion::Mined,
+            bytes: received.data.len(),
+        }
+    }
+
+    pub(crate) fn priority(&self) -> u8 {
+        self.route.as_ref().map_or(0, |route| route.priority)
+    }
+
+    pub(crate) fn took(&self, now: Now) -> Duration {
+        now.instant.saturating_duration_since(self.received)
+    }
+
+    pub(crate) fn end(self, now: Now, outcome: Outcome) -> Crossing {
+        Crossing {
+            direction: self.direction,
+            route: self.route.map(|route| Arc::clone(&route.name)),
+            outcome,
+            topic: self.topic,
+            pubsub_topic: self.pubsub,
+            envelope: self.envelope,
+            message: self.message,
+            age: now.unix.saturating_sub(Duration::from_secs(self.sent)),
+        }
+    }
+}
+
+/// Unix seconds; before 1970 counts as 1970, which is as late.
+fn sent_of(timestamp: Option<i64>, now: Now) -> u64 {
+    timestamp.map_or_else(|| now.unix_secs(), |nanos| u64::try_from(nanos.div_euclid(1_000_000_000)).unwrap_or(0))
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use std::sync::OnceLock;
+
+    use devp2p::clock;
+
+    use super::*;
+
+    /// The same instant throughout a test.
+    pub(crate) fn now() -> Now {
+        static START: OnceLock<Instant> = OnceLock::new();
+        Now { instant: *START.get_or_init(|| clock::now().instant), unix: Duration::from_secs(1_700_000_000) }
+    }
+
+    pub(crate) fn passage(direction: Direction) -> Passage {
+        Passage {
+            direction,
+            route: None,
+            topic: None,
+            pubsub: None,
+            envelope: None,
+            message: None,
+            key: None,
+            sent: now().unix_secs(),
+            received: now().instant,
+            by: Conversion::Wrapped,
+            bytes: 0,
+        }
+    }
+
+    #[test]
+    fn a_message_without_a_time_was_sent_when_it_came() {
+        assert_eq!(sent_of(None, now()), 1_700_000_000);
+        assert_eq!(sent_of(Some(1_999_999_999), now()), 1);
+        assert_eq!(sent_of(Some(i64::MIN), now()), 0);
+        assert_eq!(sent_of(Some(i64::MAX), now()), 9_223_372_036);
+    }
+
+    #[test]
+    fn the_end_tells_age_and_ids() {
+        let passage = Passage { sent: now().unix_secs() - 3, ..passage(Direction::V1ToV2) };
+        let crossing = passage
+            .end(now().after(Duration::from_millis(500)), Outcome::Dropped(crate::drop_reason::DropReason::Late));
+        assert_eq!(
+            (crossing.age, crossing.outcome.reason(), crossing.route),
+            (Duration::from_millis(3500), "late", None)
+        );
+    }
+}

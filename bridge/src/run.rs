@@ -1,0 +1,236 @@
+//! The shell: both networks' events and the mining pool's answers into the core, its actions out.
+//!
+//! The loop never waits for a network. Publishing and posting are tasks whose answers come back as events. The core lets
+//! [`crate::config::Limits::max_in_flight`] of them run each way and waits for the answer of each, so each has a time
+//! limit here.
+
+use std::{collections::HashMap, future::Future, io, sync::atomic::Ordering::Relaxed, time::Duration};
+
+use devp2p::clock::{self, Now};
+use rand::rngs::StdRng;
+use tokio::{
+    sync::{mpsc, watch},
+    task::{self, JoinError, JoinHandle, JoinSet},
+    time::{self, MissedTickBehavior, sleep_until, timeout},
+};
+
+use crate::{
+    answer::Answer,
+    bridge::{Action, Bridge},
+    config::{Config, ConfigError},
+    crossing::{Crossing, Direction},
+    handle::{Handle, Status},
+    job::JobId,
+    seal::{SealError, SealPool, Sealed},
+};
+
+/// How long a publish or a post may take before it counts as failed. Both only hand something to a node's task.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+/// Sealed envelopes waiting for the loop; the pool's threads wait beyond it.
+const SEALED_QUEUE: usize = 64;
+/// How often the log says how much crossed.
+const SUMMARY_EVERY: Duration = Duration::from_secs(60);
+
+/// A bridge that could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// No bridge can work by the settings.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The system gives no threads to mine with.
+    #[error("no thread to mine with: {0}")]
+    Threads(#[from] io::Error),
+}
+
+/// Starts a bridge between two running nodes, whose events it alone takes. It ends with [`Handle::shutdown`], or when both
+/// streams of events have ended. Async so that it is called inside a runtime, whose tasks it starts.
+///
+/// # Errors
+/// [`StartError`], before anything runs.
+pub async fn start(
+    config: Config,
+    v0: waku0::Handle,
+    v0_events: mpsc::Receiver<waku0::Event>,
+    v2: waku2::Handle,
+    v2_events: mpsc::Receiver<waku2::Event>,
+) -> Result<(Handle, JoinHandle<()>), StartError> {
+    let (sealed, seals) = mpsc::channel(SEALED_QUEUE);
+    let (stop, stopped) = watch::channel(false);
+    let handle = Handle::new(&config.routes, stop);
+    let (threads, limits) = (config.pow_threads, config.limits);
+    let bridge = Bridge::new(config, rng())?;
+    let pool = SealPool::start(threads, &limits, sealed)?;
+    let shell = Shell { bridge, handle: handle.clone(), pool, v0, v2, running: JoinSet::new(), jobs: HashMap::new() };
+    let inputs = Inputs { v0: Some(v0_events), v2: Some(v2_events), seals, stopped };
+    Ok((handle, tokio::spawn(shell.run(inputs))))
+}
+
+#[expect(clippy::disallowed_methods, reason = "shell")]
+fn rng() -> StdRng {
+    rand::make_rng()
+}
+
+/// Whatever the loop waits for beside its own tasks.
+struct Inputs {
+    /// `None` once ended.
+    v0: Option<mpsc::Receiver<waku0::Event>>,
+    /// `None` once ended.
+    v2: Option<mpsc::Receiver<waku2::Event>>,
+    seals: mpsc::Receiver<(JobId, Sealed)>,
+    stopped: watch::Receiver<bool>,
+}
+
+struct Shell {
+    bridge: Bridge,
+    handle: Handle,
+    pool: SealPool,
+    v0: waku0::Handle,
+    v2: waku2::Handle,
+    /// Publishing and posting: at most as many as the core has in flight.
+    running: JoinSet<Answer>,
+    jobs: HashMap<task::Id, JobId>,
+}
+
+impl Shell {
+    async fn run(mut self, mut inputs: Inputs) {
+        let mut summary = time::interval(SUMMARY_EVERY);
+        summary.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        summary.reset();
+        self.count_v0_peers(clock::now());
+        while inputs.v0.is_some() || inputs.v2.is_some() {
+            self.carry_all();
+            let wake_at = self.bridge.wake_at();
+            tokio::select! {
+                event = next(&mut inputs.v0) => match event {
+                    Some(event) => self.v0_event(event),
+                    None => inputs.v0 = None,
+                },
+                event = next(&mut inputs.v2) => match event {
+                    Some(event) => self.v2_event(event),
+                    None => inputs.v2 = None,
+                },
+                Some((job, sealed)) = inputs.seals.recv() => self.bridge.sealed(clock::now(), job, sealed),
+                Some(ended) = self.running.join_next_with_id() => self.answered(ended),
+                () = until(wake_at) => self.bridge.tick(clock::now()),
+                _ = summary.tick() => self.summarise(),
+                _ = inputs.stopped.wait_for(|stop| *stop) => break,
+            }
+        }
+        self.stop(inputs).await;
+    }
+
+    /// Carries out all that the core wants done now.
+    fn carry_all(&mut self) {
+        while let Some(action) = self.bridge.next_action() {
+            self.carry(action);
+        }
+        self.handle.set_status(Status {
+            depths: self.bridge.depths(),
+            waiting_to_mine: self.pool.waiting(),
+            tally: self.bridge.tally(),
+            seen_entries: self.bridge.seen_entries(),
+        });
+    }
+
+    fn carry(&mut self, action: Action) {
+        match action {
+            Action::Publish { job, topic, data } => {
+                let v2 = self.v2.clone();
+                self.spawn(job, async move { v2.publish(topic, data).await.into() });
+            }
+            Action::Post { job, envelope } => {
+                let v0 = self.v0.clone();
+                self.spawn(job, async move { v0.post(envelope).await.into() });
+            }
+            Action::Seal(job) => {
+                for shed in self.pool.submit(job) {
+                    self.bridge.sealed(clock::now(), shed, Err(SealError::Shed));
+                }
+            }
+            Action::CancelSeal(job) => self.pool.cancel(job),
+            Action::Report(crossing) => self.report(crossing),
+        }
+    }
+
+    fn spawn(&mut self, job: JobId, attempt: impl Future<Output = Answer> + Send + 'static) {
+        let attempt = async { timeout(ANSWER_TIMEOUT, attempt).await.unwrap_or(Answer::Failed) };
+        let task = self.running.spawn(attempt);
+        self.jobs.insert(task.id(), job);
+    }
+
+    fn answered(&mut self, ended: Result<(task::Id, Answer), JoinError>) {
+        let (task, answer) = ended.unwrap_or_else(|error| (error.id(), Answer::Failed));
+        if let Some(job) = self.jobs.remove(&task) {
+            self.bridge.answered(clock::now(), job, answer);
+        }
+    }
+
+    fn v0_event(&mut self, event: waku0::Event) {
+        let now = clock::now();
+        match event {
+            waku0::Event::Envelope { envelope, .. } => self.bridge.envelope(now, &envelope),
+            waku0::Event::PeerRunning { .. } | waku0::Event::PeerGone { .. } => self.count_v0_peers(now),
+        }
+    }
+
+    fn v2_event(&mut self, event: waku2::Event) {
+        let now = clock::now();
+        match event {
+            waku2::Event::Message(received) => self.bridge.message(now, &received),
+            waku2::Event::RelayPeers { topic, count } => self.bridge.v2_peers(now, &topic, count),
+            waku2::Event::PeerConnected(_) | waku2::Event::PeerDisconnected { .. } => {}
+        }
+    }
+
+    fn count_v0_peers(&mut self, now: Now) {
+        let count = self.v0.counters().peers.load(Relaxed);
+        self.bridge.v0_peers(now, usize::try_from(count).unwrap_or(usize::MAX));
+    }
+
+    fn report(&self, crossing: Crossing) {
+        tracing::debug!(
+            direction = crossing.direction.as_str(),
+            result = crossing.outcome.result(),
+            reason = crossing.outcome.reason(),
+            envelope = crossing.envelope.map(tracing::field::display),
+            message = crossing.message.map(tracing::field::display),
+            "crossing"
+        );
+        self.handle.record(crossing);
+    }
+
+    fn summarise(&self) {
+        let (counters, depths) = (self.handle.counters(), self.bridge.depths());
+        let [v1_to_v2, v2_to_v1] = Direction::ALL.map(|direction| counters.crossed(direction));
+        let waiting = Direction::ALL.map(|direction| depths.total(direction)).iter().sum::<usize>();
+        tracing::info!(v1_to_v2, v2_to_v1, waiting, "crossed so far");
+    }
+
+    /// Ends what runs. The pool's threads are joined elsewhere, for that blocks; the last receiver goes last, as the sign
+    /// that all has ended.
+    async fn stop(self, inputs: Inputs) {
+        let Self { pool, mut running, .. } = self;
+        let Inputs { seals, stopped, .. } = inputs;
+        drop(seals);
+        running.shutdown().await;
+        if task::spawn_blocking(move || pool.stop()).await.is_err() {
+            tracing::warn!("the mining pool was not joined");
+        }
+        drop(stopped);
+    }
+}
+
+/// The next event; waits for ever once they have ended, so that the other branches of the loop go on.
+async fn next<T>(events: &mut Option<mpsc::Receiver<T>>) -> Option<T> {
+    match events {
+        Some(events) => events.recv().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn until(instant: Option<std::time::Instant>) {
+    match instant {
+        Some(instant) => sleep_until(instant.into()).await,
+        None => std::future::pending().await,
+    }
+}

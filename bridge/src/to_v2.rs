@@ -1,0 +1,139 @@
+//! From v1 to v2: what an envelope must be to cross, and the message made of it.
+
+use std::time::{Duration, Instant};
+
+use devp2p::clock::Now;
+use waku0::envelope::Envelope;
+use waku2::{hash::message_hash, message::WakuMessage};
+
+use crate::{
+    bridge::{Bridge, Step, instant_at},
+    config::TTL_LADDER_SECS,
+    crossing::Conversion,
+    drop_reason::DropReason,
+    mapping,
+    origin::MessageOrigin,
+    passage::Passage,
+    policy::LateV1,
+    seen::Fingerprint,
+};
+
+/// How far ahead of our clock an envelope may have been sent, in seconds: go-ethereum's allowance.
+pub const FUTURE_ALLOWANCE_SECS: u64 = 10;
+/// How long a message whose envelope came back may still show itself on v2, before it is published there again.
+pub const RESTORE_HOLD: Duration = Duration::from_secs(30);
+/// How long publishing a restored message is tried. It is late by then in any case.
+const RESTORE_WINDOW: Duration = Duration::from_secs(20);
+
+impl Bridge {
+    pub(crate) fn start_envelope(
+        &mut self,
+        now: Now,
+        envelope: &Envelope,
+        passage: &mut Passage,
+    ) -> Result<Step, DropReason> {
+        self.check_envelope(now, envelope)?;
+        self.seen.note_ttl(Duration::from_secs(u64::from(envelope.ttl())));
+        let content = Fingerprint::new(envelope.topic(), envelope.data());
+        if let Some(origin) = self.origin_of(envelope) {
+            return self.start_tagged(now, envelope, origin, content, passage);
+        }
+        self.observe(now, passage, content).map_err(|_| DropReason::Duplicate)?;
+        self.route_to_v2(envelope, passage)?;
+        let (timestamp, until) = self.stamp(now, envelope)?;
+        let message = mapping::message_of(envelope, timestamp, self.config.policy.origin_tags.is_on());
+        self.publish(&message, until, passage)
+    }
+
+    /// Whether an envelope is one that may be let through. Checked again where one is rebuilt from a tag.
+    pub(crate) fn check_envelope(&self, now: Now, envelope: &Envelope) -> Result<(), DropReason> {
+        if envelope.ttl() == 0 {
+            return Err(DropReason::Malformed); // An expiry before the TTL has no spelling: see `Envelope`.
+        }
+        if u64::from(envelope.expiry()) < now.unix_secs() {
+            return Err(DropReason::Expired);
+        }
+        if u64::from(envelope.sent()) > now.unix_secs() + FUTURE_ALLOWANCE_SECS {
+            return Err(DropReason::Future);
+        }
+        if envelope.raw().len() > self.config.max_envelope_bytes {
+            return Err(DropReason::TooLargeV1);
+        }
+        if envelope.pow() < self.config.min_pow {
+            return Err(DropReason::LowPow);
+        }
+        Ok(())
+    }
+
+    fn origin_of(&mut self, envelope: &Envelope) -> Option<MessageOrigin> {
+        let origin = MessageOrigin::from_nonce(envelope.nonce()).filter(|_| self.config.policy.origin_tags.is_on())?;
+        self.tally.tagged_envelopes += 1;
+        if envelope.ttl() != self.config.profile.ttl_secs && !TTL_LADDER_SECS.contains(&envelope.ttl()) {
+            self.tally.profile_mismatches += 1;
+        }
+        Some(origin)
+    }
+
+    /// An envelope that says it was a message. It never enters the memory of what was seen: else whoever mines a copy with
+    /// our mark could keep the message from crossing.
+    fn start_tagged(
+        &mut self,
+        now: Now,
+        envelope: &Envelope,
+        origin: MessageOrigin,
+        content: Fingerprint,
+        passage: &mut Passage,
+    ) -> Result<Step, DropReason> {
+        let message = mapping::restore(envelope, origin)
+            .filter(|_| self.config.policy.restore_tagged.is_on())
+            .ok_or(DropReason::Returning)?;
+        self.route_to_v2(envelope, passage)?;
+        let hash = passage.pubsub.as_ref().map(|topic| message_hash(topic, &message)).ok_or(DropReason::NoRoute)?;
+        passage.message = Some(hash);
+        passage.by = Conversion::Restored;
+        let known = self.seen.look_up(content, passage.sent).is_some_and(|entry| entry.message == Some(hash));
+        if known || self.on_v2.contains(&hash) || self.is_restoring(&hash) {
+            return Err(DropReason::Returning);
+        }
+        Ok(Step::Restore { message, release: now.instant + RESTORE_HOLD })
+    }
+
+    /// Nobody on v2 has shown the message: publish it there.
+    pub(crate) fn publish_restored(&self, now: Now, message: &WakuMessage) -> Result<Step, DropReason> {
+        let data = message.encode();
+        match data.len() > self.config.max_message_bytes {
+            true => Err(DropReason::TooLargeV2),
+            false => Ok(Step::Publish { data, until: now.instant + RESTORE_WINDOW }),
+        }
+    }
+
+    fn route_to_v2(&self, envelope: &Envelope, passage: &mut Passage) -> Result<(), DropReason> {
+        let route = self.config.routes.to_v2(envelope.topic()).ok_or(DropReason::NoRoute)?;
+        passage.pubsub = Some(route.pubsub.clone());
+        passage.route = Some(route.clone());
+        Ok(())
+    }
+
+    /// The message's time, and until when v2 would take it.
+    fn stamp(&self, now: Now, envelope: &Envelope) -> Result<(i64, Instant), DropReason> {
+        let late_at = Duration::from_secs(u64::from(envelope.sent())).saturating_add(self.config.late_after);
+        if now.unix <= late_at {
+            return Ok((mapping::timestamp_of(envelope), instant_at(now, late_at)));
+        }
+        let expiry = instant_at(now, Duration::from_secs(u64::from(envelope.expiry())));
+        match self.config.policy.late_v1 {
+            LateV1::Publish => Ok((mapping::timestamp_of(envelope), expiry)),
+            LateV1::Retime => Ok((now.unix_nanos(), expiry)),
+            LateV1::Drop | LateV1::Archive => Err(DropReason::Late),
+        }
+    }
+
+    fn publish(&self, message: &WakuMessage, until: Instant, passage: &mut Passage) -> Result<Step, DropReason> {
+        passage.message = passage.pubsub.as_ref().map(|topic| message_hash(topic, message));
+        let data = message.encode();
+        match data.len() > self.config.max_message_bytes {
+            true => Err(DropReason::TooLargeV2),
+            false => Ok(Step::Publish { data, until }),
+        }
+    }
+}
