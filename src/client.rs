@@ -1,0 +1,226 @@
+//! A client of one peer, on either network: what `demo`, `listen` and `post` are made of.
+
+use std::{str::FromStr, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use devp2p::{enode::Enode, key::NodeKey};
+use tokio::sync::mpsc;
+use waku0::{Envelope, EnvelopeHash, Pow, Topic, Unsealed, envelope::EnvelopeError, node::Settings};
+use waku2::{ClusterId, ContentTopic, MessageHash, Meta, Multiaddr, PubsubTopic, Received, WakuMessage};
+
+use crate::{agent, config, keys::system_rng};
+
+/// Events kept for a client that is slow to read; what comes on top of them is lost to it.
+const MAX_EVENTS: usize = 4096;
+/// Proof of work of what clients post, the value of Status clients.
+const POST_POW: f64 = 0.002;
+/// The same for envelopes over [`LARGE_BYTES`].
+const POST_POW_LARGE: f64 = 0.000_002;
+/// From this data size on, in bytes, Status clients mine the lower value.
+const LARGE_BYTES: usize = 50_000;
+/// Most nonces tried for one post; at the values above, a few thousand are enough for the largest envelope.
+const MAX_NONCES: u64 = 1 << 26;
+
+/// A peer to talk to: its generation follows from the form of its address.
+#[derive(Debug, Clone)]
+pub enum PeerAddress {
+    /// A waku/0 peer.
+    V0(Enode),
+    /// A Waku Network peer.
+    V2(Multiaddr),
+}
+
+/// What can go wrong between a client and its peer.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// Neither form of address.
+    #[error("{0:?} is neither an enode URL (enode://…@host:port) nor a multiaddr that ends in /p2p/ID")]
+    Address(String),
+    /// The peer did not come up in time.
+    #[error("no session with {0} within {1} s: is it running, and of the same network?")]
+    NotReached(String, u64),
+    /// The waku/0 side could not start.
+    #[error("the waku/0 client can't start: {0}")]
+    StartV0(#[from] waku0::run::StartError),
+    /// The v2 side could not start.
+    #[error("the Waku Network client can't start: {0}")]
+    StartV2(#[from] waku2::run::StartError),
+    /// The envelope can't be made.
+    #[error("no envelope can be made of this: {0}")]
+    Envelope(#[from] EnvelopeError),
+    /// Mining failed.
+    #[error("no proof of work found for an envelope of {0} bytes")]
+    Pow(usize),
+    /// The envelope was refused.
+    #[error("the envelope was not posted: {0}")]
+    Post(#[from] waku0::handle::PostError),
+    /// The message was refused.
+    #[error("the message was not published: {0}")]
+    Publish(#[from] waku2::PublishError),
+    /// Our own node ended.
+    #[error("the client's node has stopped")]
+    Stopped,
+}
+
+impl FromStr for PeerAddress {
+    type Err = ClientError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if let Ok(enode) = text.parse() {
+            return Ok(Self::V0(enode));
+        }
+        config::peer_address(text).map(Self::V2).map_err(|_| ClientError::Address(text.into()))
+    }
+}
+
+/// A waku/0 node with one peer and no listener.
+#[derive(Debug)]
+pub struct V0Client {
+    handle: waku0::Handle,
+    events: mpsc::Receiver<waku0::Event>,
+}
+
+impl V0Client {
+    /// Connects and exchanges Status.
+    ///
+    /// # Errors
+    /// If the peer has no session with us within `wait`.
+    pub async fn connect(peer: &Enode, wait: Duration) -> Result<Self, ClientError> {
+        let (sender, events) = mpsc::channel(MAX_EVENTS);
+        let config = waku0::run::Config {
+            key: NodeKey::generate(&mut system_rng()),
+            client_id: agent(),
+            listen: None,
+            static_nodes: vec![peer.clone()],
+            limits: devp2p::Limits::default(),
+            settings: Settings { min_pow: Pow::ZERO, ..Settings::default() },
+        };
+        let (handle, _task) = waku0::run::start(config, sender).await?;
+        let mut client = Self { handle, events };
+        let reached = async {
+            while let Some(event) = client.events.recv().await {
+                if matches!(event, waku0::Event::PeerRunning { .. }) {
+                    return true;
+                }
+            }
+            false
+        };
+        match tokio::time::timeout(wait, reached).await {
+            Ok(true) => Ok(client),
+            _ => Err(ClientError::NotReached(peer.to_string(), wait.as_secs())),
+        }
+    }
+
+    /// Mines and posts one envelope.
+    ///
+    /// # Errors
+    /// If no envelope can be made or the node refuses it.
+    pub async fn post(&self, topic: Topic, ttl: u32, data: Bytes) -> Result<EnvelopeHash, ClientError> {
+        let ttl = ttl.max(1);
+        let expiry = u32::try_from(devp2p::clock::now().unix_secs()).unwrap_or(u32::MAX).saturating_add(ttl);
+        let bytes = data.len();
+        let unsealed = Unsealed::new(expiry, ttl, topic, data)?;
+        let envelope =
+            tokio::task::spawn_blocking(move || mine(unsealed, bytes)).await.map_err(|_| ClientError::Stopped)??;
+        Ok(self.handle.post(envelope).await?.hash)
+    }
+
+    /// The next envelope that the peer passes on; `None` once the node has stopped.
+    pub async fn next(&mut self) -> Option<Arc<Envelope>> {
+        loop {
+            if let waku0::Event::Envelope { envelope, .. } = self.events.recv().await? {
+                return Some(envelope);
+            }
+        }
+    }
+
+    /// Takes leave of the peer.
+    pub async fn close(self) {
+        self.handle.shutdown().await;
+    }
+}
+
+fn mine(unsealed: Unsealed, bytes: usize) -> Result<Envelope, ClientError> {
+    let target = if bytes > LARGE_BYTES { POST_POW_LARGE } else { POST_POW };
+    let target = Pow::new(target).unwrap_or(Pow::ZERO);
+    let bits = unsealed.required_bits(target);
+    let nonce = unsealed.search(0, 0, MAX_NONCES, bits).ok_or(ClientError::Pow(bytes))?;
+    Ok(unsealed.seal(nonce))
+}
+
+/// A Waku Network node with one peer and no listener.
+#[derive(Debug)]
+pub struct V2Client {
+    handle: waku2::Handle,
+    events: mpsc::Receiver<waku2::Event>,
+    topic: PubsubTopic,
+}
+
+impl V2Client {
+    /// Connects and waits until the peer relays the topic.
+    ///
+    /// # Errors
+    /// If the peer does not relay the topic with us within `wait`.
+    pub async fn connect(
+        peer: &Multiaddr,
+        cluster: ClusterId,
+        topic: PubsubTopic,
+        wait: Duration,
+    ) -> Result<Self, ClientError> {
+        let (sender, events) = mpsc::channel(MAX_EVENTS);
+        let config = waku2::Config {
+            cluster,
+            topics: vec![topic.clone()],
+            static_peers: vec![peer.clone()],
+            agent: agent(),
+            ..waku2::Config::new(NodeKey::generate(&mut system_rng()).to_bytes())
+        };
+        let (handle, _task) = waku2::run::start(config, sender).await?;
+        let mut client = Self { handle, events, topic };
+        let reached = async {
+            while let Some(event) = client.events.recv().await {
+                if matches!(event, waku2::Event::RelayPeers { count: 1.., .. }) {
+                    return true;
+                }
+            }
+            false
+        };
+        match tokio::time::timeout(wait, reached).await {
+            Ok(true) => Ok(client),
+            _ => Err(ClientError::NotReached(peer.to_string(), wait.as_secs())),
+        }
+    }
+
+    /// Publishes one message of version 1, stamped with the present time.
+    ///
+    /// # Errors
+    /// If no peer takes it.
+    pub async fn publish(&self, content_topic: ContentTopic, payload: Bytes) -> Result<MessageHash, ClientError> {
+        let message = WakuMessage {
+            payload,
+            content_topic,
+            version: 1,
+            timestamp: Some(devp2p::clock::now().unix_nanos()),
+            meta: Meta::default(),
+            rate_limit_proof: None,
+            ephemeral: false,
+        };
+        let hash = waku2::hash::message_hash(&self.topic, &message);
+        self.handle.publish(self.topic.clone(), message.encode()).await?;
+        Ok(hash)
+    }
+
+    /// The next message that the peer passes on; `None` once the node has stopped.
+    pub async fn next(&mut self) -> Option<Arc<Received>> {
+        loop {
+            if let waku2::Event::Message(received) = self.events.recv().await? {
+                return Some(received);
+            }
+        }
+    }
+
+    /// Takes leave of the peer.
+    pub async fn close(self) {
+        self.handle.shutdown().await;
+    }
+}

@@ -1,0 +1,155 @@
+//! The sub-commands `bridge`, `listen` and `post`; `demo` has a file of its own.
+
+use std::{
+    io::{Read, Write},
+    time::Duration,
+};
+
+use anyhow::Context;
+use bridge::content_topic::canonical;
+use bytes::Bytes;
+use tokio::signal::unix::{SignalKind, signal};
+use waku0::Topic;
+use waku2::ClusterId;
+
+use crate::{
+    assemble,
+    banner::Banner,
+    cli::{BridgeArgs, ListenArgs, PeerArgs, PostArgs},
+    client::{ClientError, PeerAddress, V0Client, V2Client},
+    config::Config,
+    logging,
+};
+
+/// Longest text read from standard input, in bytes: what fits into one message of the Waku Network, with room for the rest.
+const MAX_TEXT_BYTES: u64 = 150_000;
+/// How long `listen` tries to reach its peer.
+const REACH: Duration = Duration::from_secs(20);
+/// Longest an orderly stop may take; after that the process ends anyway.
+const STOP_WITHIN: Duration = Duration::from_secs(8);
+
+/// Runs a bridge until SIGTERM or SIGINT.
+///
+/// # Errors
+/// If a flag is wrong, or a part can't start.
+pub async fn bridge(args: BridgeArgs) -> anyhow::Result<()> {
+    logging::start(args.surface.logs);
+    let mut terminate = signal(SignalKind::terminate()).context("SIGTERM can't be handled")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT can't be handled")?;
+    let mut running = assemble::start(Config::try_from(args)?).await?;
+    // Nobody may be reading: a closed standard output is no reason to stop.
+    let _ = writeln!(std::io::stdout(), "{}", Banner(&running));
+    running.log_ready();
+    tokio::select! {
+        _ = terminate.recv() => tracing::info!("SIGTERM: stopping"),
+        _ = interrupt.recv() => tracing::info!("SIGINT: stopping"),
+        part = running.failed() => anyhow::bail!("{part} has ended unexpectedly; the log says why"),
+    }
+    tokio::select! {
+        done = tokio::time::timeout(STOP_WITHIN, running.shutdown()) => if done.is_err() {
+            tracing::warn!("peers were left without a word: stopping took too long");
+        },
+        _ = terminate.recv() => tracing::warn!("second SIGTERM: ending now"),
+        _ = interrupt.recv() => tracing::warn!("second SIGINT: ending now"),
+    }
+    Ok(())
+}
+
+/// Prints what a peer passes on.
+///
+/// # Errors
+/// If the peer can't be reached, or the time is over before enough has come.
+pub async fn listen(args: ListenArgs) -> anyhow::Result<()> {
+    let topic = args.topic.as_deref().map(str::parse::<Topic>).transpose()?;
+    let heard = hear(&args.peer, topic, args.count.unwrap_or(u64::MAX));
+    match args.timeout {
+        None => heard.await,
+        Some(secs) => match tokio::time::timeout(Duration::from_secs(secs), heard).await {
+            Ok(done) => done,
+            Err(_) => anyhow::bail!("not enough was heard within {secs} s"),
+        },
+    }
+}
+
+async fn hear(peer: &PeerArgs, topic: Option<Topic>, count: u64) -> anyhow::Result<()> {
+    match peer.peer.parse()? {
+        PeerAddress::V0(enode) => {
+            let mut client = V0Client::connect(&enode, REACH).await?;
+            eprintln!("listening for envelopes");
+            let mut left = count;
+            while left > 0 {
+                let envelope = client.next().await.ok_or(ClientError::Stopped)?;
+                if topic.is_none_or(|t| t == envelope.topic()) {
+                    left -= 1;
+                    print_line(&envelope.topic().to_string(), &envelope.hash().to_string(), envelope.data());
+                }
+            }
+            client.close().await;
+        }
+        PeerAddress::V2(address) => {
+            let mut client = connect_v2(peer, &address, REACH).await?;
+            eprintln!("listening for messages");
+            let mut left = count;
+            while left > 0 {
+                let received = client.next().await.ok_or(ClientError::Stopped)?;
+                let name = received.message.content_topic.as_str();
+                if topic.is_none_or(|t| canonical(t).as_str() == name) {
+                    left -= 1;
+                    print_line(name, &received.hash.to_string(), &received.message.payload);
+                }
+            }
+            client.close().await;
+        }
+    }
+    Ok(())
+}
+
+/// Posts one text.
+///
+/// # Errors
+/// If the peer can't be reached or does not take it.
+pub async fn post(args: PostArgs) -> anyhow::Result<()> {
+    let topic: Topic = args.topic.parse()?;
+    let text = match args.text {
+        Some(text) => text.into_bytes(),
+        None => read_stdin()?,
+    };
+    let wait = Duration::from_secs(args.timeout);
+    match args.peer.peer.parse()? {
+        PeerAddress::V0(enode) => {
+            let client = V0Client::connect(&enode, wait).await?;
+            let hash = client.post(topic, args.ttl, Bytes::from(text)).await?;
+            client.close().await;
+            println!("envelope {hash} on topic {topic}");
+        }
+        PeerAddress::V2(address) => {
+            let client = connect_v2(&args.peer, &address, wait).await?;
+            let content_topic = canonical(topic);
+            let hash = client.publish(content_topic.clone(), Bytes::from(text)).await?;
+            client.close().await;
+            println!("message {hash} on content topic {content_topic}");
+        }
+    }
+    Ok(())
+}
+
+async fn connect_v2(peer: &PeerArgs, address: &waku2::Multiaddr, wait: Duration) -> anyhow::Result<V2Client> {
+    let topic = peer.pubsub_topic.parse()?;
+    Ok(V2Client::connect(address, ClusterId(peer.cluster_id), topic, wait).await?)
+}
+
+fn read_stdin() -> anyhow::Result<Vec<u8>> {
+    let mut text = Vec::new();
+    std::io::stdin().take(MAX_TEXT_BYTES + 1).read_to_end(&mut text).context("standard input can't be read")?;
+    anyhow::ensure!(text.len() as u64 <= MAX_TEXT_BYTES, "the text is over {MAX_TEXT_BYTES} bytes");
+    Ok(text)
+}
+
+/// One line for each: where, which, how large, and the text if it is one.
+fn print_line(topic: &str, hash: &str, bytes: &[u8]) {
+    let text = match std::str::from_utf8(bytes) {
+        Ok(text) if !text.chars().any(|c| c.is_control() && c != '\n') => text.trim_end().to_owned(),
+        _ => "(binary)".into(),
+    };
+    println!("{topic}  {hash}  {:>6} B  {text}", bytes.len());
+}

@@ -1,0 +1,369 @@
+//! Flags, checked: what [`crate::assemble`] builds from. Every refusal names the flag and says what to give instead.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    str::FromStr,
+};
+
+use bridge::{
+    config::{Config as BridgeConfig, ConfigError as BridgeError, Profile},
+    content_topic::canonical,
+    policy::{Policy, Switch, Ways},
+    router::{DEFAULT_ROUTE, Route, Router},
+};
+use devp2p::enode::{Enode, EnodeError};
+use waku0::{Pow, Topic};
+use waku2::{ClusterId, Multiaddr, PubsubTopic, Shard, shard, topic::PubsubTopicError};
+
+use crate::cli::{BridgeArgs, Cli, Command, CrossingArgs};
+
+/// Everything a bridge needs to start.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where the key and the lock live; `None` is `~/.causeway`.
+    pub data_dir: Option<PathBuf>,
+    /// The key of the flag.
+    pub nodekey: Option<String>,
+    /// The waku/0 side.
+    pub v0: V0,
+    /// The Waku Network side.
+    pub v2: V2,
+    /// What crosses, and how.
+    pub bridge: BridgeConfig,
+    /// Where health and metrics are served.
+    pub http: SocketAddr,
+}
+
+/// The waku/0 side.
+#[derive(Debug, Clone)]
+pub struct V0 {
+    /// Where devp2p peers reach us.
+    pub listen: SocketAddr,
+    /// Peers to stay connected to.
+    pub static_nodes: Vec<Enode>,
+    /// Lowest proof of work accepted.
+    pub min_pow: Pow,
+    /// Most peers at once.
+    pub max_peers: usize,
+}
+
+/// The Waku Network side.
+#[derive(Debug, Clone)]
+pub struct V2 {
+    /// Where libp2p peers reach us.
+    pub listen: Multiaddr,
+    /// Peers to stay connected to.
+    pub static_peers: Vec<Multiaddr>,
+    /// The network.
+    pub cluster: ClusterId,
+    /// Pubsub topics relayed and bridged; the first takes what comes from waku/0.
+    pub topics: Vec<PubsubTopic>,
+    /// Name that peers see.
+    pub agent: String,
+}
+
+/// A flag whose value can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// Not an enode URL.
+    #[error("--staticnode-v1 {value}: {cause}. Give enode://<128 hex digits>@<host>:<port>")]
+    Enode {
+        /// What was given.
+        value: String,
+        /// What is wrong with it.
+        cause: EnodeError,
+    },
+    /// Not a multiaddr with a peer id.
+    #[error("--staticnode-v2 {value}: {cause}. Give /ip4/<address>/tcp/<port>/p2p/<peer id>")]
+    Multiaddr {
+        /// What was given.
+        value: String,
+        /// What is wrong with it.
+        cause: String,
+    },
+    /// Not a proof of work.
+    #[error("--{flag} {value}: a proof of work is a number from 0 up, 0.002 for example")]
+    Pow {
+        /// The flag.
+        flag: &'static str,
+        /// What was given.
+        value: f64,
+    },
+    /// Not a pubsub topic.
+    #[error("--bridge-pubsub-topic {value}: {cause}. Give /waku/2/rs/<cluster>/<shard>")]
+    Topic {
+        /// What was given.
+        value: String,
+        /// What is wrong with it.
+        cause: PubsubTopicError,
+    },
+    /// A shard of another cluster.
+    #[error(
+        "--bridge-pubsub-topic {topic} belongs to another cluster than --cluster-id {cluster}: peers would leave us. Give both alike"
+    )]
+    OtherCluster {
+        /// The topic.
+        topic: PubsubTopic,
+        /// Our cluster.
+        cluster: u16,
+    },
+    /// Static sharding, and no shard.
+    #[error(
+        "with --num-shards-in-network 0 no shard follows from a topic: give --bridge-pubsub-topic /waku/2/rs/{0}/<shard>"
+    )]
+    NoTopic(u16),
+    /// A port above 65,535.
+    #[error("--ports-shift {shift} takes port {port} out of range: ports end at 65535")]
+    Port {
+        /// The port before the shift.
+        port: u16,
+        /// The shift.
+        shift: u16,
+    },
+    /// A setting of the bridge that it refuses.
+    #[error(transparent)]
+    Bridge(#[from] BridgeError),
+}
+
+impl TryFrom<BridgeArgs> for Config {
+    type Error = ConfigError;
+
+    fn try_from(args: BridgeArgs) -> Result<Self, Self::Error> {
+        let shift = args.node.ports_shift;
+        let cluster = ClusterId(args.v2.cluster_id);
+        let topics = topics(&args)?;
+        Ok(Self {
+            bridge: bridge_config(&args, &topics)?,
+            v0: V0 {
+                listen: SocketAddr::new(args.node.listen_address, shifted(args.v1.devp2p_tcp_port, shift)?),
+                static_nodes: parse_all(&args.v1.staticnode_v1, |value, cause| ConfigError::Enode { value, cause })?,
+                min_pow: pow("waku-v1-pow", args.v1.waku_v1_pow)?,
+                max_peers: args.v1.devp2p_max_peers,
+            },
+            v2: V2 {
+                listen: tcp_address(args.node.listen_address, shifted(args.v2.tcp_port, shift)?),
+                static_peers: args.v2.staticnode_v2.iter().map(|a| static_peer(a)).collect::<Result<_, _>>()?,
+                cluster,
+                topics,
+                agent: args.v2.agent_string,
+            },
+            http: SocketAddr::new(args.surface.rest_address, shifted(args.surface.rest_port, shift)?),
+            data_dir: args.node.data_dir,
+            nodekey: args.node.nodekey,
+        })
+    }
+}
+
+impl Config {
+    /// A bridge on free ports of the loopback interface, with defaults for all else.
+    ///
+    /// # Panics
+    /// Never: the flags are constant, and a test reads them.
+    #[must_use]
+    pub fn on_loopback() -> Self {
+        let flags = [
+            "causeway",
+            "bridge",
+            "--listen-address=127.0.0.1",
+            "--devp2p-tcp-port=0",
+            "--tcp-port=0",
+            "--rest-port=0",
+        ];
+        let Ok(Cli { command: Command::Bridge(args) }) = Cli::without_environment(flags) else {
+            unreachable!("constant flags of `bridge`");
+        };
+        (*args).try_into().expect("constant flags")
+    }
+}
+
+/// Port 0 means any free port, and stays so.
+fn shifted(port: u16, shift: u16) -> Result<u16, ConfigError> {
+    match port {
+        0 => Ok(0),
+        _ => port.checked_add(shift).ok_or(ConfigError::Port { port, shift }),
+    }
+}
+
+fn pow(flag: &'static str, value: f64) -> Result<Pow, ConfigError> {
+    Pow::new(value).map_err(|_| ConfigError::Pow { flag, value })
+}
+
+fn parse_all<T: FromStr>(
+    texts: &[String],
+    refuse: impl Fn(String, T::Err) -> ConfigError,
+) -> Result<Vec<T>, ConfigError> {
+    texts.iter().map(|text| text.parse().map_err(|cause| refuse(text.clone(), cause))).collect()
+}
+
+fn tcp_address(ip: IpAddr, port: u16) -> Multiaddr {
+    let family = if ip.is_ipv4() { "ip4" } else { "ip6" };
+    format!("/{family}/{ip}/tcp/{port}").parse().expect("an IP address and a port make a multiaddr")
+}
+
+fn static_peer(text: &str) -> Result<Multiaddr, ConfigError> {
+    peer_address(text).map_err(|cause| ConfigError::Multiaddr { value: text.into(), cause })
+}
+
+/// Reads a multiaddr that says whom to expect there.
+///
+/// # Errors
+/// What is wrong with it.
+pub(crate) fn peer_address(text: &str) -> Result<Multiaddr, String> {
+    let address = Multiaddr::from_str(text).map_err(|cause| cause.to_string())?;
+    match address.to_string().rsplit('/').nth(1) {
+        Some("p2p") => Ok(address),
+        _ => Err("it does not end in /p2p/<peer id>".into()),
+    }
+}
+
+/// The topics of the flags, or the shard on which all bridged content topics land.
+fn topics(args: &BridgeArgs) -> Result<Vec<PubsubTopic>, ConfigError> {
+    let cluster = ClusterId(args.v2.cluster_id);
+    let given = &args.bridge.bridge_pubsub_topic;
+    if given.is_empty() {
+        return Ok(vec![home_shard(cluster, args.v2.num_shards_in_network)?.into()]);
+    }
+    let topics: Vec<PubsubTopic> = parse_all(given, |value, cause| ConfigError::Topic { value, cause })?;
+    match topics.iter().find(|t| t.as_str().parse::<Shard>().is_ok_and(|s| s.cluster != cluster)) {
+        Some(topic) => Err(ConfigError::OtherCluster { topic: topic.clone(), cluster: cluster.0 }),
+        None => Ok(topics),
+    }
+}
+
+/// Where every `/waku/1/…` content topic lands: sharding looks at application and version only.
+/// Spec: 51/WAKU2-RELAY-SHARDING, "Automatic Sharding".
+fn home_shard(cluster: ClusterId, shards: u16) -> Result<Shard, ConfigError> {
+    let index = shard::shard_of(&canonical(Topic([0; 4])), shards).map_err(|_| ConfigError::NoTopic(cluster.0))?;
+    Ok(Shard { cluster, index })
+}
+
+fn bridge_config(args: &BridgeArgs, topics: &[PubsubTopic]) -> Result<BridgeConfig, ConfigError> {
+    let flags = &args.bridge;
+    let mut config = BridgeConfig {
+        routes: routes(topics, flags.bridge_direction),
+        profile: Profile {
+            ttl_secs: flags.bridge_ttl,
+            pow_target: pow("pow-target", flags.pow_target)?,
+            pow_target_large: pow("pow-target-large", flags.pow_target_large)?,
+        },
+        policy: policy(flags),
+        min_pow: pow("waku-v1-pow", args.v1.waku_v1_pow)?,
+        ..BridgeConfig::default()
+    };
+    if let Some(threads) = flags.pow_threads {
+        config.pow_threads = threads;
+    }
+    config.check()?;
+    Ok(config)
+}
+
+/// The first topic takes what comes from waku/0, all feed it.
+fn routes(topics: &[PubsubTopic], direction: Ways) -> Router {
+    let feeding = match direction {
+        Ways::V1ToV2 => &[],
+        Ways::Both | Ways::V2ToV1 => topics.get(1..).unwrap_or_default(),
+    };
+    let first = topics.first().map(|topic| Route::everything(topic.clone(), direction));
+    let feeding = feeding.iter().zip(2..).map(|(topic, n)| Route {
+        name: format!("{DEFAULT_ROUTE}-{n}").into(),
+        ..Route::everything(topic.clone(), Ways::V2ToV1)
+    });
+    first.into_iter().chain(feeding).collect()
+}
+
+fn policy(flags: &CrossingArgs) -> Policy {
+    Policy {
+        late_v1: flags.v1_late_policy,
+        late_v2: flags.v2_late_policy,
+        version_zero: flags.v0_policy,
+        unknown_version: flags.bridge_unknown_version,
+        ephemeral: flags.ephemeral,
+        origin_tags: flags.origin_tags,
+        restore_tagged: if flags.restore_tagged { Switch::On } else { Switch::Off },
+        ..Policy::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(flags: &[&str]) -> Result<Config, ConfigError> {
+        let flags = ["causeway", "bridge"].iter().chain(flags);
+        match Cli::without_environment(flags).unwrap().command {
+            Command::Bridge(args) => (*args).try_into(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn refusal(flags: &[&str]) -> String {
+        config(flags).unwrap_err().to_string()
+    }
+
+    fn topic_names(config: &Config) -> Vec<&str> {
+        config.v2.topics.iter().map(PubsubTopic::as_str).collect()
+    }
+
+    #[test]
+    fn without_flags_an_open_network_of_ones_own() {
+        let config = config(&[]).unwrap();
+        assert_eq!(topic_names(&config), ["/waku/2/rs/0/0"]);
+        assert_eq!(config.bridge, BridgeConfig::default());
+        assert_eq!(config.v0.listen.to_string(), "0.0.0.0:30303");
+        assert_eq!(config.v2.listen.to_string(), "/ip4/0.0.0.0/tcp/60000");
+        assert_eq!(config.http.to_string(), "127.0.0.1:8645");
+        assert!(config.v0.static_nodes.is_empty() && config.v2.static_peers.is_empty());
+    }
+
+    #[test]
+    fn the_default_route_is_where_bridged_topics_land() {
+        let eight = config(&["--cluster-id=1", "--num-shards-in-network=8"]).unwrap();
+        assert_eq!(topic_names(&eight), ["/waku/2/rs/1/4"]);
+        let said = refusal(&["--cluster-id=16", "--num-shards-in-network=0"]);
+        assert!(said.contains("--bridge-pubsub-topic /waku/2/rs/16/"), "{said}");
+    }
+
+    #[test]
+    fn the_first_topic_takes_and_all_feed() {
+        let flags =
+            ["--cluster-id=16", "--bridge-pubsub-topic=/waku/2/rs/16/64", "--bridge-pubsub-topic=/waku/2/rs/16/32"];
+        let config = config(&flags).unwrap();
+        assert_eq!(topic_names(&config), ["/waku/2/rs/16/64", "/waku/2/rs/16/32"]);
+        let [first, second] = config.bridge.routes.routes() else { panic!("{:?}", config.bridge.routes) };
+        assert_eq!((first.ways, second.ways), (Ways::Both, Ways::V2ToV1));
+        assert_eq!((&*first.name, &*second.name), ("default", "default-2"));
+    }
+
+    #[test]
+    fn refusals_name_the_flag() {
+        for (flags, word) in [
+            (&["--staticnode-v1=enode://12@1.2.3.4:5"][..], "--staticnode-v1"),
+            (&["--staticnode-v2=/ip4/1.2.3.4/tcp/5"], "--staticnode-v2"),
+            (&["--staticnode-v2=1.2.3.4"], "--staticnode-v2"),
+            (&["--waku-v1-pow=-1"], "--waku-v1-pow"),
+            (&["--pow-target=NaN"], "--pow-target"),
+            (&["--bridge-pubsub-topic=/waku/2/rs/1/0"], "--cluster-id"),
+            (&["--bridge-pubsub-topic="], "--bridge-pubsub-topic"),
+            (&["--ports-shift=10000"], "--ports-shift"),
+            (&["--v1-late-policy=archive"], "archive"),
+            (&["--bridge-ttl=1"], "6 s"),
+        ] {
+            let said = refusal(flags);
+            assert!(said.contains(word), "{flags:?}: {said}");
+        }
+    }
+
+    #[test]
+    fn ports_shift_leaves_free_ports_alone() {
+        let config = config(&["--ports-shift=7", "--tcp-port=0"]).unwrap();
+        assert_eq!((config.v0.listen.port(), config.http.port()), (30310, 8652));
+        assert_eq!(config.v2.listen.to_string(), "/ip4/0.0.0.0/tcp/0");
+    }
+
+    #[test]
+    fn loopback_needs_no_flags() {
+        let config = Config::on_loopback();
+        assert!(config.v0.listen.ip().is_loopback() && config.v0.listen.port() == 0);
+    }
+}

@@ -1,0 +1,184 @@
+//! The node key and the lock of the data directory.
+//!
+//! The key is kept as 64 hex digits in `nodekey`, readable by its owner alone, as go-ethereum keeps it. An existing file is
+//! never replaced: a node that silently changed its identity would be lost to its peers.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, Write},
+    os::unix::fs::{OpenOptionsExt, PermissionsExt},
+    path::{Path, PathBuf},
+};
+
+use devp2p::key::NodeKey;
+use rand::{SeedableRng, rngs::StdRng};
+
+/// The key's file within the data directory.
+const KEY_FILE: &str = "nodekey";
+/// The lock's file within the data directory.
+const LOCK_FILE: &str = "LOCK";
+/// Longest key file read, in bytes: 64 digits and some white space.
+const MAX_KEY_FILE_BYTES: u64 = 128;
+
+/// Why the data directory or the key can't be used; each says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyError {
+    /// No place to keep anything.
+    #[error("there is no home directory to keep the node key in: give --data-dir DIR")]
+    NoHome,
+    /// The directory can't be made or entered.
+    #[error("the data directory {0} can't be used: {1}. Give another with --data-dir DIR")]
+    Directory(PathBuf, io::Error),
+    /// Another process has the lock.
+    #[error("the data directory {0} is in use by another process: give --data-dir DIR to run a second node")]
+    InUse(PathBuf),
+    /// The file is there but can't be read.
+    #[error("the node key {0} can't be read: {1}. Make it readable, or move it away to get a new identity")]
+    Unreadable(PathBuf, io::Error),
+    /// The file is there but is no key.
+    #[error("the node key {0} is no secp256k1 key of 64 hex digits: mend it, or move it away to get a new identity")]
+    Malformed(PathBuf),
+    /// The flag is no key.
+    #[error("--nodekey is no secp256k1 key of 64 hex digits; `openssl rand -hex 32` makes one")]
+    BadFlag,
+    /// A new key can't be written.
+    #[error("the new node key {0} can't be written: {1}")]
+    Unwritable(PathBuf, io::Error),
+}
+
+/// A data directory that this process alone uses, as long as the value lives.
+#[derive(Debug)]
+pub struct DataDir {
+    path: PathBuf,
+    _lock: File,
+}
+
+impl DataDir {
+    /// Makes the directory if need be and locks it. `None` is `~/.causeway`.
+    ///
+    /// # Errors
+    /// Without a home directory, if the directory can't be used, or while another process holds it.
+    pub fn open(path: Option<PathBuf>) -> Result<Self, KeyError> {
+        let path = match path {
+            Some(path) => path,
+            None => PathBuf::from(std::env::var_os("HOME").ok_or(KeyError::NoHome)?).join(".causeway"),
+        };
+        let unusable = |e| KeyError::Directory(path.clone(), e);
+        fs::create_dir_all(&path).map_err(unusable)?;
+        let lock =
+            OpenOptions::new().create(true).truncate(false).write(true).open(path.join(LOCK_FILE)).map_err(unusable)?;
+        match lock.try_lock() {
+            Ok(()) => Ok(Self { path, _lock: lock }),
+            Err(fs::TryLockError::WouldBlock) => Err(KeyError::InUse(path)),
+            Err(fs::TryLockError::Error(e)) => Err(unusable(e)),
+        }
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The key of the flag if there is one, else the kept one, else a new one, which is then kept.
+    ///
+    /// # Errors
+    /// If the flag or the file is no key, or the file can't be read or written.
+    pub fn node_key(&self, flag: Option<&str>) -> Result<NodeKey, KeyError> {
+        if let Some(text) = flag {
+            return text.parse().map_err(|_| KeyError::BadFlag);
+        }
+        let path = self.path.join(KEY_FILE);
+        match read_key(&path) {
+            Err(KeyError::Unreadable(_, e)) if e.kind() == io::ErrorKind::NotFound => write_new_key(&path),
+            other => other,
+        }
+    }
+}
+
+fn read_key(path: &Path) -> Result<NodeKey, KeyError> {
+    let unreadable = |e| KeyError::Unreadable(path.to_owned(), e);
+    let meta = fs::metadata(path).map_err(unreadable)?;
+    if meta.len() > MAX_KEY_FILE_BYTES {
+        return Err(KeyError::Malformed(path.to_owned()));
+    }
+    if meta.permissions().mode() & 0o077 != 0 {
+        tracing::warn!(path = %path.display(), "the node key can be read by others: chmod 600 it");
+    }
+    let text = fs::read_to_string(path).map_err(unreadable)?;
+    text.trim().parse().map_err(|_| KeyError::Malformed(path.to_owned()))
+}
+
+/// Writes beside the final name and renames, so that a crash never leaves half a key.
+fn write_new_key(path: &Path) -> Result<NodeKey, KeyError> {
+    let unwritable = |e| KeyError::Unwritable(path.to_owned(), e);
+    let key = NodeKey::generate(&mut system_rng());
+    let fresh = path.with_extension("new");
+    let mut file =
+        OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&fresh).map_err(unwritable)?;
+    writeln!(file, "{}", hex::encode(key.to_bytes())).map_err(unwritable)?;
+    file.sync_all().map_err(unwritable)?;
+    fs::rename(&fresh, path).map_err(unwritable)?;
+    Ok(key)
+}
+
+/// A generator seeded by the system.
+#[expect(clippy::disallowed_methods, reason = "shell")]
+#[must_use]
+pub fn system_rng() -> StdRng {
+    rand::make_rng()
+}
+
+/// A generator from one number, where chance must be repeatable.
+#[must_use]
+pub fn seeded_rng(seed: u64) -> StdRng {
+    StdRng::seed_from_u64(seed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn dir() -> (tempfile::TempDir, DataDir) {
+        let temp = tempfile::tempdir().unwrap();
+        let data = DataDir::open(Some(temp.path().join("data"))).unwrap();
+        (temp, data)
+    }
+
+    #[test]
+    fn a_new_key_is_kept_and_private() {
+        let (_temp, data) = dir();
+        let key = data.node_key(None).unwrap();
+        assert_eq!(data.node_key(None).unwrap().to_bytes(), key.to_bytes());
+        let mode = fs::metadata(data.path().join(KEY_FILE)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[test]
+    fn the_flag_wins_and_is_not_kept() {
+        let (_temp, data) = dir();
+        let hex = "01".repeat(32);
+        assert_eq!(data.node_key(Some(&hex)).unwrap().to_bytes(), [1; 32]);
+        assert!(!data.path().join(KEY_FILE).exists());
+        assert!(matches!(data.node_key(Some("zz")), Err(KeyError::BadFlag)));
+        assert!(matches!(data.node_key(Some(&"00".repeat(32))), Err(KeyError::BadFlag)));
+    }
+
+    #[test]
+    fn an_existing_file_is_never_replaced() {
+        let (_temp, data) = dir();
+        let path = data.path().join(KEY_FILE);
+        for text in ["", "1234", &"g".repeat(64), &"1".repeat(500)] {
+            fs::write(&path, text).unwrap();
+            assert!(matches!(data.node_key(None), Err(KeyError::Malformed(_))), "{text:?}");
+            assert_eq!(fs::read_to_string(&path).unwrap(), text);
+        }
+    }
+
+    #[test]
+    fn a_second_process_is_refused() {
+        let (_temp, data) = dir();
+        let second = DataDir::open(Some(data.path().to_owned()));
+        assert!(matches!(second, Err(KeyError::InUse(_))));
+    }
+}

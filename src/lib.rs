@@ -1,0 +1,27 @@
+//! The program: flags in, a running node out. Everything that speaks a protocol is in the crates below; here they are joined.
+//!
+//! [`cli`] → [`config`] (checked) → [`assemble`] (rooms and the channels between them) → [`banner`], [`http`]. `demo`, `listen` and
+//! `post` are [`client`]s of one peer.
+
+pub mod assemble;
+pub mod banner;
+pub mod cli;
+pub mod client;
+pub mod commands;
+pub mod config;
+pub mod demo;
+mod health;
+pub mod http;
+pub mod keys;
+pub mod logging;
+mod metrics;
+mod probe;
+
+/// This program's version.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// The name that peers see, on either network.
+#[must_use]
+pub fn agent() -> String {
+    format!("causeway/{VERSION}")
+}

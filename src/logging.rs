@@ -1,0 +1,41 @@
+//! Logs: text for people, JSON for programs, both on standard error, so that standard output carries only what was asked for.
+
+use std::io::IsTerminal;
+
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt, util::SubscriberInitExt};
+
+use crate::cli::{LogArgs, LogFormat, LogLevel};
+
+/// Starts logging. `RUST_LOG` refines the level by module, for developers.
+pub fn start(args: LogArgs) {
+    let filter = EnvFilter::builder()
+        .with_default_directive(level(args.log_level).into())
+        .from_env_lossy()
+        // Libraries tell their inner life at info; operators asked about ours.
+        .add_directive(quiet("libp2p_gossipsub"))
+        .add_directive(quiet("libp2p_swarm"));
+    let registry = tracing_subscriber::registry().with(filter);
+    // A second start (tests run several nodes in one process) leaves the first in place.
+    let _ = match args.log_format {
+        LogFormat::Text => {
+            let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+            registry.with(fmt::layer().with_writer(std::io::stderr).with_ansi(colour).with_target(false)).try_init()
+        }
+        LogFormat::Json => registry.with(fmt::layer().json().with_writer(std::io::stderr)).try_init(),
+    };
+}
+
+fn level(level: LogLevel) -> LevelFilter {
+    match level {
+        LogLevel::Trace => LevelFilter::TRACE,
+        LogLevel::Debug => LevelFilter::DEBUG,
+        LogLevel::Info | LogLevel::Notice => LevelFilter::INFO,
+        LogLevel::Warn => LevelFilter::WARN,
+        LogLevel::Error | LogLevel::Fatal => LevelFilter::ERROR,
+    }
+}
+
+fn quiet(target: &'static str) -> tracing_subscriber::filter::Directive {
+    format!("{target}=warn").parse().expect("a target and a level make a directive")
+}

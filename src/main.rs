@@ -1,0 +1,45 @@
+//! Arguments to exit code: 0 done, 1 failed, 2 wrongly called.
+
+use std::process::ExitCode;
+
+use causeway::{
+    cli::{Cli, Command},
+    client::ClientError,
+    commands,
+    config::ConfigError,
+    demo,
+};
+
+/// Wrongly called: the code that clap uses too.
+const USAGE: u8 = 2;
+
+fn main() -> ExitCode {
+    let cli = match Cli::read(std::env::args_os()) {
+        Ok(cli) => cli,
+        Err(error) => error.exit(),
+    };
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => return failed(&anyhow::Error::new(error).context("no threads to run on")),
+    };
+    let done = runtime.block_on(async {
+        match cli.command {
+            Command::Bridge(args) => commands::bridge(*args).await,
+            Command::Demo(args) => demo::run(args).await,
+            Command::Listen(args) => commands::listen(args).await,
+            Command::Post(args) => commands::post(args).await,
+        }
+    });
+    // Blocking work (mining) of a task that is gone must not hold the exit up.
+    runtime.shutdown_background();
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => failed(&error),
+    }
+}
+
+fn failed(error: &anyhow::Error) -> ExitCode {
+    eprintln!("causeway: {error:#}");
+    let misread = matches!(error.downcast_ref(), Some(ClientError::Address(_)));
+    if misread || error.is::<ConfigError>() { ExitCode::from(USAGE) } else { ExitCode::FAILURE }
+}

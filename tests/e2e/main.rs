@@ -1,0 +1,118 @@
+//! The program as a person meets it: real processes, real sockets on loopback, no other software.
+
+mod process;
+
+use std::time::Duration;
+
+use causeway::{cli::DemoArgs, demo};
+use process::{Bridge, Output, run};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_demo_crosses_both_ways_exactly_once() {
+    demo::run(DemoArgs { messages: 20, timeout: 30 }).await.expect("all crossed once");
+}
+
+#[test]
+fn a_bridge_starts_without_configuration_and_says_what_to_try() {
+    let bridge = Bridge::start(&[]);
+    assert!(bridge.banner.len() <= 10, "{:#?}", bridge.banner);
+    assert!(bridge.enode.starts_with("enode://") && bridge.enode.contains("@127.0.0.1:"), "{}", bridge.enode);
+    assert!(bridge.libp2p.contains("/ip4/127.0.0.1/tcp/") && bridge.libp2p.contains("/p2p/"), "{}", bridge.libp2p);
+    let tried: Vec<_> = bridge.banner.iter().filter(|l| l.trim_start().starts_with("causeway ")).collect();
+    assert_eq!(tried.len(), 2, "{:#?}", bridge.banner);
+}
+
+#[test]
+fn the_two_commands_of_the_banner_show_a_message_cross() {
+    for (from, to) in [("post", "listen"), ("listen", "post")] {
+        let bridge = Bridge::start(&[]);
+        let (listen_at, post_to) = match (from, to) {
+            ("post", _) => (&bridge.libp2p, &bridge.enode),
+            _ => (&bridge.enode, &bridge.libp2p),
+        };
+        let listener = Output::of(&["listen", listen_at, "--count=1", "--timeout=30"]);
+        listener.wait_for_error_line("listening for");
+        let posted = run(&["post", post_to, "--topic=0x01020304", "--text=hello from the other side"]);
+        assert!(posted.success, "{posted:?}");
+        let heard = listener.end();
+        assert!(heard.success && heard.stdout.contains("hello from the other side"), "{heard:?}");
+        assert!(heard.stdout.contains("0x01020304"), "{heard:?}");
+    }
+}
+
+#[test]
+fn health_readiness_and_metrics_answer() {
+    let bridge = Bridge::start(&[]);
+    assert_eq!(bridge.get("/livez"), (200, "OK".into()));
+    let (status, body) = bridge.get("/readyz");
+    assert_eq!(status, 503);
+    assert!(body.contains("\"part\":\"v1_peers\"") && body.contains("\"part\":\"v2_peers\""), "{body}");
+    assert_eq!(bridge.get("/health").0, 200);
+    let (status, metrics) = bridge.get("/metrics");
+    assert_eq!(status, 200);
+    for line in [
+        "waku_bridge_transfers_total{type=\"v1_to_v2\"} 0",
+        "waku_bridge_dropped_total{type=\"duplicate\"} 0",
+        "bridge_messages_total{direction=\"v2_to_v1\",route=\"default\",result=\"dropped\",reason=\"bad_topic\"} 0",
+        "v1_peers{protocol=\"waku/0\",dir=\"in\"} 0.0",
+        "# EOF",
+    ] {
+        assert!(metrics.lines().any(|l| l == line), "{line} is missing in:\n{metrics}");
+    }
+}
+
+#[test]
+fn the_identity_survives_a_restart_and_sigterm_ends_with_success() {
+    let data = tempfile::tempdir().expect("a temporary directory");
+    let first = Bridge::start_in(data.path(), &[]);
+    let key = |enode: &str| enode.split('@').next().map(str::to_owned);
+    let (enode, libp2p) = (key(&first.enode), first.libp2p.rsplit('/').next().map(str::to_owned));
+    assert_eq!(first.terminate(Duration::from_secs(10)), Some(0));
+    let second = Bridge::start_in(data.path(), &[]);
+    assert_eq!(key(&second.enode), enode);
+    assert_eq!(second.libp2p.rsplit('/').next().map(str::to_owned), libp2p);
+}
+
+#[test]
+fn wrong_calls_end_with_2_and_say_what_to_change() {
+    for (args, word) in [
+        (&["bridge", "--staticnode-v3=x"][..], "--staticnode-v"),
+        (&["bridge", "--staticnode-v1=enode://12@127.0.0.1:1"], "--staticnode-v1"),
+        (&["bridge", "--bridge-direction=up"], "v1-to-v2"),
+        (&["bridge", "--v1-late-policy=archive"], "choose drop, publish or retime"),
+        (&["listen", "nowhere"], "enode://"),
+        (&["demo", "--messages=0"], "--messages"),
+    ] {
+        let said = run(args);
+        assert_eq!(said.code, Some(2), "{args:?}: {said:?}");
+        assert!(said.stderr.contains(word), "{args:?}: {said:?}");
+    }
+}
+
+#[test]
+fn what_is_taken_already_is_named_with_its_flag() {
+    let bridge = Bridge::start(&[]);
+    let other = tempfile::tempdir().expect("a temporary directory");
+    let other = format!("--data-dir={}", other.path().display());
+    let same = format!("--data-dir={}", bridge.data_dir.path().display());
+    let base = ["bridge", "--listen-address=127.0.0.1"];
+    for (args, word) in [
+        ([&same, "--devp2p-tcp-port=0", "--tcp-port=0", "--rest-port=0"], "--data-dir"),
+        (
+            [&other, &format!("--devp2p-tcp-port={}", bridge.devp2p_port()), "--tcp-port=0", "--rest-port=0"],
+            "--devp2p-tcp-port",
+        ),
+        (
+            [&other, "--devp2p-tcp-port=0", &format!("--tcp-port={}", bridge.libp2p_port()), "--rest-port=0"],
+            "--tcp-port",
+        ),
+        (
+            [&other, "--devp2p-tcp-port=0", "--tcp-port=0", &format!("--rest-port={}", bridge.http_port())],
+            "--rest-port",
+        ),
+    ] {
+        let said = run(&[&base[..], &args[..]].concat());
+        assert_eq!(said.code, Some(1), "{args:?}: {said:?}");
+        assert!(said.stderr.contains(word), "{args:?}: {said:?}");
+    }
+}

@@ -1,0 +1,190 @@
+//! The program as a child process: started, listened to with a time limit, and never left behind.
+
+use std::{
+    io::{BufRead, BufReader, Read, Write},
+    net::TcpStream,
+    path::Path,
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::mpsc::{Receiver, sync_channel},
+    thread,
+    time::Duration,
+};
+
+use tempfile::TempDir;
+
+/// Longest wait for anything: a test that waits so long has failed.
+const LIMIT: Duration = Duration::from_secs(60);
+/// Lines of output kept for a test that is slow to read.
+const MAX_LINES: usize = 4096;
+
+fn command(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_causeway"));
+    command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+/// What a program said and how it ended.
+#[derive(Debug)]
+pub(crate) struct Said {
+    pub(crate) success: bool,
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+/// Runs to the end.
+pub(crate) fn run(args: &[&str]) -> Said {
+    Output::of(args).end()
+}
+
+/// A running child; killed when dropped.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Running {
+    /// Waits for the end on a thread of its own, so that the wait can be limited.
+    fn end(self, limit: Duration) -> Option<ExitStatus> {
+        let (sender, ended) = sync_channel(1);
+        let pid = self.0.id();
+        thread::spawn(move || {
+            let mut child = self;
+            // Nobody listens any more after the limit.
+            let _ = sender.send(child.0.wait());
+        });
+        match ended.recv_timeout(limit) {
+            Ok(status) => status.ok(),
+            Err(_) => {
+                signal(pid, "KILL");
+                None
+            }
+        }
+    }
+}
+
+fn signal(pid: u32, name: &str) {
+    let sent = Command::new("kill").args([format!("-{name}"), pid.to_string()]).status();
+    assert!(sent.is_ok_and(|s| s.success()), "SIG{name} could not be sent");
+}
+
+fn lines(stream: impl Read + Send + 'static) -> Receiver<String> {
+    let (sender, lines) = sync_channel(MAX_LINES);
+    thread::spawn(move || {
+        for line in BufReader::new(stream).lines().map_while(Result::ok) {
+            if sender.send(line).is_err() {
+                break;
+            }
+        }
+    });
+    lines
+}
+
+/// A child whose two streams are read line by line.
+pub(crate) struct Output {
+    child: Running,
+    stdout: Receiver<String>,
+    stderr: Receiver<String>,
+}
+
+impl Output {
+    pub(crate) fn of(args: &[&str]) -> Self {
+        let mut child = command(args).spawn().expect("the program starts");
+        let stdout = lines(child.stdout.take().expect("piped"));
+        let stderr = lines(child.stderr.take().expect("piped"));
+        Self { child: Running(child), stdout, stderr }
+    }
+
+    pub(crate) fn wait_for_error_line(&self, word: &str) {
+        while let Ok(line) = self.stderr.recv_timeout(LIMIT) {
+            if line.contains(word) {
+                return;
+            }
+        }
+        panic!("{word:?} was not said");
+    }
+
+    pub(crate) fn end(self) -> Said {
+        let status = self.child.end(LIMIT).expect("the program ends by itself");
+        let all = |lines: Receiver<String>| lines.iter().map(|l| l + "\n").collect();
+        Said { success: status.success(), code: status.code(), stdout: all(self.stdout), stderr: all(self.stderr) }
+    }
+}
+
+/// A bridge on free loopback ports.
+pub(crate) struct Bridge {
+    output: Output,
+    pub(crate) data_dir: TempDir,
+    pub(crate) banner: Vec<String>,
+    pub(crate) enode: String,
+    pub libp2p: String,
+    http: String,
+}
+
+impl Bridge {
+    pub(crate) fn start(flags: &[&str]) -> Self {
+        let data_dir = tempfile::tempdir().expect("a temporary directory");
+        let path = data_dir.path().to_owned();
+        Self { data_dir, ..Self::start_in(&path, flags) }
+    }
+
+    pub(crate) fn start_in(data_dir: &Path, flags: &[&str]) -> Self {
+        let data = format!("--data-dir={}", data_dir.display());
+        let fixed =
+            ["bridge", &data, "--listen-address=127.0.0.1", "--devp2p-tcp-port=0", "--tcp-port=0", "--rest-port=0"];
+        let output = Output::of(&[&fixed[..], flags].concat());
+        output.wait_for_error_line("Node setup complete");
+        let mut banner = Vec::new();
+        while let Ok(line) = output.stdout.recv_timeout(LIMIT) {
+            let last = line.contains("causeway post ");
+            banner.push(line);
+            if last {
+                break;
+            }
+        }
+        let value = |name: &str| {
+            let line =
+                banner.iter().find(|l| l.starts_with(name)).unwrap_or_else(|| panic!("no {name} in {banner:#?}"));
+            line.split_whitespace().nth(1).unwrap_or_default().to_owned()
+        };
+        let (enode, libp2p, http) = (value("enode"), value("libp2p"), value("http"));
+        let data_dir = tempfile::tempdir().expect("a temporary directory");
+        Self { output, data_dir, enode, libp2p, http, banner }
+    }
+
+    /// The status and the body of a page.
+    pub(crate) fn get(&self, path: &str) -> (u16, String) {
+        let authority = self.http.trim_start_matches("http://").split('/').next().unwrap_or_default();
+        let mut stream = TcpStream::connect(authority).expect("HTTP listens");
+        stream.set_read_timeout(Some(LIMIT)).expect("a limit is set");
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: {authority}\r\nConnection: close\r\n\r\n").expect("HTTP reads");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("HTTP answers");
+        let status = answer.split(' ').nth(1).and_then(|s| s.parse().ok()).expect("a status");
+        let body = answer.split_once("\r\n\r\n").map(|(_, body)| body.to_owned()).unwrap_or_default();
+        (status, body)
+    }
+
+    pub(crate) fn devp2p_port(&self) -> &str {
+        self.enode.rsplit('@').next().and_then(|a| a.split([':', '?']).nth(1)).expect("a port")
+    }
+
+    pub(crate) fn libp2p_port(&self) -> &str {
+        self.libp2p.split('/').nth(4).expect("a port")
+    }
+
+    pub(crate) fn http_port(&self) -> &str {
+        self.http.split([':', '/']).nth(4).expect("a port")
+    }
+
+    /// SIGTERM; the exit code, or nothing if it takes longer.
+    pub(crate) fn terminate(self, limit: Duration) -> Option<i32> {
+        signal(self.output.child.0.id(), "TERM");
+        self.output.child.end(limit).and_then(|status| status.code())
+    }
+}
