@@ -116,3 +116,28 @@ fn what_is_taken_already_is_named_with_its_flag() {
         assert!(said.stderr.contains(word), "{args:?}: {said:?}");
     }
 }
+
+#[test]
+fn flags_come_from_the_environment_too_and_the_command_line_wins() {
+    let data = tempfile::tempdir().expect("a temporary directory");
+    let environment = [
+        ("CAUSEWAY_BRIDGE_PUBSUB_TOPIC", "/waku/2/rs/5/1"),
+        ("WAKUNODE2_CLUSTER_ID", "5"),
+        ("WAKUNODE2_TCP_PORT", "nonsense, and overruled by the flag"),
+    ];
+    let bridge = Bridge::start_with(data.path(), &[], &environment);
+    let route = bridge.banner.iter().find(|l| l.starts_with("route")).expect("a route in the banner");
+    assert!(route.ends_with("* <-> /waku/2/rs/5/1"), "{route}");
+    let listen = bridge.banner.iter().find(|l| l.contains("causeway listen")).expect("what to try");
+    assert!(listen.ends_with("--cluster-id 5 --pubsub-topic /waku/2/rs/5/1"), "{listen}");
+}
+
+#[test]
+fn logs_are_objects_for_programs_when_asked() {
+    let data = tempfile::tempdir().expect("a temporary directory");
+    let bridge = Bridge::start_in(data.path(), &["--log-format=JSON", "--log-level=INFO"]);
+    let line: serde_json::Value = serde_json::from_str(&bridge.ready).expect("one object a line");
+    assert_eq!(line["fields"]["message"], "Node setup complete");
+    assert_eq!(line["fields"]["enode"], bridge.enode.as_str());
+    assert_eq!(line["level"], "INFO");
+}

@@ -17,9 +17,17 @@ const LIMIT: Duration = Duration::from_secs(60);
 /// Lines of output kept for a test that is slow to read.
 const MAX_LINES: usize = 4096;
 
-fn command(args: &[&str]) -> Command {
+/// Variables that a test gives its program.
+pub(crate) type Environment<'a> = &'a [(&'a str, &'a str)];
+
+fn command(args: &[&str], environment: Environment<'_>) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_causeway"));
-    command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+        .args(args)
+        .envs(environment.iter().copied())
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
     command
 }
 
@@ -94,16 +102,20 @@ pub(crate) struct Output {
 
 impl Output {
     pub(crate) fn of(args: &[&str]) -> Self {
-        let mut child = command(args).spawn().expect("the program starts");
+        Self::with(args, &[])
+    }
+
+    pub(crate) fn with(args: &[&str], environment: Environment<'_>) -> Self {
+        let mut child = command(args, environment).spawn().expect("the program starts");
         let stdout = lines(child.stdout.take().expect("piped"));
         let stderr = lines(child.stderr.take().expect("piped"));
         Self { child: Running(child), stdout, stderr }
     }
 
-    pub(crate) fn wait_for_error_line(&self, word: &str) {
+    pub(crate) fn wait_for_error_line(&self, word: &str) -> String {
         while let Ok(line) = self.stderr.recv_timeout(LIMIT) {
             if line.contains(word) {
-                return;
+                return line;
             }
         }
         panic!("{word:?} was not said");
@@ -124,6 +136,8 @@ pub(crate) struct Bridge {
     pub(crate) enode: String,
     pub libp2p: String,
     http: String,
+    /// The line of the log that says it is up.
+    pub(crate) ready: String,
 }
 
 impl Bridge {
@@ -134,11 +148,15 @@ impl Bridge {
     }
 
     pub(crate) fn start_in(data_dir: &Path, flags: &[&str]) -> Self {
+        Self::start_with(data_dir, flags, &[])
+    }
+
+    pub(crate) fn start_with(data_dir: &Path, flags: &[&str], environment: Environment<'_>) -> Self {
         let data = format!("--data-dir={}", data_dir.display());
         let fixed =
             ["bridge", &data, "--listen-address=127.0.0.1", "--devp2p-tcp-port=0", "--tcp-port=0", "--rest-port=0"];
-        let output = Output::of(&[&fixed[..], flags].concat());
-        output.wait_for_error_line("Node setup complete");
+        let output = Output::with(&[&fixed[..], flags].concat(), environment);
+        let ready = output.wait_for_error_line("Node setup complete");
         let mut banner = Vec::new();
         while let Ok(line) = output.stdout.recv_timeout(LIMIT) {
             let last = line.contains("causeway post ");
@@ -154,7 +172,7 @@ impl Bridge {
         };
         let (enode, libp2p, http) = (value("enode"), value("libp2p"), value("http"));
         let data_dir = tempfile::tempdir().expect("a temporary directory");
-        Self { output, data_dir, enode, libp2p, http, banner }
+        Self { output, data_dir, enode, libp2p, http, banner, ready }
     }
 
     /// The status and the body of a page.
