@@ -23,7 +23,7 @@ pub(crate) struct Probe {
 pub(crate) struct Reading {
     /// waku/0 peers whose Status was exchanged.
     pub(crate) v1_peers: usize,
-    /// Waku Network peers connected.
+    /// Waku Network peers that relay a bridged topic with us.
     pub(crate) v2_peers: usize,
     /// The bridge's queues.
     pub(crate) queues: Vec<Queue>,
@@ -77,13 +77,13 @@ impl Probe {
     /// Looks once.
     pub(crate) async fn read(&self) -> Reading {
         let status = self.bridge.status();
-        let v1_peers = self.v1_peers().await;
+        let by_dialler = self.v1_peers().await;
         Reading {
-            v1_peers: read(&self.v0.counters().peers) as usize,
-            v2_peers: read(&self.v2.counters().peers) as usize,
+            v1_peers: status.v1_peers,
+            v2_peers: status.v2_peers,
             queues: self.queues(&status),
             samples: [
-                v1_peers,
+                by_dialler,
                 self.v0_samples(),
                 self.v2_samples(),
                 self.crossings(),
@@ -238,6 +238,11 @@ impl Probe {
             counter("bridge_profile_mismatch", "Envelopes of a bridge set up differently", tally.profile_mismatches),
             counter("bridge_failed_attempts", "Publishing or posting failed, once each", tally.failed_attempts),
             counter("bridge_dedup_evicted_early", "Entries forgotten before their time", tally.seen_evicted_early),
+            gauge(
+                "libp2p_pubsub_peers",
+                "Waku Network peers that relay a bridged topic with us",
+                status.v2_peers as u64,
+            ),
             gauge("bridge_dedup_entries", "Entries of the memory of what was seen", status.seen_entries as u64),
             gauge("bridge_pow_waiting", "Envelopes waiting to be mined", status.waiting_to_mine as u64),
         ]);

@@ -263,6 +263,12 @@ impl Bridge {
         Tally { seen_evicted_early: self.seen.evicted_early(), ..self.tally }
     }
 
+    /// Peers on either side: running v1 peers, and v2 peers of the bridged topic that has most of them.
+    #[must_use]
+    pub fn peers(&self) -> (usize, usize) {
+        (self.v1_peers, self.v2_peers.values().copied().max().unwrap_or(0))
+    }
+
     /// How much is remembered of what crossed.
     #[must_use]
     pub fn seen_entries(&self) -> usize {

@@ -50,6 +50,10 @@ struct Shared {
 /// The bridge's state, of a moment ago.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Status {
+    /// v1 peers whose Status was exchanged.
+    pub v1_peers: usize,
+    /// v2 peers that take messages of a bridged topic; of several topics, the one with most.
+    pub v2_peers: usize,
     /// How many jobs stand where.
     pub depths: Depths,
     /// Envelopes waiting for a thread of the mining pool; they are among the jobs being mined.

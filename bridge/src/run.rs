@@ -124,7 +124,10 @@ impl Shell {
         while let Some(action) = self.bridge.next_action() {
             self.carry(action);
         }
+        let (v1_peers, v2_peers) = self.bridge.peers();
         self.handle.set_status(Status {
+            v1_peers,
+            v2_peers,
             depths: self.bridge.depths(),
             waiting_to_mine: self.pool.waiting(),
             tally: self.bridge.tally(),
@@ -203,7 +206,8 @@ impl Shell {
         let (counters, depths) = (self.handle.counters(), self.bridge.depths());
         let [v1_to_v2, v2_to_v1] = Direction::ALL.map(|direction| counters.crossed(direction));
         let waiting = Direction::ALL.map(|direction| depths.total(direction)).iter().sum::<usize>();
-        tracing::info!(v1_to_v2, v2_to_v1, waiting, "crossed so far");
+        let (v1_peers, v2_peers) = self.bridge.peers();
+        tracing::info!(v1_peers, v2_peers, v1_to_v2, v2_to_v1, waiting, "crossed so far");
     }
 
     /// Ends what runs. The pool's threads are joined elsewhere, for that blocks; the last receiver goes last, as the sign
