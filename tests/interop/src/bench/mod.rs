@@ -1,0 +1,121 @@
+//! Figures of the bridge beside the same figures of the peers, taken in one run on one machine. No verdict on speed; a lost envelope or
+//! message fails, since such a run measured something else.
+
+mod compute;
+mod crossings;
+mod envelopes;
+mod messages;
+
+use crate::process::{Event, Process};
+use crate::scenarios::Lab;
+use crate::table::Table;
+use anyhow::Result;
+use std::path::Path;
+use std::time::Duration;
+
+/// No single measurement takes longer.
+const LIMIT: Duration = Duration::from_secs(240);
+
+/// How much is measured.
+#[derive(Debug)]
+pub(crate) struct Effort {
+    /// Runs of each relay measurement and each timed loop.
+    runs: u32,
+    /// Envelopes in a relay run.
+    envelopes: u32,
+    /// Single envelopes timed over a hop.
+    hops: u32,
+    /// Messages in a relay run.
+    messages: u32,
+    /// Seconds of one timed loop.
+    loop_secs: f64,
+    /// Payloads each way over the bridge.
+    crossings: usize,
+}
+
+/// Within four minutes on two cores, once everything is built.
+pub(crate) const FULL: Effort =
+    Effort { runs: 5, envelopes: 20_000, hops: 20, messages: 20_000, loop_secs: 0.6, crossings: 1000 };
+/// Within 90 s.
+pub(crate) const QUICK: Effort =
+    Effort { runs: 3, envelopes: 5_000, hops: 8, messages: 5_000, loop_secs: 0.2, crossings: 300 };
+
+/// One figure, ours beside a peer's: medians of `runs`.
+#[derive(Debug)]
+struct Figure {
+    name: String,
+    ours: f64,
+    peer: Option<f64>,
+    unit: &'static str,
+    runs: u32,
+}
+
+/// One of several measurements that are taken after each other.
+type Measurement = fn(&Lab, &Effort) -> Result<Vec<Figure>>;
+
+/// Takes every measurement.
+///
+/// # Errors
+/// When one cannot be taken, or anything was lost in it.
+pub(crate) fn all(lab: &Lab, effort: &Effort) -> Result<Table> {
+    let mut table = Table::new(&["figure", "ours", "peer", "ours/peer", "runs", "unit"]);
+    let parts: [(&str, Measurement); 5] = [
+        ("computing beside status-go", compute::beside_status_go),
+        ("relay of envelopes beside status-go", envelopes::relay),
+        ("hop latency beside status-go", envelopes::hop),
+        ("relay of messages beside go-waku", messages::relay),
+        ("crossings", crossings::per_cpu_second),
+    ];
+    for (what, part) in parts {
+        eprintln!("interop: bench: {what}");
+        for figure in part(lab, effort)? {
+            let ratio = figure.peer.map(|peer| readable(figure.ours / peer)).unwrap_or_default();
+            let (ours, peer) = (readable(figure.ours), figure.peer.map(readable).unwrap_or_default());
+            table.row([figure.name, ours, peer, ratio, figure.runs.to_string(), figure.unit.to_owned()]);
+        }
+    }
+    Ok(table)
+}
+
+/// Runs one of the peers' own measuring programs to its end and gives what it printed.
+fn driver(name: &str, program: &Path, arguments: &[String]) -> Result<Vec<Event>> {
+    let process = Process::spawn(name, program, arguments)?;
+    let status = process.exit(LIMIT)?;
+    if !status.success() {
+        return Err(process.failure(&format!("ended with {status}")));
+    }
+    Ok(process.log().since(0))
+}
+
+/// Three significant digits, or all that stand before the point.
+fn readable(value: f64) -> String {
+    match value.abs() {
+        size if size >= 100.0 => format!("{value:.0}"),
+        size if size >= 10.0 => format!("{value:.1}"),
+        size if size >= 1.0 => format!("{value:.2}"),
+        size if size >= 0.1 => format!("{value:.3}"),
+        _ => format!("{value:.4}"),
+    }
+}
+
+/// The middle of some figures.
+fn median(mut figures: Vec<f64>) -> f64 {
+    figures.sort_by(f64::total_cmp);
+    figures.get(figures.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_median_does_not_mind_order() {
+        assert_eq!(median(vec![3.0, 1.0, 2.0]), 2.0);
+        assert!(median(vec![]).is_nan());
+    }
+
+    #[test]
+    fn figures_are_short() {
+        assert_eq!([12345.6, 45.67, 1.234, 0.1234, 0.0047].map(readable), ["12346", "45.7", "1.23", "0.123", "0.0047"]);
+    }
+}

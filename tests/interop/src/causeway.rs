@@ -1,0 +1,181 @@
+//! The bridge under the driver: started as an operator starts it, known by its banner, asked over HTTP, ended by SIGTERM.
+
+use crate::deadline::{now, poll};
+use crate::process::Process;
+use anyhow::{Context, Result, anyhow, bail};
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+use std::time::Duration;
+
+/// From the start to the banner. A cold start makes a key and binds three ports.
+const START: Duration = Duration::from_secs(15);
+/// Until both sides have peers.
+const READY: Duration = Duration::from_secs(60);
+/// An HTTP answer from loopback.
+const HTTP: Duration = Duration::from_secs(5);
+/// SIGTERM must end the bridge in less.
+pub(crate) const STOP: Duration = Duration::from_secs(10);
+
+/// A running bridge.
+#[derive(Debug)]
+pub(crate) struct Causeway {
+    process: Process,
+    enode: String,
+    multiaddr: String,
+    http: SocketAddr,
+}
+
+impl Causeway {
+    /// Starts a bridge on free loopback ports, with the proof of work floor of the Status fleets; waits for its banner.
+    ///
+    /// # Errors
+    /// When the banner does not come, or lacks an address.
+    pub(crate) fn start(program: &Path, name: &str, data_dir: &Path, flags: &[&str]) -> Result<Self> {
+        let mut arguments = bridge_arguments(data_dir)?;
+        arguments.extend(flags.iter().map(|&flag| flag.to_owned()));
+        let process = Process::spawn(name, program, &arguments)?;
+        let field = |key: &str| {
+            process.wait(&format!("`{key}` in its banner"), 0, START, |line| {
+                let words = line.as_str()?.strip_prefix(key)?;
+                words.split_whitespace().next().map(str::to_owned)
+            })
+        };
+        let (enode, multiaddr, url) = (field("enode ")?, field("libp2p ")?, field("http ")?);
+        let http = url.strip_prefix("http://").and_then(|rest| rest.split('/').next()?.parse().ok());
+        let http = http.ok_or_else(|| anyhow!("{name}: no address in {url}"))?;
+        Ok(Self { process, enode, multiaddr, http })
+    }
+
+    pub(crate) const fn process(&self) -> &Process {
+        &self.process
+    }
+
+    pub(crate) fn enode(&self) -> &str {
+        &self.enode
+    }
+
+    pub(crate) fn multiaddr(&self) -> &str {
+        &self.multiaddr
+    }
+
+    /// Lines of standard output so far.
+    pub(crate) fn printed(&self) -> usize {
+        self.process.log().len()
+    }
+
+    /// Waits until `/readyz` says yes.
+    ///
+    /// # Errors
+    /// When it does not in time: the error holds what it said last.
+    pub(crate) fn await_ready(&self) -> Result<()> {
+        let mut last = String::new();
+        let ready = poll(READY, || match self.get("/readyz") {
+            Ok((200, _)) => Some(()),
+            Ok((status, body)) => {
+                last = format!("{status} {body}");
+                None
+            }
+            Err(error) => {
+                last = error.to_string();
+                None
+            }
+        });
+        ready.ok_or_else(|| self.process.failure(&format!("not ready after {} s: {last}", READY.as_secs())))
+    }
+
+    /// Asks the HTTP surface: the status and the body.
+    ///
+    /// # Errors
+    /// When there is no answer, or none in time.
+    pub(crate) fn get(&self, path: &str) -> Result<(u16, String)> {
+        let mut stream = TcpStream::connect_timeout(&self.http, HTTP)?;
+        stream.set_read_timeout(Some(HTTP))?;
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", self.http)?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).with_context(|| format!("no answer to GET {path}"))?;
+        let status = answer.split(' ').nth(1).and_then(|word| word.parse().ok());
+        let body = answer.split_once("\r\n\r\n").map(|(_, body)| body.to_owned());
+        status.zip(body).ok_or_else(|| anyhow!("GET {path}: not HTTP: {answer:.80}"))
+    }
+
+    /// The sum of all series of a metric; `None` if there is none.
+    ///
+    /// # Errors
+    /// When `/metrics` does not answer.
+    pub(crate) fn metric(&self, name: &str) -> Result<Option<f64>> {
+        Ok(sum_of(&self.get("/metrics")?.1, name))
+    }
+
+    /// Adds to an error what the bridge itself counted.
+    pub(crate) fn explain(&self, error: anyhow::Error) -> anyhow::Error {
+        let metrics = self.get("/metrics").map(|(_, body)| body).unwrap_or_default();
+        let account = metrics.lines().filter(|line| {
+            let told = ["bridge_messages_total{", "waku_envelopes_rejected_total{", "waku_relay_rejected_total{"];
+            told.iter().any(|name| line.starts_with(name)) && !line.ends_with(" 0")
+        });
+        let account: String = account.map(|line| format!("\n    {line}")).collect();
+        anyhow!("{error:#}\n  what the bridge counted:{account}")
+    }
+
+    /// Ends it with SIGTERM and gives the time that took.
+    ///
+    /// # Errors
+    /// When it takes too long or ends with an error.
+    pub(crate) fn stop(&self) -> Result<Duration> {
+        let start = now();
+        self.process.terminate()?;
+        let status = self.process.exit(STOP)?;
+        if !status.success() {
+            return Err(self.process.failure(&format!("ended with {status} after SIGTERM")));
+        }
+        Ok(start.elapsed())
+    }
+}
+
+/// The command line of a bridge on free loopback ports.
+///
+/// # Errors
+/// When the data directory's name is not Unicode.
+pub(crate) fn bridge_arguments(data_dir: &Path) -> Result<Vec<String>> {
+    let Some(data_dir) = data_dir.to_str() else { bail!("the temporary directory is not Unicode") };
+    let arguments = [
+        "bridge",
+        "--data-dir",
+        data_dir,
+        "--listen-address",
+        "127.0.0.1",
+        "--devp2p-tcp-port=0",
+        "--tcp-port=0",
+        "--rest-port=0",
+        "--waku-v1-pow=0.000002",
+        "--log-format=json",
+    ];
+    Ok(arguments.map(str::to_owned).to_vec())
+}
+
+/// Adds up the samples of one name in the text format of Prometheus.
+fn sum_of(metrics: &str, name: &str) -> Option<f64> {
+    let samples = metrics.lines().filter_map(|line| {
+        let rest = line.strip_prefix(name)?;
+        let value = match rest.strip_prefix('{') {
+            Some(labels) => labels.rsplit_once('}')?.1,
+            None => rest.strip_prefix(' ')?,
+        };
+        value.split_whitespace().next()?.parse::<f64>().ok()
+    });
+    samples.reduce(|sum, value| sum + value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn samples_of_one_name_add_up_whatever_their_labels() {
+        let text = "# TYPE a counter\na_total{x=\"1\"} 2\na_total{x=\"}\"} 3.5\na_total_more 9\nb_total 4\n";
+        assert_eq!(sum_of(text, "a_total"), Some(5.5));
+        assert_eq!(sum_of(text, "b_total"), Some(4.0));
+        assert_eq!(sum_of(text, "c_total"), None);
+    }
+}

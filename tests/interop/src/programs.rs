@@ -1,0 +1,84 @@
+//! Builds what the scenarios run: the two Go peers and the bridge. Progress goes to standard error.
+
+use crate::deadline::now;
+use anyhow::{Context, Result, bail};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// The only Go that compiles go-waku 0.9.0: its QUIC library refuses 1.21 and later. `go` fetches it by itself.
+const GO_WAKU_TOOLCHAIN: &str = "go1.20.14";
+
+/// Paths of the built programs.
+#[derive(Debug)]
+pub(crate) struct Programs {
+    /// status-go's waku/0 and waku/1, and the envelope benchmarks.
+    pub(crate) status_go: PathBuf,
+    /// A go-waku relay node.
+    pub(crate) go_waku: PathBuf,
+    /// The message benchmarks, on go-libp2p's gossipsub.
+    pub(crate) go_waku_bench: PathBuf,
+    /// The bridge.
+    pub(crate) causeway: PathBuf,
+}
+
+impl Programs {
+    /// Builds everything.
+    ///
+    /// # Errors
+    /// When a program cannot be built: that is a failure of the run, never a reason to leave a scenario out.
+    pub(crate) fn build(with_causeway: bool) -> Result<Self> {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let (status_go, go_waku) = (root.join("peers/status-go"), root.join("peers/go-waku"));
+        go(&status_go, &[], &["."])?;
+        go(&go_waku, &[("GOTOOLCHAIN", GO_WAKU_TOOLCHAIN)], &["-tags", "gowaku_no_rln", ".", "./bench"])?;
+        let causeway = if with_causeway { causeway(root)? } else { PathBuf::new() };
+        Ok(Self {
+            status_go: status_go.join("bin/status-go-peer"),
+            go_waku: go_waku.join("bin/go-waku-peer"),
+            go_waku_bench: go_waku.join("bin/bench"),
+            causeway,
+        })
+    }
+}
+
+fn go(folder: &Path, environment: &[(&str, &str)], arguments: &[&str]) -> Result<()> {
+    std::fs::create_dir_all(folder.join("bin"))?;
+    let mut command = Command::new("go");
+    command
+        .current_dir(folder)
+        .args(["build", "-mod=readonly", "-buildvcs=false", "-trimpath", "-o", "bin/"])
+        .args(arguments);
+    command.envs(environment.iter().copied()).env("CGO_ENABLED", "1");
+    run(command, &format!("go build in {}", folder.display()))
+}
+
+/// Builds the bridge from the workspace root, so that cargo shares what `cargo build --release` has built, and asks cargo where it put it, since the target directory may be anywhere.
+fn causeway(root: &Path) -> Result<PathBuf> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(cargo);
+    command.current_dir(root.join("../..")).args(["build", "--release", "--bin", "causeway"]);
+    command.args(["--message-format", "json-render-diagnostics"]).stderr(Stdio::inherit());
+    eprintln!("interop: cargo build --release --bin causeway");
+    let output = command.output().context("cannot run cargo")?;
+    if !output.status.success() {
+        bail!("causeway does not build");
+    }
+    let artifacts = String::from_utf8_lossy(&output.stdout);
+    artifacts
+        .lines()
+        .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
+        .filter(|artifact| artifact["target"]["name"] == "causeway")
+        .find_map(|artifact| artifact["executable"].as_str().map(PathBuf::from))
+        .context("cargo named no executable for causeway")
+}
+
+fn run(mut command: Command, what: &str) -> Result<()> {
+    eprintln!("interop: {what}");
+    let start = now();
+    let status = command.stdin(Stdio::null()).status().with_context(|| format!("{what}: cannot start it"))?;
+    if !status.success() {
+        bail!("{what}: {status}");
+    }
+    eprintln!("interop: {what}: {:.0} s", start.elapsed().as_secs_f64());
+    Ok(())
+}
