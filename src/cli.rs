@@ -199,7 +199,7 @@ pub struct LogArgs {
 #[derive(Debug, Args)]
 pub struct DemoArgs {
     /// How many to send each way
-    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub messages: u32,
     /// Seconds to wait for all of them to arrive
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]

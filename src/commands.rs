@@ -1,9 +1,6 @@
 //! The sub-commands `bridge`, `listen` and `post`; `demo` has a file of its own.
 
-use std::{
-    io::{Read, Write},
-    time::Duration,
-};
+use std::{io::Read, time::Duration};
 
 use anyhow::Context;
 use bridge::content_topic::canonical;
@@ -19,6 +16,7 @@ use crate::{
     client::{ClientError, PeerAddress, V0Client, V2Client},
     config::Config,
     logging,
+    output::{Reader, remark, say},
 };
 
 /// Longest text read from standard input, in bytes: what fits into one message of the Waku Network, with room for the rest.
@@ -37,8 +35,8 @@ pub async fn bridge(args: BridgeArgs) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("SIGTERM can't be handled")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT can't be handled")?;
     let mut running = assemble::start(Config::try_from(args)?).await?;
-    // Nobody may be reading: a closed standard output is no reason to stop.
-    let _ = writeln!(std::io::stdout(), "{}", Banner(&running));
+    // Nobody need read it: a closed or full standard output is no reason to stop.
+    let _ = say(Banner(&running));
     running.log_ready();
     tokio::select! {
         _ = terminate.recv() => tracing::info!("SIGTERM: stopping"),
@@ -75,27 +73,33 @@ async fn hear(peer: &PeerArgs, topic: Option<Topic>, count: u64) -> anyhow::Resu
     match peer.peer.parse()? {
         PeerAddress::V0(enode) => {
             let mut client = V0Client::connect(&enode, REACH).await?;
-            eprintln!("listening for envelopes");
+            remark("listening for envelopes");
             let mut left = count;
             while left > 0 {
                 let envelope = client.next().await.ok_or(ClientError::Stopped)?;
                 if topic.is_none_or(|t| t == envelope.topic()) {
                     left -= 1;
-                    print_line(&envelope.topic().to_string(), &envelope.hash().to_string(), envelope.data());
+                    if print_line(&envelope.topic().to_string(), &envelope.hash().to_string(), envelope.data())?
+                        == Reader::Left
+                    {
+                        break;
+                    }
                 }
             }
             client.close().await;
         }
         PeerAddress::V2(address) => {
             let mut client = connect_v2(peer, &address, REACH).await?;
-            eprintln!("listening for messages");
+            remark("listening for messages");
             let mut left = count;
             while left > 0 {
                 let received = client.next().await.ok_or(ClientError::Stopped)?;
                 let name = received.message.content_topic.as_str();
                 if topic.is_none_or(|t| canonical(t).as_str() == name) {
                     left -= 1;
-                    print_line(name, &received.hash.to_string(), &received.message.payload);
+                    if print_line(name, &received.hash.to_string(), &received.message.payload)? == Reader::Left {
+                        break;
+                    }
                 }
             }
             client.close().await;
@@ -120,14 +124,14 @@ pub async fn post(args: PostArgs) -> anyhow::Result<()> {
             let client = V0Client::connect(&enode, wait).await?;
             let hash = client.post(topic, args.ttl, Bytes::from(text)).await?;
             client.close().await;
-            println!("envelope {hash} on topic {topic}");
+            say(format_args!("envelope {hash} on topic {topic}"))?;
         }
         PeerAddress::V2(address) => {
             let client = connect_v2(&args.peer, &address, wait).await?;
             let content_topic = canonical(topic);
             let hash = client.publish(content_topic.clone(), Bytes::from(text)).await?;
             client.close().await;
-            println!("message {hash} on content topic {content_topic}");
+            say(format_args!("message {hash} on content topic {content_topic}"))?;
         }
     }
     Ok(())
@@ -146,10 +150,10 @@ fn read_stdin() -> anyhow::Result<Vec<u8>> {
 }
 
 /// One line for each: where, which, how large, and the text if it is one.
-fn print_line(topic: &str, hash: &str, bytes: &[u8]) {
+fn print_line(topic: &str, hash: &str, bytes: &[u8]) -> std::io::Result<Reader> {
     let text = match std::str::from_utf8(bytes) {
         Ok(text) if !text.chars().any(|c| c.is_control() && c != '\n') => text.trim_end().to_owned(),
         _ => "(binary)".into(),
     };
-    println!("{topic}  {hash}  {:>6} B  {text}", bytes.len());
+    say(format_args!("{topic}  {hash}  {:>6} B  {text}", bytes.len()))
 }

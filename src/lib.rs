@@ -15,6 +15,7 @@ pub mod http;
 pub mod keys;
 pub mod logging;
 mod metrics;
+pub mod output;
 mod probe;
 
 /// This program's version.

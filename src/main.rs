@@ -8,6 +8,7 @@ use causeway::{
     commands,
     config::ConfigError,
     demo,
+    output::remark,
 };
 
 /// Wrongly called: the code that clap uses too.
@@ -39,7 +40,7 @@ fn main() -> ExitCode {
 }
 
 fn failed(error: &anyhow::Error) -> ExitCode {
-    eprintln!("causeway: {error:#}");
+    remark(format_args!("causeway: {error:#}"));
     let misread = matches!(error.downcast_ref(), Some(ClientError::Address(_)));
     if misread || error.is::<ConfigError>() { ExitCode::from(USAGE) } else { ExitCode::FAILURE }
 }

@@ -141,3 +141,16 @@ fn logs_are_objects_for_programs_when_asked() {
     assert_eq!(line["fields"]["enode"], bridge.enode.as_str());
     assert_eq!(line["level"], "INFO");
 }
+
+#[test]
+fn a_reader_that_leaves_is_no_fault() {
+    let bridge = Bridge::start(&[]);
+    let listener = Output::of(&["listen", &bridge.libp2p, "--timeout=30"]);
+    listener.wait_for_error_line("listening for");
+    let listener = listener.stop_reading();
+    for text in ["one", "two"] {
+        assert!(run(&["post", &bridge.enode, &format!("--text={text}")]).success);
+    }
+    let ended = listener.end();
+    assert!(ended.success, "{ended:?}");
+}

@@ -112,6 +112,11 @@ impl Output {
         Self { child: Running(child), stdout, stderr }
     }
 
+    /// Closes our end of its standard output, once a line is on the way: the thread that reads it ends with the channel.
+    pub(crate) fn stop_reading(self) -> Self {
+        Self { stdout: sync_channel(1).1, ..self }
+    }
+
     pub(crate) fn wait_for_error_line(&self, word: &str) -> String {
         while let Ok(line) = self.stderr.recv_timeout(LIMIT) {
             if line.contains(word) {
