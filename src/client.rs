@@ -2,6 +2,7 @@
 
 use std::{str::FromStr, sync::Arc, time::Duration};
 
+use bridge::content_topic::canonical;
 use bytes::Bytes;
 use devp2p::{enode::Enode, key::NodeKey};
 use tokio::sync::mpsc;
@@ -222,5 +223,87 @@ impl V2Client {
     /// Takes leave of the peer.
     pub async fn close(self) {
         self.handle.shutdown().await;
+    }
+}
+
+/// A client of either generation.
+#[derive(Debug)]
+pub enum Client {
+    /// Of a waku/0 peer.
+    V0(V0Client),
+    /// Of a Waku Network peer.
+    V2(V2Client),
+}
+
+/// What a peer passed on, in the words of its network.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Heard {
+    /// Topic or content topic.
+    pub topic: String,
+    /// Envelope hash or message hash.
+    pub hash: String,
+    /// Data or payload.
+    pub bytes: Bytes,
+}
+
+impl Client {
+    /// Connects by the form of the address; cluster and pubsub topic matter to Waku Network peers alone.
+    ///
+    /// # Errors
+    /// As [`V0Client::connect`] and [`V2Client::connect`].
+    pub async fn connect(
+        peer: &PeerAddress,
+        cluster: ClusterId,
+        pubsub: PubsubTopic,
+        wait: Duration,
+    ) -> Result<Self, ClientError> {
+        match peer {
+            PeerAddress::V0(enode) => V0Client::connect(enode, wait).await.map(Self::V0),
+            PeerAddress::V2(address) => V2Client::connect(address, cluster, pubsub, wait).await.map(Self::V2),
+        }
+    }
+
+    /// A topic as this network writes it.
+    #[must_use]
+    pub fn name_of(&self, topic: Topic) -> String {
+        match self {
+            Self::V0(_) => topic.to_string(),
+            Self::V2(_) => canonical(topic).to_string(),
+        }
+    }
+
+    /// The next that the peer passes on; `None` once the node has stopped.
+    pub async fn next(&mut self) -> Option<Heard> {
+        match self {
+            Self::V0(client) => client.next().await.map(|envelope| Heard {
+                topic: envelope.topic().to_string(),
+                hash: envelope.hash().to_string(),
+                bytes: envelope.data().clone(),
+            }),
+            Self::V2(client) => client.next().await.map(|received| Heard {
+                topic: received.message.content_topic.to_string(),
+                hash: received.hash.to_string(),
+                bytes: received.message.payload.clone(),
+            }),
+        }
+    }
+
+    /// Sends a text, and gives its hash; the time to live matters to envelopes alone.
+    ///
+    /// # Errors
+    /// As [`V0Client::post`] and [`V2Client::publish`].
+    pub async fn post(&self, topic: Topic, ttl: u32, text: Bytes) -> Result<String, ClientError> {
+        match self {
+            Self::V0(client) => client.post(topic, ttl, text).await.map(|hash| format!("envelope {hash}")),
+            Self::V2(client) => client.publish(canonical(topic), text).await.map(|hash| format!("message {hash}")),
+        }
+    }
+
+    /// Takes leave of the peer.
+    pub async fn close(self) {
+        match self {
+            Self::V0(client) => client.close().await,
+            Self::V2(client) => client.close().await,
+        }
     }
 }

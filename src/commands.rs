@@ -3,7 +3,6 @@
 use std::{io::Read, time::Duration};
 
 use anyhow::Context;
-use bridge::content_topic::canonical;
 use bytes::Bytes;
 use tokio::signal::unix::{SignalKind, signal};
 use waku0::Topic;
@@ -13,7 +12,7 @@ use crate::{
     assemble,
     banner::Banner,
     cli::{BridgeArgs, ListenArgs, PeerArgs, PostArgs},
-    client::{ClientError, PeerAddress, V0Client, V2Client},
+    client::{Client, ClientError, Heard},
     config::Config,
     logging,
     output::{Reader, remark, say},
@@ -70,41 +69,21 @@ pub async fn listen(args: ListenArgs) -> anyhow::Result<()> {
 }
 
 async fn hear(peer: &PeerArgs, topic: Option<Topic>, count: u64) -> anyhow::Result<()> {
-    match peer.peer.parse()? {
-        PeerAddress::V0(enode) => {
-            let mut client = V0Client::connect(&enode, REACH).await?;
-            remark("listening for envelopes");
-            let mut left = count;
-            while left > 0 {
-                let envelope = client.next().await.ok_or(ClientError::Stopped)?;
-                if topic.is_none_or(|t| t == envelope.topic()) {
-                    left -= 1;
-                    if print_line(&envelope.topic().to_string(), &envelope.hash().to_string(), envelope.data())?
-                        == Reader::Left
-                    {
-                        break;
-                    }
-                }
-            }
-            client.close().await;
+    let mut client = connect(peer, REACH).await?;
+    let wanted = topic.map(|topic| client.name_of(topic));
+    remark("listening for what it passes on");
+    let mut left = count;
+    while left > 0 {
+        let heard = client.next().await.ok_or(ClientError::Stopped)?;
+        if wanted.as_ref().is_some_and(|wanted| *wanted != heard.topic) {
+            continue;
         }
-        PeerAddress::V2(address) => {
-            let mut client = connect_v2(peer, &address, REACH).await?;
-            remark("listening for messages");
-            let mut left = count;
-            while left > 0 {
-                let received = client.next().await.ok_or(ClientError::Stopped)?;
-                let name = received.message.content_topic.as_str();
-                if topic.is_none_or(|t| canonical(t).as_str() == name) {
-                    left -= 1;
-                    if print_line(name, &received.hash.to_string(), &received.message.payload)? == Reader::Left {
-                        break;
-                    }
-                }
-            }
-            client.close().await;
+        left -= 1;
+        if print_line(&heard)? == Reader::Left {
+            break;
         }
     }
+    client.close().await;
     Ok(())
 }
 
@@ -118,28 +97,16 @@ pub async fn post(args: PostArgs) -> anyhow::Result<()> {
         Some(text) => text.into_bytes(),
         None => read_stdin()?,
     };
-    let wait = Duration::from_secs(args.timeout);
-    match args.peer.peer.parse()? {
-        PeerAddress::V0(enode) => {
-            let client = V0Client::connect(&enode, wait).await?;
-            let hash = client.post(topic, args.ttl, Bytes::from(text)).await?;
-            client.close().await;
-            say(format_args!("envelope {hash} on topic {topic}"))?;
-        }
-        PeerAddress::V2(address) => {
-            let client = connect_v2(&args.peer, &address, wait).await?;
-            let content_topic = canonical(topic);
-            let hash = client.publish(content_topic.clone(), Bytes::from(text)).await?;
-            client.close().await;
-            say(format_args!("message {hash} on content topic {content_topic}"))?;
-        }
-    }
+    let client = connect(&args.peer, Duration::from_secs(args.timeout)).await?;
+    let (name, hash) = (client.name_of(topic), client.post(topic, args.ttl, Bytes::from(text)).await?);
+    client.close().await;
+    say(format_args!("{hash} on {name}"))?;
     Ok(())
 }
 
-async fn connect_v2(peer: &PeerArgs, address: &waku2::Multiaddr, wait: Duration) -> anyhow::Result<V2Client> {
-    let topic = peer.pubsub_topic.parse()?;
-    Ok(V2Client::connect(address, ClusterId(peer.cluster_id), topic, wait).await?)
+async fn connect(peer: &PeerArgs, wait: Duration) -> anyhow::Result<Client> {
+    let pubsub = peer.pubsub_topic.parse()?;
+    Ok(Client::connect(&peer.peer.parse()?, ClusterId(peer.cluster_id), pubsub, wait).await?)
 }
 
 fn read_stdin() -> anyhow::Result<Vec<u8>> {
@@ -150,10 +117,10 @@ fn read_stdin() -> anyhow::Result<Vec<u8>> {
 }
 
 /// One line for each: where, which, how large, and the text if it is one.
-fn print_line(topic: &str, hash: &str, bytes: &[u8]) -> std::io::Result<Reader> {
-    let text = match std::str::from_utf8(bytes) {
-        Ok(text) if !text.chars().any(|c| c.is_control() && c != '\n') => text.trim_end().to_owned(),
-        _ => "(binary)".into(),
+fn print_line(heard: &Heard) -> std::io::Result<Reader> {
+    let text = match std::str::from_utf8(&heard.bytes) {
+        Ok(text) if !text.chars().any(|c| c.is_control() && c != '\n') => text.trim_end(),
+        _ => "(binary)",
     };
-    say(format_args!("{topic}  {hash}  {:>6} B  {text}", bytes.len()))
+    say(format_args!("{}  {}  {:>6} B  {text}", heard.topic, heard.hash, heard.bytes.len()))
 }
