@@ -1,6 +1,10 @@
 //! Builds the rooms and joins them. Every channel between two rooms is made here, with its length and its reason.
 
-use std::{net::SocketAddr, path::Path, sync::Arc};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use devp2p::enode::Enode;
 use tokio::{sync::mpsc, task::JoinHandle};
@@ -20,6 +24,9 @@ use crate::{
 const V0_EVENTS: usize = 8192;
 /// Messages and news of peers on their way from the relay to the bridge. Full: messages are shed and counted.
 const V2_EVENTS: usize = 8192;
+
+/// File of the data directory in which devp2p peers are kept that discovery found.
+const ADDRESS_BOOK: &str = "peers-v1.json";
 
 /// Why a node can't start. Nothing of it is left running.
 #[derive(Debug, thiserror::Error)]
@@ -75,9 +82,10 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let route = config.bridge.routes.to_string();
     let listen_arguments = listen_arguments(&config.v2);
 
+    let address_book = data_dir.path().join(ADDRESS_BOOK);
     let (v0_sender, v0_events) = mpsc::channel(V0_EVENTS);
     let v2_key = key.to_bytes();
-    let (v0, v0_task) = waku0::run::start(v0_config(config.v0, key), v0_sender).await?;
+    let (v0, v0_task) = waku0::run::start(v0_config(config.v0, key, address_book), v0_sender).await?;
     let (v2_sender, v2_events) = mpsc::channel(V2_EVENTS);
     let v2_config = waku2::Config {
         listen: vec![config.v2.listen],
@@ -98,14 +106,20 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     Ok(Running { data_dir, probe, route, listen_arguments, addresses, http, tasks })
 }
 
-fn v0_config(config: crate::config::V0, key: devp2p::NodeKey) -> waku0::run::Config {
+fn v0_config(config: crate::config::V0, key: devp2p::NodeKey, address_book: PathBuf) -> waku0::run::Config {
     waku0::run::Config {
         key,
         client_id: agent(),
         listen: Some(config.listen),
         static_nodes: config.static_nodes,
-        limits: devp2p::Limits { max_peers: config.max_peers, ..devp2p::Limits::default() },
-        settings: Settings { min_pow: config.min_pow, ..Settings::default() },
+        limits: config.limits,
+        network: devp2p::Network { address_book: Some(address_book), ..config.network },
+        settings: Settings {
+            min_pow: config.min_pow,
+            rates: config.rates,
+            whitelist: config.whitelist,
+            ..Settings::default()
+        },
     }
 }
 

@@ -8,6 +8,8 @@ use std::{ffi::OsString, net::IpAddr, num::NonZeroUsize, path::PathBuf};
 use bridge::policy::{Ephemeral, LateV1, LateV2, Switch, UnknownVersion, VersionZero, Ways};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use devp2p::Nat;
+use waku0::{limits::RateLimit, whitelist::Exempt};
 
 /// Prefixes under which a flag is looked up in the environment, the first that is set wins.
 const ENV_PREFIXES: [&str; 2] = ["CAUSEWAY_", "WAKUNODE2_"];
@@ -85,19 +87,59 @@ pub struct NodeArgs {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Waku v0 (devp2p)")]
 pub struct V1Args {
-    /// devp2p TCP port; 0 takes any free one
-    #[arg(long, value_name = "PORT", default_value_t = 30303)]
-    pub devp2p_tcp_port: u16,
+    /// devp2p TCP port; 0 takes any free one. May be repeated (30303, 443, 80), because a port that is hardly used otherwise is
+    /// easy to block; the first is the one that others are told
+    #[arg(long, value_name = "PORT", value_delimiter = ',', default_values_t = [30303])]
+    pub devp2p_tcp_port: Vec<u16>,
+    /// devp2p TCP port that others are told, where a router maps it to ours [default: the first that is listened on]
+    #[arg(long, value_name = "PORT")]
+    pub devp2p_advertised_port: Option<u16>,
+    /// How devp2p peers are told our address: none (the one listened on) or extip:IP. any, upnp and pmp are understood, but no
+    /// port is mapped: open it on the router yourself
+    #[arg(long, value_name = "HOW", default_value_t = Nat::None)]
+    pub nat: Nat,
     /// A waku/0 peer to stay connected to; may be repeated
     #[arg(long, value_name = "ENODE")]
     pub staticnode_v1: Vec<String>,
+    /// A waku/0 peer that is always let in, and not dialled; may be repeated
+    #[arg(long, value_name = "ENODE")]
+    pub trustednode_v1: Vec<String>,
     /// Lowest proof of work accepted, the same on all bridges of a network. Status fleets used 0.000002, because their
     /// clients mine envelopes over 50,000 bytes that low
     #[arg(long, value_name = "POW", default_value_t = 0.002)]
     pub waku_v1_pow: f64,
+    /// How much waku/0 peers may send: packets or bytes a second of a peer or an address, envelopes a second of a topic; may
+    /// be repeated. Whoever goes far beyond it is left. `none` for no limits at all [default: peer:100/s peer:4MiB/s
+    /// ip:200/s ip:8MiB/s topic:200/s]
+    #[arg(long, value_name = "LIMIT")]
+    pub waku_v0_rate_limit: Vec<RateLimit>,
+    /// A waku/0 peer that is never left for sending too much: an IP address, a range such as 10.0.0.0/8, an enode URL or a
+    /// node id; may be repeated. Static and trusted nodes are on the list
+    #[arg(long, value_name = "PEER")]
+    pub waku_v0_rate_whitelist: Vec<Exempt>,
     /// Most waku/0 peers at once
     #[arg(long, value_name = "N", default_value_t = 50)]
     pub devp2p_max_peers: usize,
+    /// Of these, slots that peers who dial us never take; as many peers are sought among nodes that discovery finds. At most a
+    /// third of all slots
+    #[arg(long, value_name = "N", default_value_t = 8)]
+    pub devp2p_outbound_peers: usize,
+    /// Most devp2p connections under way that have not shown their key yet
+    #[arg(long, value_name = "N", default_value_t = 50)]
+    pub devp2p_max_pending: usize,
+    /// Most inbound devp2p connections from one address; loopback and private ranges are not counted
+    #[arg(long, value_name = "N", default_value_t = 8)]
+    pub devp2p_max_per_address: usize,
+    /// Most inbound devp2p connections from one subnet (/24, /64); loopback and private ranges are not counted
+    #[arg(long, value_name = "N", default_value_t = 16)]
+    pub devp2p_max_per_subnet: usize,
+    /// Seconds before one address may connect again over devp2p; 0 for none. Never for loopback and private ranges
+    #[arg(long, value_name = "SECONDS", default_value_t = 30)]
+    pub devp2p_inbound_throttle: u64,
+    /// Most memory for waku/0 packets on their way in, for all peers together: bytes, KiB, MiB or GiB. While it is spent,
+    /// reading waits
+    #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = parse_bytes)]
+    pub read_budget: usize,
 }
 
 /// Flags about the Waku Network side.
@@ -337,6 +379,20 @@ fn one_of<T: Copy + Send + Sync + 'static>(
         .try_map(move |given| all.iter().copied().find(|choice| text(*choice) == given).ok_or("no such choice"))
 }
 
+/// A number of bytes, with a unit or without.
+fn parse_bytes(text: &str) -> Result<usize, String> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let unit: usize = match &text[digits.len()..] {
+        "" | "B" => 1,
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        other => return Err(format!("{other:?} is no unit: give bytes, KiB, MiB or GiB")),
+    };
+    let number: usize = digits.parse().map_err(|_| "give a number, 64MiB for example")?;
+    number.checked_mul(unit).ok_or_else(|| "that is too many bytes".into())
+}
+
 /// `true` and `false` in any case, because compose files write `True`.
 fn parse_bool(text: &str) -> Result<bool, String> {
     match text.to_ascii_lowercase().as_str() {
@@ -366,7 +422,8 @@ mod tests {
     #[test]
     fn without_flags_the_defaults_that_operators_know() {
         let b = bridge(&[]).unwrap();
-        assert_eq!((b.v1.devp2p_tcp_port, b.v2.tcp_port, b.surface.rest_port), (30303, 60000, 8645));
+        assert_eq!((&b.v1.devp2p_tcp_port[..], b.v2.tcp_port, b.surface.rest_port), (&[30303][..], 60000, 8645));
+        assert_eq!((b.v1.read_budget, b.v1.devp2p_inbound_throttle, b.v1.nat), (64 << 20, 30, Nat::None));
         assert_eq!(b.node.listen_address.to_string(), "0.0.0.0");
         assert!(b.surface.rest_address.is_loopback());
         assert_eq!((b.v1.waku_v1_pow, b.bridge.bridge_ttl, b.v2.cluster_id), (0.002, 15, 0));
@@ -376,6 +433,19 @@ mod tests {
     fn names_of_the_old_bridge_still_work() {
         let b = bridge(&["--libp2p-tcp-port=9000", "--staticnode=/ip4/127.0.0.1/tcp/1"]).unwrap();
         assert_eq!((b.v2.tcp_port, b.v2.staticnode_v2.len()), (9000, 1));
+    }
+
+    #[test]
+    fn ports_repeat_and_sizes_have_units() {
+        let b = bridge(&["--devp2p-tcp-port=1,2", "--devp2p-tcp-port=3", "--read-budget=1GiB", "--nat=extip:1.2.3.4"])
+            .unwrap();
+        assert_eq!((&b.v1.devp2p_tcp_port[..], b.v1.read_budget), (&[1, 2, 3][..], 1 << 30));
+        assert_eq!(b.v1.nat.to_string(), "extip:1.2.3.4");
+        assert_eq!((parse_bytes("7"), parse_bytes("7KiB")), (Ok(7), Ok(7 << 10)));
+        for bad in ["", "MiB", "1MB", "-1", "1.5MiB", "99999999999GiB", "1 MiB"] {
+            assert!(parse_bytes(bad).is_err(), "{bad}");
+        }
+        assert!(bridge(&["--nat=stun"]).unwrap_err().to_string().contains("extip:<address>"));
     }
 
     #[test]

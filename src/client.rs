@@ -6,7 +6,7 @@ use bridge::content_topic::canonical;
 use bytes::Bytes;
 use devp2p::{enode::Enode, key::NodeKey};
 use tokio::sync::mpsc;
-use waku0::{Envelope, EnvelopeHash, Pow, Topic, Unsealed, envelope::EnvelopeError, node::Settings};
+use waku0::{Envelope, EnvelopeHash, Pow, Topic, Unsealed, envelope::EnvelopeError, limits::Rates, node::Settings};
 use waku2::{ClusterId, ContentTopic, MessageHash, Meta, Multiaddr, PubsubTopic, Received, WakuMessage};
 
 use crate::{agent, config, keys::system_rng};
@@ -94,7 +94,9 @@ impl V0Client {
             listen: None,
             static_nodes: vec![peer.clone()],
             limits: devp2p::Limits::default(),
-            settings: Settings { min_pow: Pow::ZERO, ..Settings::default() },
+            network: devp2p::Network::default(),
+            // Of the one peer that it was pointed at, a client takes all that there is.
+            settings: Settings { min_pow: Pow::ZERO, rates: Rates::NONE, ..Settings::default() },
         };
         let (handle, _task) = waku0::run::start(config, sender).await?;
         let mut client = Self { handle, events };

@@ -4,6 +4,7 @@ use std::{
     net::{IpAddr, SocketAddr},
     path::PathBuf,
     str::FromStr,
+    time::Duration,
 };
 
 use bridge::{
@@ -12,11 +13,15 @@ use bridge::{
     policy::{Policy, Switch, Ways},
     router::{DEFAULT_ROUTE, Route, Router},
 };
-use devp2p::enode::{Enode, EnodeError};
-use waku0::{Pow, Topic};
+use devp2p::{
+    Limits, Network,
+    enode::{Enode, EnodeError},
+    inbound::InboundLimits,
+};
+use waku0::{Pow, Topic, limits::Rates, whitelist::Whitelist};
 use waku2::{ClusterId, Multiaddr, PubsubTopic, Shard, shard, topic::PubsubTopicError};
 
-use crate::cli::{BridgeArgs, Cli, Command, CrossingArgs};
+use crate::cli::{BridgeArgs, Cli, Command, CrossingArgs, V1Args};
 
 /// Everything a bridge needs to start.
 #[derive(Debug, Clone)]
@@ -38,14 +43,20 @@ pub struct Config {
 /// The waku/0 side.
 #[derive(Debug, Clone)]
 pub struct V0 {
-    /// Where devp2p peers reach us.
+    /// Where devp2p peers reach us; further addresses are in `network`.
     pub listen: SocketAddr,
     /// Peers to stay connected to.
     pub static_nodes: Vec<Enode>,
     /// Lowest proof of work accepted.
     pub min_pow: Pow,
-    /// Most peers at once.
-    pub max_peers: usize,
+    /// Bounds of the connections.
+    pub limits: Limits,
+    /// How much peers may send.
+    pub rates: Rates,
+    /// Who is not left for sending more.
+    pub whitelist: Whitelist,
+    /// Further ports, our address outside, trusted nodes.
+    pub network: Network,
 }
 
 /// The Waku Network side.
@@ -67,8 +78,10 @@ pub struct V2 {
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// Not an enode URL.
-    #[error("--staticnode-v1 {value}: {cause}. Give enode://<128 hex digits>@<host>:<port>")]
+    #[error("--{flag} {value}: {cause}. Give enode://<128 hex digits>@<host>:<port>")]
     Enode {
+        /// The flag.
+        flag: &'static str,
         /// What was given.
         value: String,
         /// What is wrong with it.
@@ -135,12 +148,7 @@ impl TryFrom<BridgeArgs> for Config {
         let topics = topics(&args)?;
         Ok(Self {
             bridge: bridge_config(&args, &topics)?,
-            v0: V0 {
-                listen: SocketAddr::new(args.node.listen_address, shifted(args.v1.devp2p_tcp_port, shift)?),
-                static_nodes: parse_all(&args.v1.staticnode_v1, |value, cause| ConfigError::Enode { value, cause })?,
-                min_pow: pow("waku-v1-pow", args.v1.waku_v1_pow)?,
-                max_peers: args.v1.devp2p_max_peers,
-            },
+            v0: v0(&args.v1, args.node.listen_address, shift)?,
             v2: V2 {
                 listen: tcp_address(args.node.listen_address, shifted(args.v2.tcp_port, shift)?),
                 static_peers: args.v2.staticnode_v2.iter().map(|a| static_peer(a)).collect::<Result<_, _>>()?,
@@ -175,6 +183,46 @@ impl Config {
         };
         (*args).try_into().expect("constant flags")
     }
+}
+
+fn v0(args: &V1Args, ip: IpAddr, shift: u16) -> Result<V0, ConfigError> {
+    let ports = args.devp2p_tcp_port.iter().map(|port| Ok(SocketAddr::new(ip, shifted(*port, shift)?)));
+    let mut ports = ports.collect::<Result<Vec<_>, ConfigError>>()?.into_iter();
+    Ok(V0 {
+        listen: ports.next().unwrap_or_else(|| SocketAddr::new(ip, 0)),
+        static_nodes: enodes("staticnode-v1", &args.staticnode_v1)?,
+        min_pow: pow("waku-v1-pow", args.waku_v1_pow)?,
+        limits: limits(args),
+        rates: Rates::with(args.waku_v0_rate_limit.iter().copied()),
+        whitelist: args.waku_v0_rate_whitelist.iter().cloned().collect(),
+        network: Network {
+            also_listen: ports.collect(),
+            advertised_port: args.devp2p_advertised_port,
+            nat: args.nat,
+            trusted_nodes: enodes("trustednode-v1", &args.trustednode_v1)?,
+            ..Network::default()
+        },
+    })
+}
+
+fn limits(args: &V1Args) -> Limits {
+    Limits {
+        max_peers: args.devp2p_max_peers,
+        outbound_slots: args.devp2p_outbound_peers,
+        max_pending_inbound: args.devp2p_max_pending,
+        read_budget_bytes: args.read_budget,
+        inbound: InboundLimits {
+            throttle: Duration::from_secs(args.devp2p_inbound_throttle),
+            max_per_address: args.devp2p_max_per_address,
+            max_per_subnet: args.devp2p_max_per_subnet,
+            ..InboundLimits::default()
+        },
+        ..Limits::default()
+    }
+}
+
+fn enodes(flag: &'static str, texts: &[String]) -> Result<Vec<Enode>, ConfigError> {
+    parse_all(texts, |value, cause| ConfigError::Enode { flag, value, cause })
 }
 
 /// Port 0 means any free port, and stays so.
@@ -336,9 +384,25 @@ mod tests {
     }
 
     #[test]
+    fn rate_limits_add_up_to_the_default() {
+        assert_eq!(config(&[]).unwrap().v0.rates, Rates::default());
+        let flags = ["--waku-v0-rate-limit=peer:7/s", "--waku-v0-rate-limit=ip:1MiB/s"];
+        let rates = config(&flags).unwrap().v0.rates;
+        assert_eq!((rates.peer.packets, rates.ip.bytes, rates.topic), (7, 1 << 20, 200));
+        let none = config(&["--waku-v0-rate-limit=none", "--waku-v0-rate-whitelist=10.0.0.0/8"]).unwrap().v0;
+        assert_eq!(none.rates.announced(), Rates::NONE.announced());
+        assert_ne!(none.whitelist, Whitelist::default());
+        for flag in ["--waku-v0-rate-limit=fast", "--waku-v0-rate-whitelist=host.example"] {
+            let said = Cli::without_environment(["causeway", "bridge", flag]).unwrap_err().to_string();
+            assert!(said.contains(flag.split('=').next().unwrap()), "{said}");
+        }
+    }
+
+    #[test]
     fn refusals_name_the_flag() {
         for (flags, word) in [
             (&["--staticnode-v1=enode://12@1.2.3.4:5"][..], "--staticnode-v1"),
+            (&["--trustednode-v1=enode://12@1.2.3.4:5"], "--trustednode-v1"),
             (&["--staticnode-v2=/ip4/1.2.3.4/tcp/5"], "--staticnode-v2"),
             (&["--staticnode-v2=1.2.3.4"], "--staticnode-v2"),
             (&["--waku-v1-pow=-1"], "--waku-v1-pow"),
@@ -352,6 +416,22 @@ mod tests {
             let said = refusal(flags);
             assert!(said.contains(word), "{flags:?}: {said}");
         }
+    }
+
+    #[test]
+    fn the_defaults_of_flags_and_library_are_the_same() {
+        let config = config(&[]).unwrap();
+        assert_eq!((config.v0.limits, config.v0.network), (Limits::default(), Network::default()));
+    }
+
+    #[test]
+    fn several_ports_are_listened_on_and_one_is_told() {
+        let flags =
+            ["--devp2p-tcp-port=30303", "--devp2p-tcp-port=443", "--ports-shift=1", "--devp2p-advertised-port=80"];
+        let config = config(&flags).unwrap();
+        assert_eq!(config.v0.listen.port(), 30304);
+        assert_eq!(config.v0.network.also_listen, ["0.0.0.0:444".parse().unwrap()]);
+        assert_eq!(config.v0.network.advertised_port, Some(80));
     }
 
     #[test]

@@ -96,6 +96,7 @@ pub struct Tally {
 
 /// What a job does next.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "made and taken apart at once, never kept")]
 pub(crate) enum Step {
     Hold {
         framed: Framed,

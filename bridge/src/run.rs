@@ -173,6 +173,8 @@ impl Shell {
         match event {
             waku0::Event::Envelope { envelope, .. } => self.bridge.envelope(now, &envelope),
             waku0::Event::PeerRunning { .. } | waku0::Event::PeerGone { .. } => self.count_v0_peers(now),
+            // What trusted peers send outside of gossip is not for the network. A post has crossed once it is pooled.
+            waku0::Event::Direct { .. } | waku0::Event::PostEnded { .. } => {}
         }
     }
 

@@ -6,7 +6,7 @@ use std::{future::Future, time::Duration};
 
 use bridge::{Config, Conversion, Direction, Outcome, content_topic};
 use bytes::Bytes;
-use devp2p::{Limits, NodeKey, clock::now};
+use devp2p::{Limits, Network, NodeKey, clock::now};
 use tokio::{sync::mpsc, time::timeout};
 use waku0::{Settings, Topic, Unsealed, pow::Pow};
 use waku2::{Meta, PubsubTopic, WakuMessage};
@@ -31,6 +31,7 @@ async fn v1_node(key: u8, to: Option<&waku0::Handle>) -> (waku0::Handle, mpsc::R
         listen: to.is_none().then(|| "127.0.0.1:0".parse().unwrap()),
         static_nodes: to.map(|node| node.enode().clone()).into_iter().collect(),
         limits: Limits::default(),
+        network: Network::default(),
         settings: Settings::default(),
     };
     (waku0::run::start(config, events).await.unwrap().0, inbox)

@@ -36,6 +36,32 @@ pub enum CloseCause {
     Lost(std::io::ErrorKind),
 }
 
+impl CloseCause {
+    /// True when another connection with the same node would end alike: it is dialled again only after a long time.
+    #[must_use]
+    pub fn is_hopeless(&self) -> bool {
+        let reason = match self {
+            Self::Local(reason) | Self::Remote(reason) => Some(*reason),
+            Self::Fault(fault) => fault.disconnect(),
+            Self::RemoteUnreadable
+            | Self::HandshakeTimeout
+            | Self::ReadTimeout
+            | Self::WriteTimeout
+            | Self::Lost(_) => None,
+        };
+        matches!(
+            reason,
+            Some(
+                DisconnectReason::UselessPeer
+                    | DisconnectReason::IncompatibleVersion
+                    | DisconnectReason::InvalidIdentity
+                    | DisconnectReason::UnexpectedIdentity
+                    | DisconnectReason::ConnectedToSelf
+            )
+        )
+    }
+}
+
 /// A rule the peer broke. [`Fault::disconnect`] says what it is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Fault {
@@ -97,5 +123,74 @@ impl Fault {
             | Self::Ping(_)
             | Self::UnknownCode(_) => Some(DisconnectReason::ProtocolBreach),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ecies::EciesError;
+    use crate::key::KeyError;
+
+    /// Every fault, what we say, and what go-ethereum 1.9 says: it tells only what has a reason of its own, and otherwise
+    /// just closes. Where it has a reason, ours is the same; where it is silent, we say "breach of protocol" as soon as there
+    /// are secrets to say it with.
+    fn faults() -> Vec<(Fault, Option<DisconnectReason>, Option<DisconnectReason>)> {
+        use DisconnectReason as R;
+        let breach = |fault| (fault, Some(R::ProtocolBreach), None);
+        let same = |fault, reason| (fault, Some(reason), Some(reason));
+        let silent = |fault: Fault| (fault, None, None);
+        vec![
+            silent(HandshakeError::PacketSize(1).into()),
+            silent(HandshakeError::Incomplete.into()),
+            silent(HandshakeError::Decrypt(EciesError).into()),
+            silent(HandshakeError::Malformed(RlpError::Missing).into()),
+            silent(HandshakeError::StaticKey(KeyError::NotOnCurve).into()),
+            silent(HandshakeError::EphemeralKey(KeyError::NotOnCurve).into()),
+            silent(HandshakeError::Signature(KeyError::BadSignature).into()),
+            silent(FrameError::HeaderMac.into()),
+            silent(FrameError::ContentMac.into()),
+            breach(FrameError::Empty.into()),
+            breach(FrameError::TooLarge { size: 2, limit: 1 }.into()),
+            breach(FrameError::Code.into()),
+            breach(HelloError::TooLong(3000).into()),
+            breach(HelloError::TooManyCapabilities.into()),
+            breach(HelloError::Malformed(RlpError::Missing).into()),
+            same(HelloError::InvalidIdentity.into(), R::InvalidIdentity),
+            breach(Fault::BeforeHello(2)),
+            same(Fault::UnexpectedIdentity, R::UnexpectedIdentity),
+            same(Fault::ConnectedToSelf, R::ConnectedToSelf),
+            same(Fault::NothingShared, R::UselessPeer),
+            breach(Fault::Snappy),
+            breach(Fault::TooLarge { bytes: 2, limit: 1 }),
+            breach(Fault::Ping(RlpError::Missing)),
+            breach(Fault::UnknownCode(999)),
+        ]
+    }
+
+    #[test]
+    fn every_fault_tells_the_peer_what_go_ethereum_would_or_more() {
+        for (fault, ours, theirs) in faults() {
+            assert_eq!(fault.disconnect(), ours, "{fault}");
+            assert!(theirs.is_none() || theirs == ours, "{fault}");
+        }
+        let kinds: std::collections::HashSet<_> =
+            faults().iter().map(|(fault, ..)| std::mem::discriminant(fault)).collect();
+        assert_eq!(kinds.len(), 11, "a fault that is new belongs into the list");
+    }
+
+    #[test]
+    fn only_what_would_happen_again_is_hopeless() {
+        use DisconnectReason as R;
+        for reason in
+            [R::UselessPeer, R::IncompatibleVersion, R::InvalidIdentity, R::UnexpectedIdentity, R::ConnectedToSelf]
+        {
+            assert!(CloseCause::Remote(reason).is_hopeless(), "{reason}");
+        }
+        for reason in [R::Requested, R::TooManyPeers, R::AlreadyConnected, R::ClientQuitting, R::SubprotocolError] {
+            assert!(!CloseCause::Remote(reason).is_hopeless(), "{reason}");
+        }
+        assert!(CloseCause::Fault(Fault::NothingShared).is_hopeless());
+        assert!(!CloseCause::HandshakeTimeout.is_hopeless() && !CloseCause::Fault(Fault::Snappy).is_hopeless());
     }
 }

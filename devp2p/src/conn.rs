@@ -1,7 +1,7 @@
 //! A session over a TCP stream: shell, one task a connection.
 //!
 //! The task reads and writes at the same time, so that two peers which both send much cannot block each other, and reads
-//! nothing while an event waits for its consumer: TCP then slows the peer down. Output is written in batches, everything
+//! nothing while an event waits for its consumer, or a packet for its memory: TCP then slows the peer down. Output is written in batches, everything
 //! that waits in one call.
 
 use std::collections::VecDeque;
@@ -21,7 +21,8 @@ use crate::dialler::Notice;
 use crate::disconnect::DisconnectReason;
 use crate::key::{NodeId, PublicKey};
 use crate::packet::Packet;
-use crate::server::{ConnId, ServerEvent, Shared, TaskCount};
+use crate::purse::Purse;
+use crate::server::{ConnId, Place, ServerEvent, Shared, TaskCount};
 use crate::session::{CloseCause, Peer, Session, SessionEvent};
 use crate::table::{Inbox, Order};
 
@@ -35,9 +36,9 @@ const READ_BYTES: usize = 32 * 1024;
 const MAX_SLICES: usize = 64;
 
 /// Runs an accepted connection to its end.
-pub(crate) async fn accepted(shared: Arc<Shared>, stream: TcpStream, addr: SocketAddr) {
+pub(crate) async fn accepted(shared: Arc<Shared>, stream: TcpStream, addr: SocketAddr, place: Place) {
     let session = shared.session(None);
-    if let Some(connection) = Connection::new(shared, session, stream, addr, None) {
+    if let Some(connection) = Connection::new(shared, session, stream, addr, Side::Inbound(place)) {
         connection.run().await;
     }
 }
@@ -45,18 +46,27 @@ pub(crate) async fn accepted(shared: Arc<Shared>, stream: TcpStream, addr: Socke
 /// Runs a dialled connection to its end.
 pub(crate) async fn dialled(shared: Arc<Shared>, stream: TcpStream, addr: SocketAddr, remote: PublicKey) {
     let session = shared.session(Some(remote));
-    if let Some(connection) = Connection::new(shared, session, stream, addr, Some(remote.id())) {
+    if let Some(connection) = Connection::new(shared, session, stream, addr, Side::Dialled(remote.id())) {
         connection.run().await;
     }
+}
+
+/// Who dialled.
+#[derive(Debug)]
+enum Side {
+    /// They, and take a place at their address until the connection ends.
+    Inbound(#[expect(dead_code, reason = "given back when dropped")] Place),
+    /// We, to reach this node.
+    Dialled(NodeId),
 }
 
 struct Connection {
     shared: Arc<Shared>,
     conn: ConnId,
     addr: SocketAddr,
-    /// The node that was dialled; none when it dialled us.
-    dialled: Option<NodeId>,
+    side: Side,
     session: Session,
+    purse: Purse,
     reader: OwnedReadHalf,
     writer: OwnedWriteHalf,
     buffer: Vec<u8>,
@@ -72,22 +82,18 @@ struct Connection {
 
 impl Connection {
     /// `None` when the server stops.
-    fn new(
-        shared: Arc<Shared>,
-        session: Session,
-        stream: TcpStream,
-        addr: SocketAddr,
-        dialled: Option<NodeId>,
-    ) -> Option<Self> {
+    fn new(shared: Arc<Shared>, session: Session, stream: TcpStream, addr: SocketAddr, side: Side) -> Option<Self> {
         // Packets are small and each is written whole: waiting to fill a segment only delays them.
         let _ = stream.set_nodelay(true);
-        let (conn, order) = shared.table().register(dialled.is_none())?;
+        let from = matches!(side, Side::Inbound(_)).then_some(addr.ip());
+        let (conn, order) = shared.table().register(from)?;
         let (reader, writer) = stream.into_split();
         Some(Self {
             conn,
             addr,
-            dialled,
+            side,
             session,
+            purse: shared.purse(),
             reader,
             writer,
             buffer: vec![0; READ_BYTES],
@@ -126,9 +132,11 @@ impl Connection {
         self.writing.fill(&mut self.session, self.shared.limits.write_timeout);
         while self.event.is_none() && self.cause.is_none() {
             match self.session.next_event() {
+                None if self.charge() => {}
                 None => return,
                 Some(SessionEvent::Established(peer)) => self.opened(peer).await,
                 Some(SessionEvent::Packet { capability, code, body }) => {
+                    let body = self.purse.seal(body);
                     self.event = Some(ServerEvent::Packet { conn: self.conn, capability, code, body });
                 }
                 Some(SessionEvent::Closed(cause)) => self.cause = Some(cause),
@@ -136,20 +144,43 @@ impl Connection {
         }
     }
 
+    /// Charges what the session wants to the read budget; true when it could go on at once.
+    fn charge(&mut self) -> bool {
+        if self.purse.is_waiting() {
+            return false;
+        }
+        let Some(want) = self.session.wants() else { return false };
+        let granted = self.purse.ask(want);
+        if granted {
+            self.session.grant(now(), want.bytes);
+        }
+        granted
+    }
+
     async fn opened(&mut self, peer: Peer) {
         let id = peer.key.id();
-        let inbox = self.shared.table().open(self.conn, &self.shared.limits);
+        let opened = self.shared.table().open(self.conn, &self.shared.limits);
+        let inbox = match opened {
+            Ok(inbox) => inbox,
+            Err(reason) => return self.session.disconnect(now(), reason),
+        };
         self.open = Some((id, inbox));
+        let inbound = self.is_inbound();
         // Fails only when the dialler has stopped; it never waits for us.
-        let _ = self.shared.notices.send(Notice::Up(id)).await;
-        self.event =
-            Some(ServerEvent::Opened { conn: self.conn, peer, addr: self.addr, inbound: self.dialled.is_none() });
+        let _ = self.shared.notices.send(Notice::Up { id, dialled: !inbound }).await;
+        self.event = Some(ServerEvent::Opened { conn: self.conn, peer, addr: self.addr, inbound });
+    }
+
+    fn is_inbound(&self) -> bool {
+        matches!(self.side, Side::Inbound(_))
     }
 
     /// Waits for whatever comes first and does it.
     async fn turn(&mut self) {
         let closed = self.session.is_closed();
         let idle = self.event.is_none();
+        let reading = idle && !closed && self.session.wants().is_none();
+        let starving = self.purse.is_waiting() && !closed;
         let writing = !self.writing.is_empty();
         let sendable = !writing && self.session.has_room();
         // While the consumer is waited for, the peer's silence is our doing.
@@ -158,7 +189,8 @@ impl Connection {
         let turn = tokio::select! {
             delivered = deliver(&self.shared, &mut self.event), if !idle => Turn::Delivered(delivered),
             written = self.writing.write(&mut self.writer, self.shared.limits.write_timeout), if writing => Turn::Written(written),
-            read = self.reader.read(&mut self.buffer), if idle && !closed => Turn::Read(read),
+            read = self.reader.read(&mut self.buffer), if reading => Turn::Read(read),
+            bytes = self.purse.granted(), if starving => Turn::Granted(bytes),
             packet = next_packet(&mut self.open), if sendable => Turn::Packet(packet),
             reason = ordered(&mut self.order), if !closed => Turn::Order(reason),
             () = sleep_until(wake_at.into()) => Turn::Due,
@@ -171,6 +203,7 @@ impl Connection {
             Turn::Written(Err(error)) => self.write_failed(error.kind()),
             Turn::Read(Ok(0)) => self.session.lost(CloseCause::Lost(ErrorKind::UnexpectedEof)),
             Turn::Read(Ok(bytes)) => self.session.receive(now(), &self.buffer[..bytes]),
+            Turn::Granted(bytes) => self.session.grant(now(), bytes),
             Turn::Read(Err(error)) => self.session.lost(CloseCause::Lost(error.kind())),
             Turn::Packet(packet) => self.send(packet),
             Turn::Order(reason) => self.obey(reason),
@@ -224,33 +257,37 @@ impl Connection {
     async fn end(mut self) {
         self.shared.table().remove(self.conn);
         let Some(cause) = self.cause else { return };
-        tracing::debug!(conn = self.conn.0, addr = %self.addr, inbound = self.dialled.is_none(), %cause, "connection closed");
+        tracing::debug!(conn = self.conn.0, addr = %self.addr, inbound = self.is_inbound(), %cause, "connection closed");
         let broken = matches!(cause, CloseCause::Lost(_) | CloseCause::WriteTimeout);
-        let flushed = !broken && matches!(timeout(GOODBYE_TIMEOUT, self.flush()).await, Ok(Ok(())));
+        let said = !broken && matches!(timeout(GOODBYE_TIMEOUT, self.flush()).await, Ok(Ok(true)));
         self.report(cause).await;
-        if flushed && !matches!(cause, CloseCause::Remote(_) | CloseCause::RemoteUnreadable) {
+        if said && !matches!(cause, CloseCause::Remote(_) | CloseCause::RemoteUnreadable) {
             let _ = timeout(GOODBYE_TIMEOUT, self.linger()).await;
         }
     }
 
     /// Tells the dialler and, after `Opened`, the consumer. Sending fails only when they have stopped.
     async fn report(&mut self, cause: CloseCause) {
+        let hopeless = cause.is_hopeless();
         if let Some((id, _)) = self.open.take() {
-            let _ = self.shared.notices.send(Notice::Down(id)).await;
+            let _ = self.shared.notices.send(Notice::Down { id, hopeless }).await;
             let _ = self.shared.events.send(ServerEvent::Closed { conn: self.conn, cause }).await;
-        } else if let Some(id) = self.dialled {
-            let _ = self.shared.notices.send(Notice::Failed(id)).await;
+        } else if let Side::Dialled(id) = self.side {
+            let _ = self.shared.notices.send(Notice::Failed { id, hopeless }).await;
         }
     }
 
-    /// Writes what is under way and then what the session still has, the goodbye last.
-    async fn flush(&mut self) -> std::io::Result<()> {
+    /// Writes what is under way and then what the session still has, the goodbye last; true when there was something.
+    async fn flush(&mut self) -> std::io::Result<bool> {
+        let mut said = false;
         loop {
             self.writing.fill(&mut self.session, GOODBYE_TIMEOUT);
             if self.writing.is_empty() {
-                return self.writer.shutdown().await;
+                self.writer.shutdown().await?;
+                return Ok(said);
             }
             self.writing.write(&mut self.writer, GOODBYE_TIMEOUT).await?;
+            said = true;
         }
     }
 
@@ -266,6 +303,7 @@ enum Turn {
     Delivered(bool),
     Written(std::io::Result<()>),
     Read(std::io::Result<usize>),
+    Granted(usize),
     Packet(Packet),
     Order(DisconnectReason),
     Due,

@@ -1,14 +1,16 @@
 //! Whom to dial, and when: the core of the dialler.
 //!
 //! Static nodes are redialled for ever. The wait between attempts begins at 1 s and doubles up to 5 min, with jitter, so
-//! that nodes started together do not dial together; it begins anew after a connection that lasted. A node that is
-//! connected, whoever dialled, is left alone.
+//! that nodes started together do not dial together; it begins anew after a connection that lasted. Beside them a number
+//! of connections is sought among the nodes of the address book, good ones first. A node that is connected, whoever
+//! dialled, is left alone.
 
 use std::time::{Duration, Instant};
 
 use rand::rngs::StdRng;
-use rand::{RngExt, SeedableRng};
+use rand::{Rng, RngExt, SeedableRng};
 
+use crate::book::{Book, Entry};
 use crate::clock::Now;
 use crate::enode::Enode;
 use crate::key::NodeId;
@@ -28,99 +30,175 @@ pub const MAX_ACTIVE: usize = 16;
 /// A wait is lengthened or shortened by up to this share of it, in percent.
 const JITTER_PERCENT: u64 = 25;
 
-/// The static nodes and the state of each.
+/// The nodes to dial and the state of each.
 #[derive(Debug)]
 pub struct Schedule {
-    nodes: Vec<Node>,
+    own: NodeId,
+    statics: Vec<Node>,
+    book: Book,
+    /// Connections sought among the nodes of the book.
+    wanted: usize,
     rng: StdRng,
 }
 
+/// A static node.
 #[derive(Debug)]
 struct Node {
     enode: Enode,
+    /// Another place where it is said to be, tried by turns while the one that was set does not answer.
+    elsewhere: Option<Enode>,
     id: NodeId,
     state: State,
-    /// Attempts since a connection that lasted.
-    failures: u32,
+    backoff: Backoff,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
+pub(crate) enum State {
     Waiting { until: Instant },
     Dialling,
-    Connected { since: Instant },
+    Connected { since: Instant, dialled: bool },
+}
+
+/// How long to wait after how many failures.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Backoff {
+    /// Attempts since a connection that lasted.
+    pub(crate) failures: u32,
+}
+
+impl Backoff {
+    /// Begins anew after a connection that lasted.
+    pub(crate) fn note(&mut self, state: State, now: Now) {
+        if matches!(state, State::Connected { since, .. } if now.instant >= since + LASTING) {
+            self.failures = 0;
+        }
+    }
+
+    /// Counts a failure and returns the wait after it.
+    pub(crate) fn next(&mut self, first: Duration, longest: Duration, hopeless: bool, rng: &mut impl Rng) -> Duration {
+        let doublings = if hopeless { 16 } else { self.failures.min(16) };
+        let wait = first.saturating_mul(1 << doublings).min(longest);
+        self.failures = self.failures.saturating_add(1);
+        let percent = rng.random_range(100 - JITTER_PERCENT..=100 + JITTER_PERCENT);
+        Duration::from_millis(wait.as_secs() * 10 * percent)
+    }
 }
 
 impl Schedule {
     /// Dials each of `nodes` at once. One entry is kept for a node named twice, and none for `own`.
     #[must_use]
     pub fn new(nodes: &[Enode], own: NodeId, seed: [u8; 32], now: Now) -> Self {
-        let mut schedule = Self { nodes: Vec::new(), rng: StdRng::from_seed(seed) };
+        let mut schedule =
+            Self { own, statics: Vec::new(), book: Book::default(), wanted: 0, rng: StdRng::from_seed(seed) };
         for enode in nodes {
             let id = enode.key.id();
             if id != own && schedule.node(id).is_none() {
                 let state = State::Waiting { until: now.instant };
-                schedule.nodes.push(Node { enode: enode.clone(), id, state, failures: 0 });
+                let (enode, backoff) = (enode.clone(), Backoff::default());
+                schedule.statics.push(Node { enode, elsewhere: None, id, state, backoff });
             }
         }
         schedule
     }
 
-    /// True when `id` is one of ours to dial.
-    #[must_use]
-    pub fn contains(&self, id: NodeId) -> bool {
-        self.nodes.iter().any(|node| node.id == id)
+    /// Seeks so many connections among the nodes of the book, which begins with these entries.
+    pub fn seek(&mut self, now: Now, wanted: usize, entries: Vec<Entry>) {
+        self.wanted = wanted;
+        self.book.recall(now, entries);
+        self.book.remove(self.own);
+        self.statics.iter().for_each(|node| self.book.remove(node.id));
     }
 
-    /// A node to dial now; the caller says how it went with [`Schedule::connected`] or [`Schedule::ended`].
+    /// A node was named to us: by discovery, a list, a peer.
+    pub fn suggest(&mut self, now: Now, enode: Enode) {
+        let id = enode.key.id();
+        if id == self.own {
+            return;
+        }
+        match self.node(id) {
+            Some(node) if !node.enode.same_place(&enode) => node.elsewhere = Some(enode),
+            Some(_) => {}
+            None => self.book.suggest(now, enode),
+        }
+    }
+
+    /// What the file of the address book is to say, when that has changed since it was asked last.
+    pub fn changed_book(&mut self, now: Now) -> Option<Vec<Entry>> {
+        self.book.take_changed().then(|| self.book.entries(now))
+    }
+
+    /// True when `id` is a static node.
+    #[must_use]
+    pub fn contains(&self, id: NodeId) -> bool {
+        self.statics.iter().any(|node| node.id == id)
+    }
+
+    /// A node to dial now, static ones first; the caller says how it went with [`Schedule::connected`] or
+    /// [`Schedule::failed`].
     pub fn next_dial(&mut self, now: Now) -> Option<Enode> {
-        if self.nodes.iter().filter(|node| node.state == State::Dialling).count() >= MAX_ACTIVE {
+        if self.is_busy() {
             return None;
         }
         let due = |node: &&mut Node| matches!(node.state, State::Waiting { until } if until <= now.instant);
-        let node = self.nodes.iter_mut().find(due)?;
-        node.state = State::Dialling;
-        Some(node.enode.clone())
+        if let Some(node) = self.statics.iter_mut().find(due) {
+            node.state = State::Dialling;
+            let turn = node.backoff.failures % 2 == 1;
+            return Some(node.elsewhere.as_ref().filter(|_| turn).unwrap_or(&node.enode).clone());
+        }
+        if self.is_seeking() { self.book.next_dial(now, &mut self.rng) } else { None }
     }
 
     /// When [`Schedule::next_dial`] has something again, if nothing else happens before.
     #[must_use]
     pub fn wake_at(&self) -> Option<Instant> {
+        if self.is_busy() {
+            return None;
+        }
         let waiting = |node: &Node| match node.state {
             State::Waiting { until } => Some(until),
             State::Dialling | State::Connected { .. } => None,
         };
-        self.nodes.iter().filter_map(waiting).min()
+        let known = self.book.wake_at().filter(|_| self.is_seeking());
+        self.statics.iter().filter_map(waiting).chain(known).min()
     }
 
-    /// A connection with the node is up, whoever dialled.
-    pub fn connected(&mut self, now: Now, id: NodeId) {
-        if let Some(node) = self.node(id) {
-            node.state = State::Connected { since: now.instant };
+    /// A connection with the node is up; `dialled` when it came of our dial.
+    pub fn connected(&mut self, now: Now, id: NodeId, dialled: bool) {
+        match self.node(id) {
+            Some(node) => node.state = State::Connected { since: now.instant, dialled },
+            None => self.book.connected(now, id, dialled),
         }
     }
 
-    /// The connection ended, or a dial failed.
-    pub fn ended(&mut self, now: Now, id: NodeId) {
-        let jitter = self.rng.random_range(100 - JITTER_PERCENT..=100 + JITTER_PERCENT);
-        let Some(node) = self.node(id) else { return };
-        let lasted = matches!(node.state, State::Connected { since } if now.instant >= since + LASTING);
-        node.failures = if lasted { 0 } else { node.failures };
-        let wait = FIRST_WAIT.saturating_mul(1 << node.failures.min(16)).min(LONGEST_WAIT);
-        let wait = Duration::from_millis(wait.as_secs() * 10 * jitter);
-        node.failures = node.failures.saturating_add(1);
+    /// The connection ended; `hopeless` when trying again soon has no point, which static nodes are tried regardless of.
+    pub fn ended(&mut self, now: Now, id: NodeId, hopeless: bool) {
+        let Some(node) = self.statics.iter_mut().find(|node| node.id == id) else {
+            return self.book.ended(now, id, hopeless, &mut self.rng);
+        };
+        node.backoff.note(node.state, now);
+        let wait = node.backoff.next(FIRST_WAIT, LONGEST_WAIT, false, &mut self.rng);
         node.state = State::Waiting { until: now.instant + wait };
     }
 
     /// A dial failed. A connection that came up meanwhile, dialled by the other side, is not touched by it.
-    pub fn failed(&mut self, now: Now, id: NodeId) {
-        if self.node(id).is_some_and(|node| node.state == State::Dialling) {
-            self.ended(now, id);
+    pub fn failed(&mut self, now: Now, id: NodeId, hopeless: bool) {
+        let state = self.node(id).map(|node| node.state).or_else(|| self.book.state(id));
+        if state == Some(State::Dialling) {
+            self.ended(now, id, hopeless);
         }
     }
 
+    fn is_busy(&self) -> bool {
+        let statics = self.statics.iter().filter(|node| node.state == State::Dialling).count();
+        statics + self.book.dialling() >= MAX_ACTIVE
+    }
+
+    fn is_seeking(&self) -> bool {
+        self.book.outbound() < self.wanted
+    }
+
     fn node(&mut self, id: NodeId) -> Option<&mut Node> {
-        self.nodes.iter_mut().find(|node| node.id == id)
+        self.statics.iter_mut().find(|node| node.id == id)
     }
 }
 
@@ -156,7 +234,7 @@ mod tests {
         for _ in 0..12 {
             assert_eq!(schedule.next_dial(now), Some(enode(2)));
             assert_eq!(schedule.next_dial(now), None, "never twice at once");
-            schedule.failed(now, id);
+            schedule.failed(now, id, false);
             assert_eq!(schedule.next_dial(now), None, "never before its time");
             let waited = wait(&schedule, &mut now).as_millis() as u64;
             assert!((expected * 750..=expected * 1250).contains(&waited), "{waited} ms, about {expected} s");
@@ -171,10 +249,10 @@ mod tests {
         let id = enode(2).key.id();
         for (lived, at_most) in [(1, 2), (1, 3), (1, 5), (60, 2)] {
             assert!(schedule.next_dial(now).is_some());
-            schedule.connected(now, id);
+            schedule.connected(now, id, true);
             assert_eq!(schedule.wake_at(), None);
             now = now.after(Duration::from_secs(lived));
-            schedule.ended(now, id);
+            schedule.ended(now, id, false);
             let waited = wait(&schedule, &mut now);
             assert!(waited < Duration::from_secs(at_most), "{waited:?} after {lived} s");
             assert!(waited > Duration::from_millis(500 * (at_most - 1)), "{waited:?} after {lived} s");
@@ -187,8 +265,8 @@ mod tests {
         let mut schedule = schedule(&[enode(2)], now);
         let id = enode(2).key.id();
         assert!(schedule.next_dial(now).is_some());
-        schedule.connected(now, id);
-        schedule.failed(now, id);
+        schedule.connected(now, id, true);
+        schedule.failed(now, id, false);
         assert_eq!(schedule.wake_at(), None, "the failed dial does not end the other connection");
     }
 
@@ -207,7 +285,45 @@ mod tests {
         let nodes: Vec<_> = (2..60).map(enode).collect();
         let mut schedule = schedule(&nodes, now);
         assert_eq!(std::iter::from_fn(|| schedule.next_dial(now)).count(), MAX_ACTIVE);
-        schedule.connected(now, enode(2).key.id());
+        assert_eq!(schedule.wake_at(), None, "time alone changes nothing");
+        schedule.connected(now, enode(2).key.id(), true);
         assert!(schedule.next_dial(now).is_some());
+    }
+
+    #[test]
+    fn as_many_known_nodes_are_dialled_as_are_wanted() {
+        let now = clock::now();
+        let mut schedule = schedule(&[enode(2)], now);
+        schedule.seek(now, 3, Vec::new());
+        for secret in 1..60 {
+            schedule.suggest(now, Enode { tcp: u16::from(secret), ..enode(secret) });
+        }
+        let dialled: Vec<_> = std::iter::from_fn(|| schedule.next_dial(now)).map(|enode| enode.key.id()).collect();
+        assert_eq!((dialled.len(), dialled[0]), (4, enode(2).key.id()), "the static one comes beside them");
+        assert_eq!(schedule.wake_at(), None);
+        schedule.failed(now, dialled[1], false);
+        let another = schedule.next_dial(now).unwrap().key.id();
+        assert!(!dialled.contains(&another));
+        schedule.connected(now, dialled[2], true);
+        assert_eq!(schedule.next_dial(now), None);
+        schedule.connected(now, dialled[3], false);
+        assert!(schedule.next_dial(now).is_some(), "one that dialled us fills no slot");
+        schedule.ended(now, dialled[2], false);
+        assert!(schedule.next_dial(now).is_some());
+        assert!(schedule.changed_book(now).is_some_and(|entries| entries.len() == 57));
+        assert!(schedule.changed_book(now).is_none());
+    }
+
+    #[test]
+    fn f17_a_static_node_that_does_not_answer_is_tried_where_it_was_seen() {
+        let mut now = clock::now();
+        let mut schedule = schedule(&[enode(2)], now);
+        let (id, moved) = (enode(2).key.id(), Enode { tcp: 30304, ..enode(2) });
+        schedule.suggest(now, moved.clone());
+        for expected in [enode(2), moved.clone(), enode(2), moved] {
+            assert_eq!(schedule.next_dial(now), Some(expected));
+            schedule.failed(now, id, false);
+            wait(&schedule, &mut now);
+        }
     }
 }

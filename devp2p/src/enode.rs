@@ -33,6 +33,14 @@ pub enum Host {
     Dns(String),
 }
 
+impl Enode {
+    /// True when both are dialled alike, whatever their keys.
+    #[must_use]
+    pub fn same_place(&self, other: &Self) -> bool {
+        (&self.host, self.tcp) == (&other.host, other.tcp)
+    }
+}
+
 impl FromStr for Enode {
     type Err = EnodeError;
 

@@ -7,12 +7,21 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use alloy_rlp::{BufMut, Encodable, Header};
+use alloy_rlp::Encodable;
+use data_encoding::BASE64URL_NOPAD;
+use enr::EnrPublicKey;
 use enr::k256::ecdsa::SigningKey;
 use sha3::{Digest, Keccak256};
 
-use crate::key::NodeKey;
-use crate::rlp::{self, RlpError};
+use crate::enode::{Enode, Host};
+use crate::key::{NodeKey, PublicKey};
+use crate::rlp::{self, RlpError, list};
+
+/// What a record's text begins with.
+pub(crate) const TEXT_PREFIX: &str = "enr:";
+
+/// Longest text behind the prefix: 300 bytes of RLP (EIP-778) in base64.
+const MAX_TEXT_BYTES: usize = 400;
 
 /// A signed node record, valid by construction.
 pub type Enr = enr::Enr<SigningKey>;
@@ -66,13 +75,6 @@ fn pairs(key: &NodeKey, endpoint: &Endpoint) -> BTreeMap<&'static str, Vec<u8>> 
     pairs
 }
 
-fn list(payload: &[u8]) -> Vec<u8> {
-    let mut out = Vec::new();
-    Header { list: true, payload_length: payload.len() }.encode(&mut out as &mut dyn BufMut);
-    out.extend_from_slice(payload);
-    out
-}
-
 /// Reads a record from its RLP: exactly one, its signature checked.
 ///
 /// # Errors
@@ -80,6 +82,31 @@ fn list(payload: &[u8]) -> Vec<u8> {
 pub fn decode(record: &[u8]) -> Result<Enr, EnrError> {
     rlp::validate(record)?;
     alloy_rlp::decode_exact(record).map_err(EnrError::Record)
+}
+
+/// Reads a record from its text: `enr:` and the RLP in base64url without padding.
+///
+/// # Errors
+/// [`EnrError`] says whether it is the text, the RLP or the record.
+pub fn parse(text: &str) -> Result<Enr, EnrError> {
+    let encoded = text.strip_prefix(TEXT_PREFIX).ok_or(EnrError::Text)?;
+    if encoded.len() > MAX_TEXT_BYTES {
+        return Err(EnrError::Text);
+    }
+    decode(&BASE64URL_NOPAD.decode(encoded.as_bytes()).map_err(|_| EnrError::Text)?)
+}
+
+/// Where the node of a record can be dialled: IPv4 before IPv6. `None` when it has no address or no port of RLPx.
+#[must_use]
+pub fn enode(record: &Enr) -> Option<Enode> {
+    let v4 = record.ip4().zip(record.tcp4()).map(|(ip, tcp)| (ip.into(), tcp, record.udp4()));
+    // EIP-778: without ports of their own, those of IPv4 stand for IPv6.
+    let (tcp6, udp6) = (record.tcp6().or_else(|| record.tcp4()), record.udp6().or_else(|| record.udp4()));
+    let v6 = record.ip6().zip(tcp6).map(|(ip, tcp)| (ip.into(), tcp, udp6));
+    let (ip, tcp, udp): (IpAddr, _, _) = v4.or(v6)?;
+    let compressed = record.public_key().encode();
+    let key = PublicKey::from_compressed(compressed[..].try_into().ok()?).ok()?;
+    (tcp != 0).then(|| Enode { key, host: Host::Ip(ip), tcp, udp: udp.unwrap_or(0) })
 }
 
 /// The RLP of a record.
@@ -91,6 +118,9 @@ pub fn encode(record: &Enr) -> Vec<u8> {
 /// Why bytes are no record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum EnrError {
+    /// The text is not `enr:` and base64url, or is too long.
+    #[error("the text of a record is enr: and base64url without padding")]
+    Text,
     /// Not well-formed RLP, or more than one item.
     #[error("malformed record: {0}")]
     Malformed(#[from] RlpError),
@@ -114,7 +144,7 @@ mod tests {
             let record = decode(&bytes).unwrap();
             assert_eq!(encode(&record), bytes);
             assert_eq!(record.to_base64(), node["enr"].as_str().unwrap());
-            assert_eq!(node["enr"].as_str().unwrap().parse::<Enr>().unwrap(), record);
+            assert_eq!(parse(node["enr"].as_str().unwrap()), Ok(record.clone()));
             assert_eq!(record.node_id().raw(), hex(node, "id")[..]);
             let endpoint = Endpoint { ip: record.ip4().map(Into::into), tcp: record.tcp4(), udp: record.udp4() };
             let signed = sign(&key(node, "private"), record.seq(), &endpoint).unwrap();
@@ -133,6 +163,30 @@ mod tests {
         assert_eq!(decode(&forged), Err(EnrError::Record(alloy_rlp::Error::Custom("Invalid Signature"))));
         let long = [&[0xf9, 0x01, 0x2c][..], &[0x80; 300]].concat();
         assert_eq!(decode(&long), Err(EnrError::Record(alloy_rlp::Error::Custom("enr exceeds max size"))));
+    }
+
+    #[test]
+    fn where_a_record_can_be_dialled() {
+        let key = NodeKey::from_bytes(&[7; 32]).unwrap();
+        let url = |ip: Option<&str>, tcp, udp| {
+            let endpoint = Endpoint { ip: ip.map(|ip| ip.parse().unwrap()), tcp, udp };
+            enode(&sign(&key, 1, &endpoint).unwrap()).map(|enode| enode.to_string())
+        };
+        let at = |place: &str| Some(format!("enode://{}@{place}", key.public()));
+        assert_eq!(url(Some("1.2.3.4"), Some(9), Some(9)), at("1.2.3.4:9"));
+        assert_eq!(url(Some("1.2.3.4"), Some(9), None), at("1.2.3.4:9?discport=0"));
+        assert_eq!(url(Some("2001:db8::1"), Some(9), Some(8)), at("[2001:db8::1]:9?discport=8"));
+        assert_eq!(url(Some("1.2.3.4"), None, Some(9)), None);
+        assert_eq!(url(Some("1.2.3.4"), Some(0), Some(9)), None);
+        assert_eq!(url(None, Some(9), Some(9)), None);
+    }
+
+    #[test]
+    fn bad_texts_have_their_errors() {
+        for bad in ["", "enr", "ENR:-IS4Q", "enr:****", "enr:-IS4Q=", &format!("enr:{}", "A".repeat(401))] {
+            assert_eq!(parse(bad), Err(EnrError::Text), "{bad}");
+        }
+        assert!(matches!(parse("enr:"), Err(EnrError::Malformed(RlpError::Missing))));
     }
 
     proptest! {

@@ -123,6 +123,15 @@ pub struct Frame {
     pub data: Bytes,
 }
 
+/// A frame that is not all here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct UnderWay {
+    /// Its content as announced.
+    pub(crate) size_bytes: usize,
+    /// What is here of content and MAC.
+    pub(crate) arrived_bytes: usize,
+}
+
 /// The receiving direction.
 pub struct Opener<H = Keccak256> {
     cipher: Ctr128BE<Aes256>,
@@ -156,6 +165,13 @@ impl<H: Digest + Clone> Opener<H> {
         self.cipher.apply_keystream(&mut content);
         content.truncate(size);
         split_code(content.freeze()).map(Some)
+    }
+
+    /// The frame whose header was read, and how much of it `received` holds.
+    pub(crate) fn under_way(&self, received: &[u8]) -> Option<UnderWay> {
+        let size_bytes = self.pending?;
+        let whole = size_bytes.next_multiple_of(BLOCK_BYTES) + MAC_BYTES;
+        Some(UnderWay { size_bytes, arrived_bytes: received.len().min(whole) })
     }
 
     fn header(&mut self, header: &[u8], limit: usize) -> Result<usize, FrameError> {

@@ -6,12 +6,18 @@
 //! ack    = [recipient ephemeral key (64), recipient nonce (32), 4, ..]
 //! ```
 //! One type per state, each step takes it by value: [`AuthSent`] waits for an ack, [`AuthAwaited`] for an auth. Read
-//! leniently: any version, further elements, anything after the list. The older form without a size (an auth of 307
-//! bytes beginning with `04`) is neither sent nor taken; [`packet_bytes`] is where it would be recognised.
+//! leniently: any version, further elements, anything after the list. The form before EIP-8 is taken as well, and answered
+//! in kind, but never begun with.
 
+use bytes::{Bytes, BytesMut};
 use rand::{Rng, RngExt};
 use sha3::{Digest, Keccak256};
 
+mod older;
+mod reception;
+
+pub use self::reception::MAX_PACKET_BYTES;
+use self::reception::{Form, Opened, Reception};
 use crate::ecies::{self, EciesError, IV_BYTES};
 use crate::frame::Secrets;
 use crate::key::{KeyError, NodeKey, PublicKey, SIGNATURE_BYTES};
@@ -19,16 +25,8 @@ use crate::rlp::{Reader, RlpError};
 
 use alloy_rlp::{BufMut, Encodable, Header};
 
-/// Longest handshake packet taken, in bytes, its size prefix included. go-ethereum and reth stop at 2,048; twice that
-/// leaves room for lenient EIP-8 peers with much padding or further elements, and keeps what 50 pending strangers can
-/// make us hold at 200 KiB.
-pub const MAX_PACKET_BYTES: usize = 4096;
-
 /// Version of this handshake. Source: EIP-8.
 const VERSION: u8 = 4;
-
-/// Bytes of the size prefix.
-const SIZE_BYTES: usize = 2;
 
 /// Padding of our packets, in bytes, drawn anew for each. At least 100, so that nobody takes the packet for the older
 /// form. Source: EIP-8; go-ethereum draws from the same range.
@@ -66,17 +64,13 @@ impl Material {
     }
 }
 
-/// Bytes of the handshake packet that `received` begins with; `None` until its size is here.
-///
-/// # Errors
-/// [`HandshakeError::PacketSize`] when the size is over [`MAX_PACKET_BYTES`], or too small for any ECIES message.
-pub fn packet_bytes(received: &[u8]) -> Result<Option<usize>, HandshakeError> {
-    let Some(size) = received.first_chunk::<SIZE_BYTES>() else { return Ok(None) };
-    let total = SIZE_BYTES + usize::from(u16::from_be_bytes(*size));
-    if total > MAX_PACKET_BYTES || total <= SIZE_BYTES + ecies::OVERHEAD_BYTES {
-        return Err(HandshakeError::PacketSize(total));
-    }
-    Ok(Some(total))
+/// What a state makes of the bytes received so far.
+#[derive(Debug)]
+pub enum Progress<S, T> {
+    /// The packet is not all here.
+    Waiting(S),
+    /// It was taken off the bytes received, and this is what comes of it.
+    Done(T),
 }
 
 /// The initiator, after its auth and before the ack.
@@ -85,6 +79,7 @@ pub struct AuthSent {
     key: NodeKey,
     material: Material,
     auth: Vec<u8>,
+    reception: Reception,
 }
 
 impl AuthSent {
@@ -98,18 +93,40 @@ impl AuthSent {
         material.nonce.as_slice().encode(&mut fields);
         VERSION.encode(&mut fields);
         let auth = seal(remote, &material, &fields);
-        (Self { key: key.clone(), material, auth: auth.clone() }, auth)
+        (Self::sent(key, material, auth.clone()), auth)
+    }
+
+    fn sent(key: &NodeKey, material: Material, auth: Vec<u8>) -> Self {
+        Self { key: key.clone(), material, auth, reception: Reception::new(older::ACK_BYTES) }
+    }
+
+    /// Takes the ack off the bytes received, once all of it is there.
+    ///
+    /// # Errors
+    /// [`HandshakeError`]; the connection is closed without a word.
+    pub fn receive(mut self, received: &mut BytesMut) -> Result<Progress<Self, Secrets>, HandshakeError> {
+        let Some(opened) = self.reception.open(&self.key, received)? else { return Ok(Progress::Waiting(self)) };
+        let ack = received.split_to(opened.bytes);
+        self.secrets(&opened, &ack).map(Progress::Done)
     }
 
     /// Takes the ack, a whole packet as received.
     ///
     /// # Errors
-    /// [`HandshakeError`]; the connection is closed without a word.
+    /// [`HandshakeError`], as [`AuthSent::receive`]; [`HandshakeError::Incomplete`] when something is missing.
     pub fn finish(self, ack: &[u8]) -> Result<Secrets, HandshakeError> {
-        let body = open(&self.key, ack)?;
-        let mut fields = Reader::new(&body).list()?;
-        let ephemeral = PublicKey::from_bytes(fields.array()?).map_err(HandshakeError::EphemeralKey)?;
-        let nonce: &[u8; NONCE_BYTES] = fields.array()?;
+        self.receive(&mut ack.into()).and_then(Progress::done)
+    }
+
+    fn secrets(&self, opened: &Opened, ack: &[u8]) -> Result<Secrets, HandshakeError> {
+        let (ephemeral, nonce) = match opened.form {
+            Form::Older => older::ack(&opened.body).ok_or(HandshakeError::Incomplete)?,
+            Form::Eip8 => {
+                let mut fields = Reader::new(&opened.body).list()?;
+                (fields.array()?, fields.array()?)
+            }
+        };
+        let ephemeral = PublicKey::from_bytes(ephemeral).map_err(HandshakeError::EphemeralKey)?;
         Ok(Secrets::derive(&Agreed {
             shared: self.material.ephemeral.agree(&ephemeral),
             initiator_nonce: self.material.nonce,
@@ -126,6 +143,7 @@ impl AuthSent {
 pub struct AuthAwaited {
     key: NodeKey,
     material: Material,
+    reception: Reception,
 }
 
 /// What a recipient has after the auth.
@@ -133,8 +151,8 @@ pub struct AuthAwaited {
 pub struct Accepted {
     /// The initiator's static key.
     pub remote: PublicKey,
-    /// The packet to send.
-    pub ack: Vec<u8>,
+    /// The packet to send, in the form of the auth.
+    pub ack: Bytes,
     /// The secrets of the session.
     pub secrets: Secrets,
 }
@@ -143,22 +161,45 @@ impl AuthAwaited {
     /// Waits for an auth made for `key`.
     #[must_use]
     pub fn new(key: &NodeKey, material: Material) -> Self {
-        Self { key: key.clone(), material }
+        Self { key: key.clone(), material, reception: Reception::new(older::AUTH_BYTES) }
+    }
+
+    /// Takes the auth off the bytes received, once all of it is there.
+    ///
+    /// # Errors
+    /// [`HandshakeError`]; the connection is closed without a word.
+    pub fn receive(mut self, received: &mut BytesMut) -> Result<Progress<Self, Accepted>, HandshakeError> {
+        let Some(opened) = self.reception.open(&self.key, received)? else { return Ok(Progress::Waiting(self)) };
+        let auth = received.split_to(opened.bytes);
+        let Auth { remote, ephemeral, nonce } = Auth::read(&self.key, &opened)?;
+        let ack = self.ack(&remote, opened.form);
+        let secrets = self.secrets(&ephemeral, nonce, &auth, &ack);
+        Ok(Progress::Done(Accepted { remote, ack: ack.into(), secrets }))
     }
 
     /// Takes the auth, a whole packet as received.
     ///
     /// # Errors
-    /// [`HandshakeError`]; the connection is closed without a word.
+    /// [`HandshakeError`], as [`AuthAwaited::receive`]; [`HandshakeError::Incomplete`] when something is missing.
     pub fn accept(self, auth: &[u8]) -> Result<Accepted, HandshakeError> {
-        let Auth { remote, ephemeral, nonce } = Auth::open(&self.key, auth)?;
-        let mut fields = Vec::new();
-        self.material.ephemeral.public().as_bytes().as_slice().encode(&mut fields);
-        self.material.nonce.as_slice().encode(&mut fields);
-        VERSION.encode(&mut fields);
-        let ack = seal(&remote, &self.material, &fields);
-        let secrets = self.secrets(&ephemeral, nonce, auth, &ack);
-        Ok(Accepted { remote, ack, secrets })
+        self.receive(&mut auth.into()).and_then(Progress::done)
+    }
+
+    fn ack(&self, remote: &PublicKey, form: Form) -> Vec<u8> {
+        let ephemeral = self.material.ephemeral.public();
+        match form {
+            Form::Older => {
+                let body = older::ack_body(&ephemeral, &self.material.nonce);
+                ecies::encrypt(remote, &self.material.seal, &self.material.iv, &body, &[])
+            }
+            Form::Eip8 => {
+                let mut fields = Vec::new();
+                ephemeral.as_bytes().as_slice().encode(&mut fields);
+                self.material.nonce.as_slice().encode(&mut fields);
+                VERSION.encode(&mut fields);
+                seal(remote, &self.material, &fields)
+            }
+        }
     }
 
     fn secrets(&self, ephemeral: &PublicKey, nonce: [u8; NONCE_BYTES], auth: &[u8], ack: &[u8]) -> Secrets {
@@ -173,6 +214,15 @@ impl AuthAwaited {
     }
 }
 
+impl<S, T> Progress<S, T> {
+    fn done(self) -> Result<T, HandshakeError> {
+        match self {
+            Self::Done(done) => Ok(done),
+            Self::Waiting(_) => Err(HandshakeError::Incomplete),
+        }
+    }
+}
+
 /// What an auth says.
 struct Auth {
     remote: PublicKey,
@@ -181,16 +231,19 @@ struct Auth {
 }
 
 impl Auth {
-    fn open(key: &NodeKey, auth: &[u8]) -> Result<Self, HandshakeError> {
-        let body = open(key, auth)?;
-        let mut fields = Reader::new(&body).list()?;
-        let signature: &[u8; SIGNATURE_BYTES] = fields.array()?;
-        let remote = PublicKey::from_bytes(fields.array()?).map_err(HandshakeError::StaticKey)?;
-        let nonce: [u8; NONCE_BYTES] = *fields.array()?;
+    fn read(key: &NodeKey, opened: &Opened) -> Result<Self, HandshakeError> {
+        let (signature, remote, nonce) = match opened.form {
+            Form::Older => older::auth(&opened.body).ok_or(HandshakeError::Incomplete)?,
+            Form::Eip8 => {
+                let mut fields = Reader::new(&opened.body).list()?;
+                (fields.array::<SIGNATURE_BYTES>()?, fields.array()?, fields.array::<NONCE_BYTES>()?)
+            }
+        };
+        let remote = PublicKey::from_bytes(remote).map_err(HandshakeError::StaticKey)?;
         // The signature is over the XOR itself, which is not hashed again.
-        let digest = xor(&key.agree(&remote), &nonce);
+        let digest = xor(&key.agree(&remote), nonce);
         let ephemeral = PublicKey::recover(&digest, signature).map_err(HandshakeError::Signature)?;
-        Ok(Self { remote, ephemeral, nonce })
+        Ok(Self { remote, ephemeral, nonce: *nonce })
     }
 }
 
@@ -236,11 +289,6 @@ fn seal(recipient: &PublicKey, material: &Material, fields: &[u8]) -> Vec<u8> {
     packet
 }
 
-fn open(key: &NodeKey, packet: &[u8]) -> Result<Vec<u8>, HandshakeError> {
-    let (size, message) = packet.split_first_chunk::<SIZE_BYTES>().ok_or(EciesError)?;
-    Ok(ecies::decrypt(key, message, size)?)
-}
-
 fn keccak(parts: &[&[u8]]) -> [u8; 32] {
     parts.iter().fold(Keccak256::new(), |hash, part| hash.chain_update(part)).finalize().into()
 }
@@ -255,6 +303,9 @@ pub enum HandshakeError {
     /// A size prefix out of bounds.
     #[error("a handshake packet of {0} bytes")]
     PacketSize(usize),
+    /// The packet ends too early.
+    #[error("a handshake packet that is not whole")]
+    Incomplete,
     /// Not encrypted for us, or tampered with.
     #[error("handshake: {0}")]
     Decrypt(#[from] EciesError),
@@ -293,8 +344,10 @@ mod tests {
         let [static_a, ephemeral_a, nonce_a, static_b, ephemeral_b, nonce_b, auth, ack] = names;
         let (auth, ack) = (hex(of, auth), hex(of, ack));
         let ours = material(array(of, nonce_a), key(of, ephemeral_a));
-        let initiator = AuthSent { key: key(of, static_a), material: ours, auth: auth.clone() }.finish(&ack).unwrap();
-        let opened = Auth::open(&key(of, static_b), &auth).unwrap();
+        let initiator = AuthSent::sent(&key(of, static_a), ours, auth.clone()).finish(&ack).unwrap();
+        let opened = Reception::new(older::AUTH_BYTES).open(&key(of, static_b), &auth).unwrap().unwrap();
+        assert_eq!(opened.bytes, auth.len());
+        let opened = Auth::read(&key(of, static_b), &opened).unwrap();
         assert_eq!(opened.remote, key(of, static_a).public());
         assert_eq!(opened.ephemeral, key(of, ephemeral_a).public());
         assert_eq!(opened.nonce, array(of, nonce_a));
@@ -323,6 +376,62 @@ mod tests {
     fn later_versions_with_further_elements_are_taken() {
         let [initiator, recipient] = printed("auth_3", "ack_3");
         assert_eq!((initiator.aes, initiator.mac), (recipient.aes, recipient.mac));
+    }
+
+    #[test]
+    fn the_form_before_eip_8_is_taken_in_both_roles() {
+        let [initiator, recipient] = printed("auth_1", "ack_1");
+        assert_eq!((initiator.aes, initiator.mac), (recipient.aes, recipient.mac));
+    }
+
+    #[test]
+    fn an_auth_of_the_older_form_is_answered_in_kind_whatever_arrives_first() {
+        let values = json("rlpx/eip8.json");
+        let (auth, ours) = (hex(&values, "auth_1"), key(&values, "static_key_b"));
+        let answer = material(array(&values, "nonce_b"), key(&values, "ephemeral_b"));
+        let (mut state, mut received) = (AuthAwaited::new(&ours, answer), BytesMut::new());
+        for (at, byte) in auth.iter().enumerate() {
+            received.extend_from_slice(&[*byte]);
+            match state.receive(&mut received).unwrap() {
+                Progress::Waiting(waiting) => state = waiting,
+                Progress::Done(accepted) => {
+                    assert_eq!((at + 1, accepted.ack.len(), received.len()), (307, 210, 0));
+                    let began = material(array(&values, "nonce_a"), key(&values, "ephemeral_a"));
+                    let mut wire = BytesMut::from(&[&accepted.ack[..], b"Hello"].concat()[..]);
+                    let sent = AuthSent::sent(&key(&values, "static_key_a"), began, auth.clone());
+                    let Progress::Done(secrets) = sent.receive(&mut wire).unwrap() else { panic!("a whole ack") };
+                    assert_eq!((secrets.aes, secrets.mac), (accepted.secrets.aes, accepted.secrets.mac));
+                    assert_eq!(&wire[..], b"Hello", "what follows is left alone");
+                    return;
+                }
+            }
+        }
+        panic!("the auth was not taken");
+    }
+
+    /// Sizes 0x0400 to 0x04ff begin like a packet of the older form.
+    #[test]
+    fn an_eip_8_packet_that_begins_like_the_older_form_is_taken() {
+        let mut rng = StdRng::seed_from_u64(1);
+        let (ours, theirs) = (NodeKey::generate(&mut rng), NodeKey::generate(&mut rng));
+        let drawn = Material { padding: 900, ..Material::draw(&mut rng) };
+        let (state, auth) = AuthSent::start(&theirs, &ours.public(), drawn);
+        assert_eq!(auth[0], 0x04);
+        let answer = Material { padding: 900, ..Material::draw(&mut rng) };
+        let accepted = AuthAwaited::new(&ours, answer).accept(&auth).unwrap();
+        assert_eq!(accepted.ack[0], 0x04);
+        assert_eq!(state.finish(&accepted.ack).unwrap().mac, accepted.secrets.mac);
+    }
+
+    #[test]
+    fn h03_flipped_bytes_of_the_older_form_are_refused() {
+        let values = json("rlpx/eip8.json");
+        for at in [0, 1, 64, 80, 200, 306] {
+            let mut auth = hex(&values, "auth_1");
+            auth[at] ^= 1;
+            let state = AuthAwaited::new(&key(&values, "static_key_b"), material([0; 32], key(&values, "ephemeral_b")));
+            assert!(state.accept(&auth).is_err(), "byte {at}");
+        }
     }
 
     #[test]
@@ -399,23 +508,12 @@ mod tests {
         assert_eq!(frames, 96);
     }
 
-    #[test]
-    fn the_size_prefix_is_bounded() {
-        assert_eq!(packet_bytes(&[]), Ok(None));
-        assert_eq!(packet_bytes(&[1]), Ok(None));
-        assert_eq!(packet_bytes(&[1, 0]), Ok(Some(258)));
-        assert_eq!(packet_bytes(&[0, 114]), Ok(Some(116)));
-        assert_eq!(packet_bytes(&[0x0f, 0xfe]), Ok(Some(MAX_PACKET_BYTES)));
-        for prefix in [[0, 0], [0, 1], [0, 113], [0x0f, 0xff], [0xff, 0xff]] {
-            assert!(matches!(packet_bytes(&prefix), Err(HandshakeError::PacketSize(_))), "{prefix:?}");
-        }
-    }
-
-    /// A packet with any body, encrypted as it should be.
+    /// A packet with any body, padded and encrypted as it should be.
     fn packet(recipient: &NodeKey, body: &[u8]) -> Vec<u8> {
+        let body = [body, &[0; 200]].concat();
         let size = ((body.len() + ecies::OVERHEAD_BYTES) as u16).to_be_bytes();
         let seal = NodeKey::from_bytes(&[3; 32]).unwrap();
-        [&size[..], &ecies::encrypt(&recipient.public(), &seal, &[0; 16], body, &size)].concat()
+        [&size[..], &ecies::encrypt(&recipient.public(), &seal, &[0; 16], &body, &size)].concat()
     }
 
     fn auth_body(signature: &[u8], public: &[u8], nonce: &[u8]) -> Vec<u8> {
@@ -439,7 +537,6 @@ mod tests {
         let wrong = |want, got| Some(HandshakeError::Malformed(RlpError::WrongLength { want, got }));
         assert_eq!(accept(&[0x83, 1, 2, 3]), Some(HandshakeError::Malformed(RlpError::UnexpectedBytes)));
         assert_eq!(accept(&[0xc0]), Some(HandshakeError::Malformed(RlpError::Missing)));
-        assert_eq!(accept(&[]), Some(HandshakeError::Malformed(RlpError::Missing)));
         assert_eq!(accept(&auth_body(&[1; 65], public.as_bytes(), &[0; 31])), wrong(32, 31));
         assert_eq!(accept(&auth_body(&[1; 64], public.as_bytes(), &[0; 32])), wrong(65, 64));
         assert_eq!(
@@ -461,7 +558,7 @@ mod tests {
         let (ours, theirs) = (NodeKey::generate(&mut rng), NodeKey::generate(&mut rng));
         let drawn = Material { padding: 3000, ..Material::draw(&mut rng) };
         let (_, auth) = AuthSent::start(&theirs, &ours.public(), drawn);
-        assert_eq!(packet_bytes(&auth), Ok(Some(auth.len())));
+        assert!(auth.len() > 3200);
         assert!(AuthAwaited::new(&ours, Material::draw(&mut rng)).accept(&auth).is_ok());
     }
 

@@ -8,7 +8,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use rand::Rng;
-use secp256k1::ecdsa::{RecoverableSignature, RecoveryId};
+use secp256k1::ecdsa::{RecoverableSignature, RecoveryId, Signature};
 use secp256k1::{Message, SecretKey, ecdh};
 use sha3::{Digest, Keccak256};
 
@@ -153,6 +153,13 @@ impl PublicKey {
             .map_err(|_| KeyError::BadSignature)
     }
 
+    /// True when this key made the signature `R(32) || S(32)` over `digest`; of the two forms of `S` only the lower counts.
+    #[must_use]
+    pub fn verify(&self, digest: &[u8; 32], signature: &[u8; 64]) -> bool {
+        Signature::from_compact(signature)
+            .is_ok_and(|signature| signature.verify(Message::from_digest(*digest), &self.point()).is_ok())
+    }
+
     fn from_point(point: &secp256k1::PublicKey) -> Self {
         let mut bytes = [0; 64];
         bytes.copy_from_slice(&point.serialize_uncompressed()[1..]);
@@ -195,6 +202,12 @@ impl FromStr for PublicKey {
 pub struct NodeId([u8; 32]);
 
 impl NodeId {
+    /// An id from its 32 bytes; any will do.
+    #[must_use]
+    pub fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
     /// The 32 bytes.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8; 32] {
@@ -320,7 +333,12 @@ mod tests {
             let public = key.public();
             prop_assert_eq!(public.to_string().parse::<PublicKey>().unwrap(), public);
             prop_assert_eq!(PublicKey::from_compressed(&public.to_compressed()).unwrap(), public);
-            prop_assert_eq!(PublicKey::recover(&digest, &key.sign(&digest)).unwrap(), public);
+            let signature = key.sign(&digest);
+            prop_assert_eq!(PublicKey::recover(&digest, &signature).unwrap(), public);
+            let mut compact = *signature.first_chunk().unwrap();
+            prop_assert!(public.verify(&digest, &compact));
+            compact[33] ^= 1;
+            prop_assert!(!public.verify(&digest, &compact));
         }
     }
 }

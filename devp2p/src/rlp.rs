@@ -4,7 +4,7 @@
 //! leniently (extra list elements and trailing bytes are ignored), which derived decoders cannot do, so the packets of
 //! this crate are read field by field with a [`Reader`]. Nesting is limited, and never uses the stack.
 
-use alloy_rlp::Header;
+use alloy_rlp::{BufMut, Header};
 
 /// Deepest nesting [`validate`] takes. The deepest packet in use has four levels (a list of envelopes inside a list);
 /// the rest is room for extensions.
@@ -168,6 +168,14 @@ pub fn number(bytes: &[u8]) -> Result<u64, RlpError> {
         return Err(RlpError::NumberTooLarge);
     }
     Ok(bytes.iter().fold(0, |value, byte| value << 8 | u64::from(*byte)))
+}
+
+/// A list around items that are encoded already.
+pub(crate) fn list(items: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(items.len() + 9);
+    Header { list: true, payload_length: items.len() }.encode(&mut out as &mut dyn BufMut);
+    out.extend_from_slice(items);
+    out
 }
 
 /// Checks that `bytes` are exactly one well-formed item, to the innermost one: linear time, no allocation, no recursion.

@@ -2,7 +2,8 @@
 //!
 //! Bytes, packets and time go in; bytes and [`SessionEvent`]s come out. It runs the encryption handshake, exchanges Hello,
 //! pings every 15 s, answers pings, and closes after 30 s without a whole message. Snappy is on after Hello when both
-//! sides speak version 5 or more of the base protocol (EIP-706). Sources: RLPx, devp2p base protocol; times as in
+//! sides speak version 5 or more of the base protocol (EIP-706). A metered session says what memory it needs for packets
+//! ([`Session::wants`]) and waits until that is granted. Sources: RLPx, devp2p base protocol; times as in
 //! go-ethereum.
 
 use std::collections::VecDeque;
@@ -11,13 +12,15 @@ use std::time::{Duration, Instant};
 use bytes::{Bytes, BytesMut};
 use rand::Rng;
 
+use crate::budget::{SMALL_PACKET_BYTES, Want};
 use crate::clock::Now;
 pub use crate::close::{CloseCause, Fault};
 use crate::disconnect::DisconnectReason;
 use crate::frame::{Frame, FrameTooLarge, MAX_FRAME_BYTES, Opener, Sealer, Secrets};
-use crate::handshake::{self, Accepted, AuthAwaited, AuthSent, Material};
+use crate::handshake::{Accepted, AuthAwaited, AuthSent, Material, Progress};
 use crate::hello::{Capability, Hello, MAX_HELLO_BYTES, Offered, P2P_VERSION};
 use crate::key::{NodeKey, PublicKey};
+use crate::meter::{Meter, Parked};
 use crate::mux::{FIRST_CODE, Mux};
 use crate::output::Output;
 pub use crate::output::{MAX_OUTPUT_BYTES, MAX_OUTPUT_PIECES};
@@ -40,6 +43,10 @@ pub const MAX_MESSAGE_BYTES: usize = (1 << 24) - 1;
 /// Longest message taken before the peer's first packet, in bytes: what comes first is the status of a protocol, and the
 /// longest one in use (10,000 topics) fits in half of this.
 pub const MAX_FIRST_MESSAGE_BYTES: usize = 128 * 1024;
+
+/// Longest message of the base protocol, in bytes, as it came and decompressed: a few bytes are usual, and no more than a
+/// Hello is ever due.
+const MAX_BASE_MESSAGE_BYTES: usize = MAX_HELLO_BYTES;
 
 const HELLO: u64 = 0x00;
 const DISCONNECT: u64 = 0x01;
@@ -140,6 +147,7 @@ pub struct Session {
     /// When the peer must have sent its next whole message; before Hello, when the Hello must be here.
     deadline: Instant,
     next_ping: Option<Instant>,
+    meter: Meter,
 }
 
 #[derive(Debug)]
@@ -195,6 +203,7 @@ impl Session {
             events: VecDeque::new(),
             deadline: now.instant + HANDSHAKE_TIMEOUT,
             next_ping: None,
+            meter: Meter::default(),
         }
     }
 
@@ -214,6 +223,32 @@ impl Session {
         if std::mem::take(&mut self.held) && matches!(self.phase, Phase::Greeting(_)) {
             self.greet();
             self.advance(now);
+        }
+    }
+
+    /// From now on packets wait for their memory: see [`Session::wants`].
+    pub fn meter(&mut self) {
+        self.meter.on = true;
+    }
+
+    /// Memory that a metered session needs before it goes on. The caller reads no more until [`Session::grant`]; the time
+    /// until then is not the peer's.
+    #[must_use]
+    pub fn wants(&self) -> Option<Want> {
+        let Phase::Running(running) = &self.phase else { return None };
+        self.meter.wants(running.codec.opener.under_way(&self.input))
+    }
+
+    /// Takes the memory that was wanted, and goes on.
+    pub fn grant(&mut self, now: Now, bytes: usize) {
+        if self.is_closed() {
+            return;
+        }
+        let (parked, waited) = self.meter.grant(now.instant, bytes);
+        self.deadline += waited;
+        match parked.map(|parked| self.unpack(parked)) {
+            Some(Err(fault)) => self.fail(fault),
+            Some(Ok(())) | None => self.advance(now),
         }
     }
 
@@ -256,7 +291,7 @@ impl Session {
         if self.is_closed() {
             return;
         }
-        if now.instant >= self.deadline {
+        if now.instant >= self.deadline && !self.meter.is_waiting() {
             return self.time_out();
         }
         if self.next_ping.is_some_and(|at| now.instant >= at) {
@@ -268,7 +303,11 @@ impl Session {
     /// When [`Session::tick`] is due. Of no meaning after the close.
     #[must_use]
     pub fn wake_at(&self) -> Instant {
-        self.next_ping.map_or(self.deadline, |ping| ping.min(self.deadline))
+        match self.next_ping {
+            Some(ping) if self.meter.is_waiting() => ping,
+            Some(ping) => ping.min(self.deadline),
+            None => self.deadline,
+        }
     }
 
     /// Bytes to write, in order.
@@ -309,13 +348,21 @@ impl Session {
 
     /// Works off the input as far as it goes.
     fn advance(&mut self, now: Now) {
-        while !self.held || !matches!(self.phase, Phase::Greeting(_)) {
+        while !self.must_wait() {
             match self.step(now) {
                 Ok(true) => {}
-                Ok(false) => return,
+                Ok(false) => break,
                 Err(fault) => return self.fail(fault),
             }
         }
+        if self.wants().is_some() {
+            self.meter.wait(now.instant);
+        }
+    }
+
+    /// For admission, or for memory.
+    fn must_wait(&self) -> bool {
+        self.meter.is_parked() || self.held && matches!(self.phase, Phase::Greeting(_))
     }
 
     /// One handshake packet or one frame; false when there is none yet.
@@ -329,24 +376,30 @@ impl Session {
             Phase::Running(running) => {
                 // A block that does not shrink is a little longer than what it holds.
                 let limit = snap::raw::max_compress_len(running.limit).min(MAX_FRAME_BYTES);
-                let frame = running.codec.opener.open(&mut self.input, limit)?;
-                frame.map_or(Ok(false), |frame| self.message(now, frame).map(|()| true))
+                let Some(frame) = running.codec.opener.open(&mut self.input, limit)? else { return Ok(false) };
+                if frame.data.len() > SMALL_PACKET_BYTES {
+                    // What follows must not keep the buffer of a long frame alive.
+                    self.input = BytesMut::from(&self.input[..]);
+                }
+                self.message(now, frame).map(|()| true)
             }
             Phase::Closed => Ok(false),
         }
     }
 
+    /// Goes on with the handshake; false while its packet is not all here.
     fn handshake(&mut self) -> Result<bool, Fault> {
-        let Some(bytes) = handshake::packet_bytes(&self.input)? else { return Ok(false) };
-        if self.input.len() < bytes {
-            return Ok(false);
-        }
-        let packet = self.input.split_to(bytes);
         let secrets = match std::mem::replace(&mut self.phase, Phase::Closed) {
-            Phase::AuthSent(state) => state.finish(&packet),
-            Phase::AuthAwaited(state) => state.accept(&packet).map(|accepted| self.accepted(accepted)),
-            Phase::Greeting(_) | Phase::Running(_) | Phase::Closed => return Ok(false),
-        }?;
+            Phase::AuthSent(state) => match state.receive(&mut self.input)? {
+                Progress::Waiting(state) => return Ok(self.wait(Phase::AuthSent(state))),
+                Progress::Done(secrets) => secrets,
+            },
+            Phase::AuthAwaited(state) => match state.receive(&mut self.input)? {
+                Progress::Waiting(state) => return Ok(self.wait(Phase::AuthAwaited(state))),
+                Progress::Done(accepted) => self.accepted(accepted),
+            },
+            phase @ (Phase::Greeting(_) | Phase::Running(_) | Phase::Closed) => return Ok(self.wait(phase)),
+        };
         let (sealer, opener) = secrets.into_codec();
         self.phase = Phase::Greeting(Codec { sealer, opener });
         if self.remote == Some(self.hello.key) {
@@ -358,9 +411,15 @@ impl Session {
         Ok(true)
     }
 
+    /// Puts a phase back; there is no step to take.
+    fn wait(&mut self, phase: Phase) -> bool {
+        self.phase = phase;
+        false
+    }
+
     fn accepted(&mut self, accepted: Accepted) -> Secrets {
         self.remote = Some(accepted.remote);
-        self.output.push(accepted.ack.into());
+        self.output.push(accepted.ack);
         accepted.secrets
     }
 
@@ -410,6 +469,13 @@ impl Session {
     /// A message after Hello.
     fn message(&mut self, now: Now, frame: Frame) -> Result<(), Fault> {
         self.deadline = now.instant + READ_TIMEOUT;
+        if frame.code >= FIRST_CODE {
+            return self.packet(frame);
+        }
+        let bytes = frame.data.len();
+        if bytes > MAX_BASE_MESSAGE_BYTES {
+            return Err(Fault::TooLarge { bytes, limit: MAX_BASE_MESSAGE_BYTES });
+        }
         match frame.code {
             DISCONNECT => self.disconnected(&frame),
             PING => {
@@ -418,24 +484,34 @@ impl Session {
             }
             PONG => self.check_list(&frame)?,
             // A second Hello changes nothing, and the codes up to 0x0f are reserved.
-            code if code < FIRST_CODE => {}
-            _ => self.packet(frame)?,
+            _ => {}
         }
         Ok(())
     }
 
     fn packet(&mut self, frame: Frame) -> Result<(), Fault> {
-        let Phase::Running(running) = &mut self.phase else { return Ok(()) };
+        let Phase::Running(running) = &self.phase else { return Ok(()) };
         let (capability, code) = running.mux.locate(frame.code).ok_or(Fault::UnknownCode(frame.code))?;
-        let body = running.plain(frame.data)?;
+        let plain_bytes = running.plain_bytes(&frame.data, running.limit)?;
+        let parked = Parked { capability, code, data: frame.data, plain_bytes, compressed: running.snappy };
+        if self.meter.on {
+            self.meter.park(parked);
+            return Ok(());
+        }
+        self.unpack(parked)
+    }
+
+    fn unpack(&mut self, packet: Parked) -> Result<(), Fault> {
+        let Phase::Running(running) = &mut self.phase else { return Ok(()) };
+        let body = running.plain(packet.data, running.limit)?;
         running.limit = MAX_MESSAGE_BYTES;
-        self.events.push_back(SessionEvent::Packet { capability, code, body });
+        self.events.push_back(SessionEvent::Packet { capability: packet.capability, code: packet.code, body });
         Ok(())
     }
 
     fn check_list(&self, frame: &Frame) -> Result<(), Fault> {
         let Phase::Running(running) = &self.phase else { return Ok(()) };
-        let body = running.plain(frame.data.clone())?;
+        let body = running.plain(frame.data.clone(), MAX_BASE_MESSAGE_BYTES)?;
         // Some clients send no body at all.
         if body.is_empty() {
             return Ok(());
@@ -446,7 +522,7 @@ impl Session {
     fn disconnected(&mut self, frame: &Frame) {
         let Phase::Running(running) = &self.phase else { return };
         // Compressed or not: the peer leaves either way.
-        let body = running.plain(frame.data.clone()).unwrap_or_else(|_| frame.data.clone());
+        let body = running.plain(frame.data.clone(), MAX_BASE_MESSAGE_BYTES).unwrap_or_else(|_| frame.data.clone());
         self.close(remote_cause(&body));
     }
 
@@ -498,20 +574,29 @@ impl Session {
     fn close(&mut self, cause: CloseCause) {
         self.phase = Phase::Closed;
         self.input = BytesMut::new();
+        self.meter.clear();
         self.events.push_back(SessionEvent::Closed(cause));
     }
 }
 
 impl Running {
-    /// The body as its sender encoded it.
-    fn plain(&self, data: Bytes) -> Result<Bytes, Fault> {
+    /// Length of a body as its sender encoded it, judged by what it claims.
+    fn plain_bytes(&self, data: &[u8], limit: usize) -> Result<usize, Fault> {
         if self.snappy {
-            return snappy::decompress(&data, self.limit);
+            return snappy::claimed_bytes(data, limit);
         }
-        if data.len() > self.limit {
-            return Err(Fault::TooLarge { bytes: data.len(), limit: self.limit });
+        if data.len() > limit {
+            return Err(Fault::TooLarge { bytes: data.len(), limit });
         }
-        Ok(data)
+        Ok(data.len())
+    }
+
+    /// The body as its sender encoded it.
+    fn plain(&self, data: Bytes, limit: usize) -> Result<Bytes, Fault> {
+        if self.snappy {
+            return snappy::decompress(&data, limit);
+        }
+        self.plain_bytes(&data, limit).map(|_| data)
     }
 }
 

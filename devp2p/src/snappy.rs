@@ -10,11 +10,11 @@ use crate::close::Fault;
 /// A snappy element of 3 bytes makes at most 64, so a block can claim at most 22 times its length.
 const MAX_SNAPPY_GROWTH: usize = 22;
 
-/// The content of a block, of at most `limit` bytes.
+/// The length that a block claims to hold, when so many bytes can hold it and it is at most `limit`.
 ///
 /// # Errors
-/// [`Fault::TooLarge`] by its claim, [`Fault::Snappy`] when it is no block or does not hold what it claims.
-pub(crate) fn decompress(block: &[u8], limit: usize) -> Result<Bytes, Fault> {
+/// [`Fault::TooLarge`] by its claim, [`Fault::Snappy`] when it is no block.
+pub(crate) fn claimed_bytes(block: &[u8], limit: usize) -> Result<usize, Fault> {
     let bytes = snap::raw::decompress_len(block).map_err(|_| Fault::Snappy)?;
     if bytes > limit {
         return Err(Fault::TooLarge { bytes, limit });
@@ -23,6 +23,15 @@ pub(crate) fn decompress(block: &[u8], limit: usize) -> Result<Bytes, Fault> {
     if block.is_empty() || bytes > block.len().saturating_mul(MAX_SNAPPY_GROWTH) {
         return Err(Fault::Snappy);
     }
+    Ok(bytes)
+}
+
+/// The content of a block, of at most `limit` bytes.
+///
+/// # Errors
+/// Those of [`claimed_bytes`], and [`Fault::Snappy`] when it does not hold what it claims.
+pub(crate) fn decompress(block: &[u8], limit: usize) -> Result<Bytes, Fault> {
+    let bytes = claimed_bytes(block, limit)?;
     let mut plain = vec![0; bytes];
     snap::raw::Decoder::new().decompress(block, &mut plain).map_err(|_| Fault::Snappy)?;
     Ok(plain.into())

@@ -1,14 +1,18 @@
 //! The connections of a server: who is admitted, and the queue to each.
 //!
-//! Plain bookkeeping under one lock; nothing here waits.
+//! Plain bookkeeping under one lock; nothing here waits. A node has one connection. When two nodes dial each other at once,
+//! the one of the lesser id takes what comes first and refuses the other with "already connected"; the one of the greater id
+//! takes both, and keeps that on which the other says Hello. If each took what comes first, both connections could end.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::{mpsc, watch};
 
 use crate::disconnect::DisconnectReason;
+use crate::inbound::Subnet;
 use crate::key::NodeId;
 use crate::packet::Packet;
 use crate::server::{ConnId, Limits, TrySendError};
@@ -19,59 +23,82 @@ pub(crate) type Order = watch::Receiver<Option<DisconnectReason>>;
 /// All connections, from the TCP connect on.
 #[derive(Debug)]
 pub(crate) struct Table {
+    own: NodeId,
     /// In order of age.
     entries: BTreeMap<ConnId, Entry>,
-    statics: HashSet<NodeId>,
+    /// Static and trusted nodes, which are admitted beside all limits.
+    favoured: HashSet<NodeId>,
     next: u64,
     stopped: bool,
     max_peers: usize,
+    max_inbound_peers: usize,
     max_pending_inbound: usize,
 }
 
 #[derive(Debug)]
 struct Entry {
     order: watch::Sender<Option<DisconnectReason>>,
-    inbound: bool,
+    /// Where it came from; none when we dialled.
+    from: Option<Subnet>,
     /// The peer, once admitted.
     id: Option<NodeId>,
     /// Once Hello is exchanged.
     queue: Option<Queue>,
 }
 
+/// How many connections there are.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ConnectionCounts {
+    /// From the TCP connect on.
+    pub all: usize,
+    /// Inbound ones that have not authenticated yet.
+    pub pending_inbound: usize,
+    /// Those that have exchanged Hello.
+    pub peers: usize,
+}
+
 impl Table {
-    pub(crate) fn new(statics: HashSet<NodeId>, limits: &Limits) -> Self {
+    pub(crate) fn new(own: NodeId, favoured: HashSet<NodeId>, limits: &Limits) -> Self {
         Self {
+            own,
             entries: BTreeMap::new(),
-            statics,
+            favoured,
             next: 0,
             stopped: false,
             max_peers: limits.max_peers,
+            max_inbound_peers: limits.max_inbound_peers(),
             max_pending_inbound: limits.max_pending_inbound,
         }
     }
 
-    /// Adds a connection; `None` when the server stops. When too many inbound ones have not authenticated, the oldest of
-    /// them is dropped: silent connections cannot keep a newcomer waiting, who needs one round trip.
-    pub(crate) fn register(&mut self, inbound: bool) -> Option<(ConnId, Order)> {
+    /// Adds a connection, `from` an address when it is inbound; `None` when the server stops. When too many inbound ones have
+    /// not authenticated, one of them is dropped: silent connections cannot keep a newcomer waiting, who needs one round trip.
+    pub(crate) fn register(&mut self, from: Option<IpAddr>) -> Option<(ConnId, Order)> {
         if self.stopped {
             return None;
         }
-        if inbound {
+        if from.is_some() {
             self.make_room();
         }
         let conn = ConnId(self.next);
         self.next += 1;
         let (order, receiver) = watch::channel(None);
-        self.entries.insert(conn, Entry { order, inbound, id: None, queue: None });
+        self.entries.insert(conn, Entry { order, from: from.map(Subnet::of), id: None, queue: None });
         Some((conn, receiver))
     }
 
+    /// Drops the oldest pending connection of the subnet that has most of them.
     fn make_room(&self) {
         let pending = || self.entries.values().filter(|entry| entry.is_pending_inbound());
-        if pending().count() >= self.max_pending_inbound
-            && let Some(oldest) = pending().next()
-        {
-            oldest.order.send_replace(Some(DisconnectReason::TooManyPeers));
+        if pending().count() < self.max_pending_inbound {
+            return;
+        }
+        let mut subnets: HashMap<Subnet, usize> = HashMap::new();
+        pending().filter_map(|entry| entry.from).for_each(|subnet| *subnets.entry(subnet).or_default() += 1);
+        let crowd = |entry: &&Entry| entry.from.and_then(|subnet| subnets.get(&subnet).copied());
+        // Of equals `max_by_key` takes the last, so the oldest is put there.
+        if let Some(entry) = pending().rev().max_by_key(crowd) {
+            entry.order.send_replace(Some(DisconnectReason::TooManyPeers));
         }
     }
 
@@ -83,27 +110,74 @@ impl Table {
         if self.stopped {
             return Err(DisconnectReason::ClientQuitting);
         }
-        let peers = || self.entries.values().filter_map(|entry| entry.id);
-        if peers().any(|peer| peer == id) {
+        let inbound = self.entries.get(&conn).ok_or(DisconnectReason::Requested)?.from.is_some();
+        if self.is_double(id, inbound) {
             return Err(DisconnectReason::AlreadyConnected);
         }
-        let others = peers().filter(|peer| !self.statics.contains(peer)).count();
-        if others >= self.max_peers && !self.statics.contains(&id) {
+        if !self.favoured.contains(&id) && self.is_full(inbound) {
             return Err(DisconnectReason::TooManyPeers);
         }
-        let entry = self.entries.get_mut(&conn).ok_or(DisconnectReason::Requested)?;
-        entry.id = Some(id);
+        if let Some(entry) = self.entries.get_mut(&conn) {
+            entry.id = Some(id);
+        }
         Ok(())
     }
 
+    /// True when a connection with the node is there, unless it is one that crosses this one and the node decides.
+    fn is_double(&self, id: NodeId, inbound: bool) -> bool {
+        let crosses = |other: &Entry| other.queue.is_none() && other.from.is_some() != inbound;
+        self.with(id).any(|other| id > self.own || !crosses(other))
+    }
+
+    fn with(&self, id: NodeId) -> impl Iterator<Item = &Entry> {
+        self.entries.values().filter(move |entry| entry.id == Some(id))
+    }
+
+    fn is_full(&self, inbound: bool) -> bool {
+        let others = || {
+            let admitted = |entry: &&Entry| entry.id.is_some_and(|id| !self.favoured.contains(&id));
+            self.entries.values().filter(admitted)
+        };
+        others().count() >= self.max_peers
+            || inbound && others().filter(|entry| entry.from.is_some()).count() >= self.max_inbound_peers
+    }
+
+    pub(crate) fn counts(&self) -> ConnectionCounts {
+        ConnectionCounts {
+            all: self.entries.len(),
+            pending_inbound: self.entries.values().filter(|entry| entry.is_pending_inbound()).count(),
+            peers: self.entries.values().filter(|entry| entry.queue.is_some()).count(),
+        }
+    }
+
     /// Makes the queue of a connection; packets can be sent from now on.
-    pub(crate) fn open(&mut self, conn: ConnId, limits: &Limits) -> Inbox {
+    ///
+    /// # Errors
+    /// The reason to disconnect with, when that was ordered meanwhile.
+    pub(crate) fn open(&mut self, conn: ConnId, limits: &Limits) -> Result<Inbox, DisconnectReason> {
+        let entry = self.entries.get(&conn).ok_or(DisconnectReason::Requested)?;
+        if let Some(reason) = *entry.order.borrow() {
+            return Err(reason);
+        }
+        if let Some(id) = entry.id {
+            if self.with(id).any(|other| other.queue.is_some()) {
+                return Err(DisconnectReason::AlreadyConnected);
+            }
+            self.end_others(conn, id);
+        }
+        let entry = self.entries.get_mut(&conn).ok_or(DisconnectReason::Requested)?;
         let (sender, receiver) = mpsc::channel(limits.max_queued_packets.max(1));
         let bytes = Arc::new(AtomicUsize::new(0));
-        if let Some(entry) = self.entries.get_mut(&conn) {
-            entry.queue = Some(Queue { sender, bytes: Arc::clone(&bytes), max_bytes: limits.max_queued_bytes });
+        entry.queue = Some(Queue { sender, bytes: Arc::clone(&bytes), max_bytes: limits.max_queued_bytes });
+        Ok(Inbox { receiver, bytes })
+    }
+
+    /// Ends the connection that crossed this one.
+    fn end_others(&self, conn: ConnId, id: NodeId) {
+        let others = self.entries.iter().filter(|(other, entry)| **other != conn && entry.id == Some(id));
+        for (_, entry) in others {
+            entry.order.send_replace(Some(DisconnectReason::AlreadyConnected));
         }
-        Inbox { receiver, bytes }
     }
 
     /// Forgets a connection: its slot is free, and nothing more can be sent.
@@ -132,7 +206,7 @@ impl Table {
 
 impl Entry {
     fn is_pending_inbound(&self) -> bool {
-        self.inbound && self.id.is_none() && self.order.borrow().is_none()
+        self.from.is_some() && self.id.is_none() && self.order.borrow().is_none()
     }
 }
 
@@ -192,82 +266,4 @@ impl Inbox {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::hello::Capability;
-    use crate::key::NodeKey;
-
-    const LIMITS: Limits = Limits {
-        max_peers: 2,
-        max_pending_inbound: 3,
-        dial_timeout: std::time::Duration::from_secs(1),
-        write_timeout: std::time::Duration::from_secs(1),
-        max_queued_packets: 3,
-        max_queued_bytes: 100,
-    };
-
-    fn id(secret: u8) -> NodeId {
-        NodeKey::from_bytes(&[secret; 32]).unwrap().public().id()
-    }
-
-    fn packet(bytes: usize) -> Packet {
-        Packet::new(Capability::from_static("waku", 0), 1, vec![0; bytes])
-    }
-
-    fn registered(table: &mut Table) -> ConnId {
-        table.register(true).unwrap().0
-    }
-
-    #[test]
-    fn one_connection_a_node_and_a_bounded_number_of_nodes() {
-        let mut table = Table::new(HashSet::from([id(9)]), &LIMITS);
-        let conns: Vec<_> = (0..6).map(|_| registered(&mut table)).collect();
-        assert_eq!(table.admit(conns[0], id(1)), Ok(()));
-        assert_eq!(table.admit(conns[1], id(1)), Err(DisconnectReason::AlreadyConnected));
-        assert_eq!(table.admit(conns[2], id(2)), Ok(()));
-        assert_eq!(table.admit(conns[3], id(3)), Err(DisconnectReason::TooManyPeers));
-        assert_eq!(table.admit(conns[4], id(9)), Ok(()), "static nodes come beside the limit");
-        table.remove(conns[0]);
-        assert_eq!(table.admit(conns[5], id(1)), Ok(()));
-    }
-
-    #[test]
-    fn the_oldest_silent_stranger_makes_room() {
-        let mut table = Table::new(HashSet::new(), &LIMITS);
-        let strangers: Vec<_> = (0..4).map(|_| table.register(true).unwrap()).collect();
-        let ordered: Vec<_> = strangers.iter().map(|(_, order)| order.borrow().is_some()).collect();
-        assert_eq!(ordered, [true, false, false, false]);
-        assert_eq!(table.admit(strangers[1].0, id(1)), Ok(()));
-        let _fourth = registered(&mut table);
-        assert!(strangers[2].1.borrow().is_none(), "an admitted peer does not count");
-    }
-
-    #[tokio::test]
-    async fn queues_are_bounded_in_packets_and_in_bytes() {
-        let mut table = Table::new(HashSet::new(), &LIMITS);
-        let conn = registered(&mut table);
-        assert_eq!(table.try_send(conn, packet(1)), Err(TrySendError::Gone));
-        let mut inbox = table.open(conn, &LIMITS);
-        assert_eq!(table.try_send(conn, packet(500)), Ok(()), "one long packet passes an empty queue");
-        assert_eq!(table.try_send(conn, packet(1)), Err(TrySendError::Full));
-        assert_eq!(inbox.recv().await.body.plain().len(), 500);
-        for _ in 0..3 {
-            assert_eq!(table.try_send(conn, packet(1)), Ok(()));
-        }
-        assert_eq!(table.try_send(conn, packet(1)), Err(TrySendError::Full));
-        assert_eq!(std::iter::from_fn(|| inbox.try_recv()).count(), 3);
-        assert_eq!(table.try_send(conn, packet(1)), Ok(()));
-        table.remove(conn);
-        assert_eq!(table.try_send(conn, packet(1)), Err(TrySendError::Gone));
-    }
-
-    #[test]
-    fn nothing_begins_after_the_stop() {
-        let mut table = Table::new(HashSet::new(), &LIMITS);
-        let (conn, order) = table.register(false).unwrap();
-        table.disconnect_all(DisconnectReason::ClientQuitting);
-        assert_eq!(*order.borrow(), Some(DisconnectReason::ClientQuitting));
-        assert!(table.register(true).is_none());
-        assert_eq!(table.admit(conn, id(1)), Err(DisconnectReason::ClientQuitting));
-    }
-}
+mod tests;

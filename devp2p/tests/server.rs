@@ -7,102 +7,14 @@ mod support;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use devp2p::frame::Frame;
-use devp2p::handshake::{AuthSent, Material};
 use devp2p::{
-    CloseCause, ConnId, DisconnectReason, Enode, Limits, Packet, Peer, Server, ServerConfig, ServerEvent, ServerHandle,
-    StartError, TrySendError,
+    CloseCause, ConnId, DisconnectReason, Enode, Limits, Packet, Server, ServerConfig, StartError, TrySendError,
 };
-use support::{Puppet, SHH6, WAKU0, key, local, plain, rng, snappy};
+use support::nodes::{Node, config};
+use support::{SHH6, WAKU0, key, plain, snappy};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
-
-struct Node {
-    handle: ServerHandle,
-    events: mpsc::Receiver<ServerEvent>,
-}
-
-fn config(secret: u8, static_nodes: &[Enode]) -> ServerConfig {
-    let local = local(secret, &[WAKU0, SHH6]);
-    ServerConfig {
-        key: local.key,
-        client_id: local.client_id,
-        offered: local.offered,
-        listen: Some("127.0.0.1:0".parse().unwrap()),
-        static_nodes: static_nodes.to_vec(),
-        limits: Limits::default(),
-    }
-}
-
-impl Node {
-    async fn start(config: ServerConfig) -> Self {
-        let (sender, events) = mpsc::channel(16);
-        Self { handle: Server::start(config, sender).await.unwrap(), events }
-    }
-
-    async fn event(&mut self) -> ServerEvent {
-        self.events.recv().await.unwrap()
-    }
-
-    async fn opened(&mut self) -> (ConnId, Peer, bool) {
-        match self.event().await {
-            ServerEvent::Opened { conn, peer, inbound, .. } => (conn, peer, inbound),
-            event => panic!("{event:?}"),
-        }
-    }
-
-    async fn closed(&mut self) -> (ConnId, CloseCause) {
-        match self.event().await {
-            ServerEvent::Closed { conn, cause } => (conn, cause),
-            event => panic!("{event:?}"),
-        }
-    }
-
-    async fn body(&mut self) -> Vec<u8> {
-        match self.event().await {
-            ServerEvent::Packet { body, .. } => body.to_vec(),
-            event => panic!("{event:?}"),
-        }
-    }
-
-    /// A puppet that has shaken hands with this node over TCP.
-    async fn puppet(&self, secret: u8) -> Wire {
-        let mut stream = TcpStream::connect(self.handle.listen_addr().unwrap()).await.unwrap();
-        let (state, auth) = AuthSent::start(&key(secret), &self.handle.enode().key, Material::draw(&mut rng(9)));
-        stream.write_all(&auth).await.unwrap();
-        let mut ack = vec![0; 2];
-        stream.read_exact(&mut ack).await.unwrap();
-        ack.resize(2 + usize::from(u16::from_be_bytes([ack[0], ack[1]])), 0);
-        stream.read_exact(&mut ack[2..]).await.unwrap();
-        Wire { stream, puppet: Puppet::new(secret, state.finish(&ack).unwrap()) }
-    }
-}
-
-struct Wire {
-    stream: TcpStream,
-    puppet: Puppet,
-}
-
-impl Wire {
-    async fn hello(&mut self) {
-        let hello = self.puppet.hello(5, &[WAKU0]).encode();
-        let frame = self.puppet.frame(0, &hello);
-        self.stream.write_all(&frame).await.unwrap();
-    }
-
-    /// The next frames; none once the stream has ended.
-    async fn frames(&mut self) -> Vec<Frame> {
-        loop {
-            let mut buffer = [0; 4096];
-            let read = self.stream.read(&mut buffer).await.unwrap_or(0);
-            let frames = self.puppet.takes(&buffer[..read]);
-            if read == 0 || !frames.is_empty() {
-                return frames;
-            }
-        }
-    }
-}
 
 /// Two nodes, the second having dialled the first, and what each calls the connection.
 async fn pair() -> (Node, ConnId, Node, ConnId) {

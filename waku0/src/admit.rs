@@ -66,6 +66,21 @@ impl Refusal {
 /// # Errors
 /// [`Refusal`]: the first check that it does not pass.
 pub fn admit(envelope: &Envelope, now: u64, policy: &Policy) -> Result<Pow, Refusal> {
+    before_pow(envelope, now, policy)?;
+    let sent = u64::from(envelope.sent());
+    let ahead = if sent > now { sent - now + 1 } else { 0 };
+    let pow = envelope.pow_over(u64::from(envelope.ttl()) + ahead);
+    if pow < policy.min_pow {
+        return Err(Refusal::LowPow);
+    }
+    if !policy.interest.matches(envelope.topic()) {
+        return Err(Refusal::NotWanted);
+    }
+    Ok(pow)
+}
+
+/// The checks that come before the proof of work, and cost next to nothing.
+pub(crate) fn before_pow(envelope: &Envelope, now: u64, policy: &Policy) -> Result<(), Refusal> {
     let sent = u64::from(envelope.sent());
     let expiry = u64::from(envelope.expiry());
     if sent > now + FUTURE_TOLERANCE_SECS {
@@ -83,15 +98,7 @@ pub fn admit(envelope: &Envelope, now: u64, policy: &Policy) -> Result<Pow, Refu
     if envelope.ttl() == 0 {
         return Err(Refusal::ZeroTtl);
     }
-    let ahead = if sent > now { sent - now + 1 } else { 0 };
-    let pow = envelope.pow_over(u64::from(envelope.ttl()) + ahead);
-    if pow < policy.min_pow {
-        return Err(Refusal::LowPow);
-    }
-    if !policy.interest.matches(envelope.topic()) {
-        return Err(Refusal::NotWanted);
-    }
-    Ok(pow)
+    Ok(())
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use crate::admit::Refusal;
+use crate::{admit::Refusal, confirm::Outcome, limits::Meter};
 
 /// Counters of one node: sums, but for the gauges, which say so. Updated by the node alone, read by anyone.
 #[derive(Debug, Default)]
@@ -21,10 +21,36 @@ pub struct Counters {
     pub expired: AtomicU64,
     /// Envelopes kept but sent to nobody, because they fit no packet that deployed peers read.
     pub unsendable: AtomicU64,
+    /// Copies of envelopes that waited because the peer had announced a rate.
+    pub throttled: AtomicU64,
+    /// Status Updates handed to connections.
+    pub updates_sent: AtomicU64,
+    /// Packets of envelopes that were acknowledged to their senders.
+    pub batches_confirmed: AtomicU64,
+    /// Packets of envelopes that were not, because the sender wants few packets.
+    pub confirmations_shed: AtomicU64,
+    /// Acknowledgements of nothing that we have sent, and those that could not be read.
+    pub answers_ignored: AtomicU64,
+    /// Own envelopes that a peer has acknowledged.
+    pub posts_acknowledged: AtomicU64,
+    /// Own envelopes that were refused.
+    pub posts_refused: AtomicU64,
+    /// Own envelopes that nobody answered for.
+    pub posts_unanswered: AtomicU64,
+    /// Packets between peers (125, 127) taken from trusted peers.
+    pub p2p_received: AtomicU64,
+    /// Packets between peers (125, 127) ignored because their sender is not trusted.
+    pub p2p_untrusted: AtomicU64,
+    /// Requests for history ignored, because there is none here.
+    pub requests_ignored: AtomicU64,
     /// Packets of codes that are unknown or not spoken.
     pub ignored_packets: AtomicU64,
     /// Peers left because they read too slowly.
     pub too_slow: AtomicU64,
+    /// Peers left because they sent too much.
+    pub over_rate: AtomicU64,
+    /// What was more than peers may send, by meter.
+    pub excess: Excesses,
     /// Peers left for any fault, slowness included.
     pub faults: AtomicU64,
     /// Events lost because nobody took them.
@@ -98,6 +124,34 @@ impl Rejected {
     #[must_use]
     pub fn total(&self) -> u64 {
         self.by_reason().map(|(_, sum)| sum).sum()
+    }
+}
+
+impl Counters {
+    /// Counts how a post has ended.
+    pub(crate) fn count_outcome(&self, outcome: &Outcome) {
+        count(match outcome {
+            Outcome::Acknowledged { .. } => &self.posts_acknowledged,
+            Outcome::Refused { .. } => &self.posts_refused,
+            Outcome::Unanswered => &self.posts_unanswered,
+        });
+    }
+}
+
+/// What was more than peers may send: packets and envelopes that found their bucket empty, and packets of whose bytes
+/// some did.
+#[derive(Debug, Default)]
+pub struct Excesses([AtomicU64; Meter::ALL.len()]);
+
+impl Excesses {
+    pub(crate) fn count(&self, meter: Meter) {
+        count(&self.0[meter as usize]);
+    }
+
+    /// The sum of one meter.
+    #[must_use]
+    pub fn of(&self, meter: Meter) -> u64 {
+        self.0[meter as usize].load(Relaxed)
     }
 }
 

@@ -14,6 +14,7 @@ use bytes::Bytes;
 use sha3::{Digest, Keccak256};
 
 use crate::{
+    keccak::{self, Input, Lanes},
     pow::{self, Pow, Unsealed},
     topic::{TOPIC_LEN, Topic},
 };
@@ -116,6 +117,31 @@ impl Envelope {
     /// # Errors
     /// [`DecodeError`] says which part could not be read.
     pub fn decode(raw: Bytes) -> Result<Self, DecodeError> {
+        Self::read(raw).map(Self::named)
+    }
+
+    /// Reads many, as [`Self::decode`] reads one, and hashes them side by side.
+    #[must_use]
+    pub fn decode_all(lanes: Lanes, raws: impl IntoIterator<Item = Bytes>) -> Vec<Result<Self, DecodeError>> {
+        let mut read: Vec<_> = raws.into_iter().map(Self::read).collect();
+        let inputs: Vec<_> = read.iter().flatten().map(|envelope| Input::of(&envelope.raw)).collect();
+        let hashes = keccak::digests(lanes, &inputs);
+        for (envelope, hash) in read.iter_mut().flatten().zip(hashes) {
+            envelope.hash = EnvelopeHash(hash.to_bytes());
+        }
+        read
+    }
+
+    /// Computes the proof of work of each side by side, so that [`Self::pow`] finds it done.
+    pub fn measure_all(lanes: Lanes, envelopes: &[&Self]) {
+        let inputs: Vec<_> = envelopes.iter().map(|envelope| envelope.hashed_for_pow()).collect();
+        for (envelope, hash) in envelopes.iter().zip(keccak::digests(lanes, &inputs)) {
+            envelope.zero_bits.get_or_init(|| hash.zero_bits());
+        }
+    }
+
+    /// All but the name, which is left empty: for the two above.
+    fn read(raw: Bytes) -> Result<Self, DecodeError> {
         let mut after = raw.as_ref();
         let items = Header::decode_bytes(&mut after, true).map_err(DecodeError::List)?;
         if !after.is_empty() {
@@ -137,7 +163,7 @@ impl Envelope {
             return Err(EnvelopeError::TtlOverExpiry { ttl, expiry }.into());
         }
         let data = raw.slice_ref(data);
-        Ok(Self::from_parts(raw, fields_at..nonce_at, expiry, ttl, topic, data, nonce))
+        Ok(Self::unnamed(raw, fields_at..nonce_at, expiry, ttl, topic, data, nonce))
     }
 
     /// Makes an envelope of its fields.
@@ -158,8 +184,16 @@ impl Envelope {
         data: Bytes,
         nonce: u64,
     ) -> Self {
-        let hash = EnvelopeHash::of(&raw);
+        Self::unnamed(raw, fields, expiry, ttl, topic, data, nonce).named()
+    }
+
+    fn unnamed(raw: Bytes, fields: Range<usize>, expiry: u32, ttl: u32, topic: Topic, data: Bytes, nonce: u64) -> Self {
+        let hash = EnvelopeHash([0; 32]);
         Self { raw, fields, expiry, ttl, topic, data, nonce, hash, zero_bits: OnceLock::new() }
+    }
+
+    fn named(self) -> Self {
+        Self { hash: EnvelopeHash::of(&self.raw), ..self }
     }
 
     /// When it dies: unix seconds. It is still alive in the second that bears this number.
@@ -219,9 +253,12 @@ impl Envelope {
     /// Its proof of work if it lived for so many seconds: envelopes from the near future are judged by the time they
     /// are ahead as well.
     pub(crate) fn pow_over(&self, ttl_secs: u64) -> Pow {
-        let fields = &self.raw[self.fields.clone()];
-        let zero_bits = *self.zero_bits.get_or_init(|| pow::zero_bits(pow::short_rlp_prefix(fields), self.nonce));
+        let zero_bits = *self.zero_bits.get_or_init(|| keccak::digest(&self.hashed_for_pow()).zero_bits());
         Pow::of(zero_bits, self.short_rlp_len(), ttl_secs)
+    }
+
+    fn hashed_for_pow(&self) -> Input<'_> {
+        pow::hashed(&self.raw[self.fields.clone()], self.nonce)
     }
 
     /// Length in bytes of its RLP without the nonce.

@@ -2,7 +2,12 @@
 
 use devp2p::DisconnectReason;
 
-use crate::{packet::messages::BodyError, status::StatusError, version::Version};
+use crate::{
+    limits::Meter,
+    packet::{messages::BodyError, p2p::P2pError},
+    status::StatusError,
+    version::Version,
+};
 
 /// Why we leave a peer. The operator reads the text, the peer the reason of [`Fault::reason`].
 #[derive(Debug, Clone, Copy, PartialEq, thiserror::Error)]
@@ -42,6 +47,12 @@ pub enum Fault {
     /// Too many envelopes that it should not have sent.
     #[error("too many bad envelopes")]
     TooManyMarks,
+    /// It sends more than it may, for longer than is tolerated.
+    #[error("over the rate limit: {}", .0.name())]
+    OverRate(Meter),
+    /// A packet of a trusted peer that cannot be read.
+    #[error("bad packet between peers: {0}")]
+    P2p(#[from] P2pError),
     /// It reads so slowly that it is behind by more than the pool.
     #[error("it reads too slowly")]
     TooSlow,
@@ -55,8 +66,8 @@ impl Fault {
             Self::VersionNotSpoken(_) | Self::BothLight => DisconnectReason::UselessPeer,
             Self::TooManyPeers => DisconnectReason::TooManyPeers,
             Self::Status(error) | Self::StatusUpdate(error) => error.disconnect(),
-            Self::Messages(_) | Self::TooLong { .. } => DisconnectReason::ProtocolBreach,
-            Self::NoStatus | Self::BeforeStatus(_) | Self::TooManyMarks | Self::TooSlow => {
+            Self::Messages(_) | Self::P2p(_) | Self::TooLong { .. } => DisconnectReason::ProtocolBreach,
+            Self::NoStatus | Self::BeforeStatus(_) | Self::TooManyMarks | Self::OverRate(_) | Self::TooSlow => {
                 DisconnectReason::SubprotocolError
             }
         }
@@ -77,6 +88,8 @@ mod tests {
         assert_eq!(code(Fault::TooManyPeers), 0x04);
         assert_eq!(code(Fault::NoStatus), 0x10);
         assert_eq!(code(Fault::BeforeStatus(1)), 0x10);
+        assert_eq!(code(Fault::OverRate(Meter::TopicEnvelopes)), 0x10);
+        assert_eq!(code(Fault::P2p(P2pError::TrailingBytes(1))), 0x02);
         assert_eq!(code(Fault::Status(StatusError::Version(1))), 0x10);
         assert_eq!(Fault::VersionNotSpoken(Version::Shh6).to_string(), "shh/6 is not spoken");
     }

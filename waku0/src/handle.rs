@@ -9,7 +9,17 @@ use devp2p::{ConnId, Enode, PublicKey};
 use tokio::sync::{mpsc, oneshot};
 
 pub use crate::node::{PostError, Posted};
-use crate::{counters::Counters, envelope::Envelope, peer::PeerOptions};
+use crate::{
+    confirm::Outcome,
+    counters::Counters,
+    envelope::{Envelope, EnvelopeHash},
+    interest::Interest,
+    limits::Rates,
+    packet::p2p::Direct,
+    peer::PeerOptions,
+    pow::Pow,
+    settings::Change,
+};
 
 /// Commands that wait for the node. Each is carried out within microseconds, so a few dozen are plenty.
 pub const COMMAND_QUEUE: usize = 64;
@@ -24,6 +34,20 @@ pub enum Event {
         envelope: Arc<Envelope>,
         /// Who brought it first.
         from: ConnId,
+    },
+    /// An own envelope has ended: confirmed or not. Shed as envelopes are; [`Handle::post_followed`] loses nothing.
+    PostEnded {
+        /// Which.
+        hash: EnvelopeHash,
+        /// How.
+        outcome: Outcome,
+    },
+    /// A trusted peer has sent something outside of gossip. Shed as envelopes are.
+    Direct {
+        /// Who.
+        conn: ConnId,
+        /// What. Nothing about its envelopes was checked, and they are in no pool.
+        packet: Direct,
     },
     /// A peer's Status was exchanged.
     PeerRunning {
@@ -66,8 +90,23 @@ pub struct Handle {
 #[derive(Debug)]
 pub(crate) enum Command {
     Post { envelope: Envelope, reply: oneshot::Sender<Result<Posted, PostError>> },
+    PostFollowed { envelope: Envelope, reply: oneshot::Sender<Result<(Posted, PostWatch), PostError>> },
+    Change { change: Change, reply: oneshot::Sender<()> },
+    Trust { conn: ConnId, trusted: bool, reply: oneshot::Sender<bool> },
     Peers { reply: oneshot::Sender<Vec<PeerInfo>> },
     Shutdown { reply: oneshot::Sender<()> },
+}
+
+/// Waits for what becomes of one post. Dropping it changes nothing.
+#[derive(Debug)]
+pub struct PostWatch(pub(crate) oneshot::Receiver<Outcome>);
+
+impl PostWatch {
+    /// How the post ended: within [`crate::confirm::CONFIRM_TIMEOUT`], and as unanswered when the node stops before.
+    /// A post that was in the pool already and has ended before is unanswered at once.
+    pub async fn outcome(self) -> Outcome {
+        self.0.await.unwrap_or(Outcome::Unanswered)
+    }
 }
 
 impl Handle {
@@ -77,6 +116,50 @@ impl Handle {
     /// [`PostError`] when the node's own checks refuse it, or it has stopped.
     pub async fn post(&self, envelope: Envelope) -> Result<Posted, PostError> {
         self.ask(|reply| Command::Post { envelope, reply }).await.unwrap_or(Err(PostError::Stopped))
+    }
+
+    /// Posts an envelope as [`Handle::post`] does, and follows what becomes of it.
+    ///
+    /// # Errors
+    /// [`PostError`] when the node's own checks refuse it, or it has stopped.
+    pub async fn post_followed(&self, envelope: Envelope) -> Result<(Posted, PostWatch), PostError> {
+        self.ask(|reply| Command::PostFollowed { envelope, reply }).await.unwrap_or(Err(PostError::Stopped))
+    }
+
+    /// Sets the least proof of work that is taken, and tells peers. The former floor is tolerated for ten seconds.
+    /// When cancelled, it may have been set or not; so with the others.
+    pub async fn set_min_pow(&self, min_pow: Pow) {
+        self.change(Change::MinPow(min_pow)).await;
+    }
+
+    /// Sets which envelopes are taken, and tells peers. The former interest is tolerated for ten seconds.
+    pub async fn set_interest(&self, interest: Interest) {
+        self.change(Change::Interest(interest)).await;
+    }
+
+    /// Sets whether nothing is forwarded, and tells peers. Peers that are light as well are left.
+    pub async fn set_light(&self, light: bool) {
+        self.change(Change::Light(light)).await;
+    }
+
+    /// Sets whether packets of envelopes are acknowledged, and tells peers.
+    pub async fn set_confirmations(&self, confirmations: bool) {
+        self.change(Change::Confirmations(confirmations)).await;
+    }
+
+    /// Sets how much peers may send, and tells them.
+    pub async fn set_rate_limits(&self, rates: Rates) {
+        self.change(Change::Rates(rates)).await;
+    }
+
+    async fn change(&self, change: Change) {
+        self.ask(|reply| Command::Change { change, reply }).await;
+    }
+
+    /// Trusts a peer, or no longer: what it sends outside of gossip is taken while it is. Trust ends with the connection.
+    /// Returns whether there is such a peer. When cancelled, it may be trusted or not.
+    pub async fn trust(&self, conn: ConnId, trusted: bool) -> bool {
+        self.ask(|reply| Command::Trust { conn, trusted, reply }).await.unwrap_or(false)
     }
 
     /// The peers connected now; none when the node has stopped. Cancelling is safe.

@@ -7,6 +7,7 @@
 //! |---|---|---|
 //! | [`envelope`] | the value, its hash, its RLP | 5/WAKU0 "Messages", EIP-627 |
 //! | [`pow`] | the measure, searching a nonce | 5/WAKU0 "PoW Requirement" |
+//! | [`keccak`] | hashes and nonces, several at once | FIPS 202 |
 //! | [`topic`], [`bloom`], [`interest`] | what an envelope is about, who wants it | 5/WAKU0 "Bloom Filter", "Topic Interest" |
 //! | [`version`] | shh/6, waku/0 and waku/1 as data | 5/WAKU0 "Forward Compatibility" |
 //! | [`status`] | options announced on connect and when they change | 5/WAKU0 "Status", "Status Update" |
@@ -14,22 +15,30 @@
 //! | [`admit`] | the verdict on an envelope, given time and settings | 5/WAKU0 "Messages" |
 //! | [`pool`] | live envelopes, what was seen, expiry | |
 //! | [`peer`] | one peer's states | |
-//! | [`outbox`] | what waits for a slow peer | |
+//! | [`acceptance`] | what is tolerated after a change of settings | |
+//! | [`limits`], [`whitelist`] | how much peers may send | 5/WAKU0 "Rate Limits" |
+//! | [`budget`], [`outbox`] | how much a peer may be sent, and what waits for it | 5/WAKU0 "Rate Limits" |
+//! | [`confirm`] | what became of own posts | 5/WAKU0 "Message Confirmations" |
 //! | [`fault`] | why a session ends, and what the peer is told | |
 //! | [`settings`] | what a node takes, keeps and announces | |
 //! | [`node`] | the core | |
 //! | [`run`], [`handle`] | the shell and what others hold of it | |
 //!
-//! Only waku/0 is spoken. Confirmations, rate limits and the packets between trusted peers are recognised and ignored.
+//! Only waku/0 is spoken. Requests for history are recognised and ignored.
 
+pub mod acceptance;
 pub mod admit;
 pub mod bloom;
+pub mod budget;
+pub mod confirm;
 pub mod counters;
 pub mod envelope;
 pub mod fault;
 mod forwards;
 pub mod handle;
 pub mod interest;
+pub mod keccak;
+pub mod limits;
 pub mod node;
 pub mod outbox;
 pub mod packet;
@@ -42,6 +51,7 @@ mod slots;
 pub mod status;
 pub mod topic;
 pub mod version;
+pub mod whitelist;
 
 pub use counters::Counters;
 pub use devp2p::clock::Now;

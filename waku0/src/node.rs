@@ -19,23 +19,33 @@ use bytes::Bytes;
 use devp2p::{ConnId, Packet, clock::Now};
 use rand::Rng;
 
+mod answers;
+mod change;
 mod gossip;
 
-pub use crate::settings::Settings;
+pub use change::UPDATE_DELAY;
+
+pub use crate::settings::{Change, Settings};
 use crate::{
-    admit::{Policy, Refusal, admit},
+    acceptance::Acceptance,
+    admit::{Policy, Refusal, before_pow},
+    confirm::{Outcome, Posts},
     counters::{Counters, count, count_by, gauge},
-    envelope::{Envelope, EnvelopeHash},
+    envelope::{DecodeError, Envelope, EnvelopeHash},
     fault::Fault,
     forwards::Forwards,
+    keccak::Lanes,
+    limits::{Addresses, Gate, OverRate, Rates},
     outbox::Overflow,
-    packet::{Code, MAX_READ_BEFORE_STATUS, MAX_READ_BODY, MAX_SENT_BODY, messages},
-    peer::{Peer, PeerOptions, Running, TooManyMarks},
+    packet::{
+        Code, MAX_READ_BEFORE_STATUS, MAX_READ_BODY, MAX_SENT_BODY, confirm::MAX_REFUSALS, messages, p2p::Direct,
+    },
+    peer::{Awaiting, Peer, PeerOptions, Remote, Running, TooManyMarks},
     pool::{Entry, Pool, PoolFull},
     pow::Pow,
-    slots::SlotSet,
     status::StatusOptions,
     version::Version,
+    whitelist::Whitelist,
 };
 
 /// Peers kept at once, whatever the server allows. A gossip network needs tens.
@@ -71,6 +81,20 @@ pub enum Action {
         envelope: Arc<Envelope>,
         /// Who brought it first.
         from: ConnId,
+    },
+    /// An own envelope has ended: confirmed or not.
+    PostEnded {
+        /// Which.
+        hash: EnvelopeHash,
+        /// How.
+        outcome: Outcome,
+    },
+    /// A trusted peer has sent something outside of gossip.
+    Direct {
+        /// Who.
+        conn: ConnId,
+        /// What.
+        packet: Direct,
     },
     /// A peer's Status was exchanged.
     PeerRunning {
@@ -118,12 +142,25 @@ pub enum PostError {
 /// A node without sockets or clocks.
 #[derive(Debug)]
 pub struct Node {
-    policy: Policy,
+    acceptance: Acceptance,
+    /// What hashes are computed with. No result depends on it.
+    lanes: Lanes,
     light: bool,
+    confirmations: bool,
+    rates: Rates,
+    whitelist: Whitelist,
     max_waiting: usize,
     status_timeout: Duration,
-    /// Our Status, encoded.
+    /// What newcomers are told.
+    options: Arc<StatusOptions>,
+    /// The same as a Status, encoded.
     status: Bytes,
+    /// When running peers are told what has changed.
+    update_at: Option<Instant>,
+    /// The last update: whom it is for, by what they were told, and its body. Most peers were told the same.
+    update: Option<(Arc<StatusOptions>, Option<devp2p::Body>)>,
+    addresses: Addresses,
+    posts: Posts,
     peers: BTreeMap<ConnId, Peer>,
     /// Running peers by slot.
     slots: Vec<Option<ConnId>>,
@@ -142,16 +179,26 @@ impl Node {
     /// A node without peers.
     #[must_use]
     pub fn new(settings: Settings, now: Now, rng: &mut impl Rng) -> Self {
-        Self {
-            status: settings.status().encode_status(),
-            policy: Policy {
-                min_pow: settings.min_pow,
-                interest: settings.interest,
-                max_message_size: settings.max_message_size,
-            },
+        let policy = Policy {
+            min_pow: settings.min_pow,
+            interest: settings.interest,
+            max_message_size: settings.max_message_size,
+        };
+        let mut node = Self {
+            acceptance: Acceptance::new(policy),
+            lanes: Lanes::detected(),
             light: settings.light,
+            confirmations: settings.confirmations,
+            rates: settings.rates,
+            whitelist: settings.whitelist,
             max_waiting: settings.pool.max_envelopes,
             status_timeout: settings.status_timeout,
+            options: Arc::default(),
+            status: Bytes::new(),
+            update_at: None,
+            update: None,
+            addresses: Addresses::default(),
+            posts: Posts::default(),
             peers: BTreeMap::new(),
             slots: Vec::new(),
             pool: Pool::new(settings.pool, [rng.next_u64(), rng.next_u64()]),
@@ -161,13 +208,21 @@ impl Node {
             next_sweep: now.instant + SWEEP_INTERVAL,
             now,
             counters: Arc::default(),
-        }
+        };
+        node.announce(node.announced());
+        node
     }
 
     /// What this node counts.
     #[must_use]
     pub fn counters(&self) -> &Arc<Counters> {
         &self.counters
+    }
+
+    /// Whether an own envelope is waiting for confirmations; [`Action::PostEnded`] comes for each that is.
+    #[must_use]
+    pub fn follows(&self, hash: &EnvelopeHash) -> bool {
+        self.posts.follows(hash)
     }
 
     /// The live envelopes.
@@ -181,12 +236,12 @@ impl Node {
     pub fn peer(&self, conn: ConnId) -> Option<&PeerOptions> {
         match self.peers.get(&conn) {
             Some(Peer::Running(running)) => Some(&running.options),
-            Some(Peer::AwaitingStatus { .. }) | None => None,
+            Some(Peer::AwaitingStatus(_)) | None => None,
         }
     }
 
     /// A connection on which this version runs. Our Status goes out without waiting for theirs.
-    pub fn connected(&mut self, now: Now, conn: ConnId, version: Version) {
+    pub fn connected(&mut self, now: Now, conn: ConnId, remote: Remote, version: Version) {
         self.now = now;
         if !version.is_spoken() {
             return self.refuse(conn, Fault::VersionNotSpoken(version));
@@ -195,7 +250,8 @@ impl Node {
             return self.refuse(conn, Fault::TooManyPeers);
         }
         let deadline = now.instant + self.status_timeout;
-        self.peers.insert(conn, Peer::AwaitingStatus { version, deadline });
+        let awaiting = Awaiting { version, remote, told: Arc::clone(&self.options), deadline };
+        self.peers.insert(conn, Peer::AwaitingStatus(awaiting));
         let packet = Packet::new(version.capability(), Code::Status.number(), self.status.clone());
         self.actions.push_back(Action::Send { to: conn, packet });
     }
@@ -210,7 +266,7 @@ impl Node {
     pub fn receive(&mut self, now: Now, conn: ConnId, code: u8, body: Bytes) {
         self.now = now;
         let outcome = match self.peers.get(&conn) {
-            Some(Peer::AwaitingStatus { version, .. }) => self.receive_first(conn, *version, code, &body),
+            Some(Peer::AwaitingStatus(awaiting)) => self.receive_first(conn, awaiting.clone(), code, &body),
             Some(Peer::Running(_)) => self.receive_running(conn, code, &body),
             None => Ok(()), // It was on its way when we left the peer.
         };
@@ -229,17 +285,20 @@ impl Node {
         if len > MAX_SENT_BODY {
             return Err(PostError::TooLong { len });
         }
-        let pow = admit(&envelope, now.unix_secs(), &self.policy)?;
+        let pow = self.acceptance.judge(now, &envelope)?;
         let hash = envelope.hash();
         if let Some(entry) = self.pool.get_mut(&hash) {
             entry.own = true;
             return Ok(Posted { hash, already_pooled: true, sent_to: 0 });
         }
         let envelope = Arc::new(envelope);
-        let entry = Entry { envelope: Arc::clone(&envelope), pow, own: true, known_by: SlotSet::default() };
+        let (known_by, brought_by) = Default::default();
+        let entry = Entry { envelope: Arc::clone(&envelope), pow, own: true, known_by, brought_by };
         self.pool.insert(now.unix_secs(), entry)?;
         self.gauge_pool();
         count(&self.counters.posted);
+        let crowded_out = self.posts.follow(now.instant, hash);
+        self.end_posts(crowded_out);
         Ok(Posted { hash, already_pooled: false, sent_to: self.forward(envelope) })
     }
 
@@ -249,7 +308,7 @@ impl Node {
         self.draining.remove(&conn);
         let held = match self.peers.get_mut(&conn) {
             Some(Peer::Running(running)) => running.outbox.hold(now.instant, packet),
-            Some(Peer::AwaitingStatus { .. }) => Err(Overflow), // Too full for our first packet: of no use.
+            Some(Peer::AwaitingStatus(_)) => Err(Overflow), // Too full for our first packet: of no use.
             None => Ok(()),
         };
         if held == Err(Overflow) {
@@ -264,6 +323,12 @@ impl Node {
             self.next_sweep = now.instant + SWEEP_INTERVAL;
             count_by(&self.counters.expired, self.pool.sweep(now.unix_secs()));
             self.gauge_pool();
+            self.addresses.sweep(now.instant);
+        }
+        let silent = self.posts.expire(now.instant);
+        self.end_posts(silent);
+        if self.update_at.is_some_and(|at| at <= now.instant) {
+            self.tell_changes();
         }
         let conns: Vec<ConnId> = self.peers.keys().copied().collect();
         conns.into_iter().for_each(|conn| self.tick_peer(conn));
@@ -273,10 +338,10 @@ impl Node {
     #[must_use]
     pub fn wake_at(&self) -> Instant {
         let peers = self.peers.values().filter_map(|peer| match peer {
-            Peer::AwaitingStatus { deadline, .. } => Some(*deadline),
-            Peer::Running(running) => running.wake_at(),
+            Peer::AwaitingStatus(awaiting) => Some(awaiting.deadline),
+            Peer::Running(running) => running.wake_at(self.now.instant),
         });
-        peers.fold(self.next_sweep, Instant::min)
+        peers.chain(self.update_at).chain(self.posts.wake_at()).fold(self.next_sweep, Instant::min)
     }
 
     /// The next thing to do. The shell takes all there are before it reads on or waits.
@@ -288,7 +353,7 @@ impl Node {
 
 /// Packets.
 impl Node {
-    fn receive_first(&mut self, conn: ConnId, version: Version, code: u8, body: &[u8]) -> Result<(), Fault> {
+    fn receive_first(&mut self, conn: ConnId, awaiting: Awaiting, code: u8, body: &[u8]) -> Result<(), Fault> {
         check_len(body, MAX_READ_BEFORE_STATUS)?;
         if code != Code::Status.number() {
             return Err(Fault::BeforeStatus(code));
@@ -297,39 +362,53 @@ impl Node {
         let mut peer = PeerOptions::default();
         peer.apply(options).map_err(|error| Fault::Status(error.into()))?;
         self.check_light(&peer)?;
-        self.start_running(conn, version, peer);
+        self.start_running(conn, awaiting, peer);
         Ok(())
     }
 
     fn receive_running(&mut self, conn: ConnId, code: u8, body: &Bytes) -> Result<(), Fault> {
+        let code = Code::of(code);
+        self.meter(conn, code, body.len())?;
         check_len(body, MAX_READ_BODY)?;
-        match Code::of(code) {
-            Some(Code::Messages) => self.receive_messages(conn, body),
-            Some(Code::StatusUpdate) => self.receive_update(conn, body),
-            // A second Status is ignored by every deployed peer; the others wait for their features.
-            Some(
-                Code::Status
-                | Code::BatchAck
-                | Code::MessageResponse
-                | Code::P2pRequestComplete
-                | Code::P2pRequest
-                | Code::P2pMessage,
-            )
-            | None => {
-                count(&self.counters.ignored_packets);
-                Ok(())
-            }
+        match code {
+            Some(Code::Messages) => return self.receive_messages(conn, body),
+            Some(Code::StatusUpdate) => return self.receive_update(conn, body),
+            Some(Code::P2pRequestComplete) => return self.receive_completion(conn, body),
+            Some(Code::P2pMessage) => return self.receive_direct(conn, body),
+            Some(Code::BatchAck) => self.receive_ack(conn, body),
+            Some(Code::MessageResponse) => self.receive_response(conn, body),
+            Some(Code::P2pRequest) => count(&self.counters.requests_ignored),
+            // A second Status is ignored by every deployed peer.
+            Some(Code::Status) | None => count(&self.counters.ignored_packets),
         }
+        Ok(())
+    }
+
+    /// Counts a packet against its sender and the sender's address, before it is read.
+    fn meter(&mut self, conn: ConnId, code: Option<Code>, len: usize) -> Result<(), Fault> {
+        let Some(Peer::Running(running)) = self.peers.get_mut(&conn) else { return Ok(()) };
+        let answers = matches!(code, Some(Code::BatchAck | Code::MessageResponse));
+        if answers && running.intake.take_answer() {
+            return Ok(());
+        }
+        let (rates, addresses, counters) = (&self.rates, &mut self.addresses, &*self.counters);
+        let mut gate = Gate { rates, addresses, ip: running.remote.ip, counters };
+        running.intake.packet(self.now.instant, len, &mut gate).map_err(|OverRate(meter)| Fault::OverRate(meter))
     }
 
     fn receive_update(&mut self, conn: ConnId, body: &[u8]) -> Result<(), Fault> {
         let options = StatusOptions::decode_update(body).map_err(Fault::StatusUpdate)?;
+        self.flush(); // What is on its way was selected by what the peer wanted so far.
         let Some(Peer::Running(running)) = self.peers.get_mut(&conn) else { return Ok(()) };
         let wants_other = options.pow.is_some() || options.bloom.is_some() || options.topics.is_some();
         running.options.apply(options).map_err(|error| Fault::StatusUpdate(error.into()))?;
+        running.budget.set(&running.options.rate_limits);
         if wants_other {
             let next_turn = self.now.instant.max(running.offered_at + OFFER_INTERVAL);
             running.offer_at.get_or_insert(next_turn);
+        }
+        if running.outbox.may_send(self.now.instant) {
+            self.draining.insert(conn); // It may be sent more than before.
         }
         if self.light && running.options.light {
             return Err(Fault::BothLight);
@@ -338,62 +417,113 @@ impl Node {
     }
 
     fn receive_messages(&mut self, conn: ConnId, body: &Bytes) -> Result<(), Fault> {
-        for item in messages::decode(body)? {
-            count(&self.counters.received);
-            match item? {
-                Ok(envelope) => self.receive_envelope(conn, envelope, body.len())?,
-                Err(_) => {
-                    count(&self.counters.rejected.malformed);
-                    self.mark(conn)?;
+        let mut refused = Vec::new();
+        let mut envelopes = messages::decode(body)?;
+        while let Some(batch) = envelopes.next_batch(self.lanes) {
+            let batch = batch?;
+            self.measure_new(&batch);
+            for item in batch {
+                count(&self.counters.received);
+                match item {
+                    Ok(envelope) => {
+                        let hash = envelope.hash();
+                        let refusal = self.receive_envelope(conn, envelope, body.len())?;
+                        if let Some(refusal) = refusal
+                            && self.confirmations
+                            && refused.len() < MAX_REFUSALS
+                        {
+                            refused.push((hash, refusal));
+                        }
+                    }
+                    Err(_) => {
+                        count(&self.counters.rejected.malformed);
+                        self.mark(conn)?;
+                    }
                 }
             }
         }
         self.gauge_pool();
+        if self.confirmations {
+            self.confirm(conn, body, &refused);
+        }
         Ok(())
     }
 
+    /// Computes side by side the work that [`Self::receive_envelope`] would look at: not that of duplicates, nor of what
+    /// a cheaper check refuses.
+    fn measure_new(&self, batch: &[Result<Envelope, DecodeError>]) {
+        let now = self.now.unix_secs();
+        let looked_at = |envelope: &&Envelope| {
+            let hash = envelope.hash();
+            self.pool.get(&hash).is_none()
+                && !self.pool.has_left(&hash)
+                && before_pow(envelope, now, self.acceptance.policy()).is_ok()
+        };
+        let mut new: Vec<&Envelope> = batch.iter().flatten().filter(looked_at).collect();
+        new.sort_unstable_by_key(|envelope| envelope.hash());
+        new.dedup();
+        Envelope::measure_all(self.lanes, &new);
+    }
+
     /// Cheapest refusal first: a duplicate costs one hash, and its work is never looked at.
-    fn receive_envelope(&mut self, conn: ConnId, envelope: Envelope, body_len: usize) -> Result<(), Fault> {
-        let Some(Peer::Running(Running { slot, .. })) = self.peers.get(&conn) else { return Ok(()) };
-        let slot = *slot;
+    fn receive_envelope(
+        &mut self,
+        conn: ConnId,
+        envelope: Envelope,
+        body_len: usize,
+    ) -> Result<Option<NotTaken>, Fault> {
+        let Some(Peer::Running(running)) = self.peers.get_mut(&conn) else { return Ok(None) };
+        let slot = running.slot;
+        running
+            .intake
+            .envelope(self.now.instant, envelope.topic(), &self.rates, &self.counters)
+            .map_err(|OverRate(meter)| Fault::OverRate(meter))?;
         let hash = envelope.hash();
         if let Some(entry) = self.pool.get_mut(&hash) {
-            entry.known_by.insert(slot);
+            entry.brought(slot);
             count(&self.counters.duplicates);
-            return Ok(());
+            return Ok(None);
         }
         if self.pool.has_left(&hash) {
             count(&self.counters.duplicates);
-            return Ok(());
+            return Ok(None);
         }
-        match admit(&envelope, self.now.unix_secs(), &self.policy) {
-            Ok(pow) => self.take(conn, slot, envelope, pow, body_len),
+        match self.acceptance.judge(self.now, &envelope) {
+            Ok(pow) => Ok(self.take(conn, slot, envelope, pow, body_len).err().map(NotTaken::PoolFull)),
             Err(refusal) => {
                 count(self.counters.rejected.of(refusal));
                 if refusal.is_a_mark() {
                     self.mark(conn)?;
                 }
+                Ok(Some(NotTaken::Refused(refusal)))
             }
         }
-        Ok(())
     }
 
     /// Keeps, delivers and forwards a new envelope.
-    fn take(&mut self, conn: ConnId, slot: usize, envelope: Envelope, pow: Pow, body_len: usize) {
+    fn take(
+        &mut self,
+        conn: ConnId,
+        slot: usize,
+        envelope: Envelope,
+        pow: Pow,
+        body_len: usize,
+    ) -> Result<(), PoolFull> {
         // A slice keeps the whole packet alive, and much of it may be of no use.
         let alone = envelope.raw().len() * 2 >= body_len;
         let envelope = Arc::new(if alone { envelope } else { envelope.detached() });
-        let mut known_by = SlotSet::default();
-        known_by.insert(slot);
-        let entry = Entry { envelope: Arc::clone(&envelope), pow, own: false, known_by };
-        if self.pool.insert(self.now.unix_secs(), entry).is_err() {
-            return count(&self.counters.rejected.pool_full);
-        }
+        let (known_by, brought_by) = Default::default();
+        let mut entry = Entry { envelope: Arc::clone(&envelope), pow, own: false, known_by, brought_by };
+        entry.brought(slot);
+        self.pool
+            .insert(self.now.unix_secs(), entry)
+            .inspect_err(|PoolFull| count(&self.counters.rejected.pool_full))?;
         count(&self.counters.validated);
         self.actions.push_back(Action::Deliver { envelope: Arc::clone(&envelope), from: conn });
         if !self.light {
             self.forward(envelope);
         }
+        Ok(())
     }
 
     /// Counts an envelope against the peer that should not have sent it.
@@ -409,7 +539,7 @@ impl Node {
 
 /// Peers.
 impl Node {
-    fn start_running(&mut self, conn: ConnId, version: Version, options: PeerOptions) {
+    fn start_running(&mut self, conn: ConnId, awaiting: Awaiting, options: PeerOptions) {
         self.flush(); // What is on its way is addressed by slot, and the slot may have been another peer's.
         let slot = self.slots.iter().position(Option::is_none).unwrap_or(self.slots.len());
         if slot == self.slots.len() {
@@ -417,7 +547,13 @@ impl Node {
         }
         self.slots[slot] = Some(conn);
         self.pool.forget_slot(slot);
-        self.peers.insert(conn, Peer::Running(Running::new(version, slot, options, self.now.instant)));
+        let (now, remote) = (self.now.instant, awaiting.remote);
+        if !Arc::ptr_eq(&awaiting.told, &self.options) {
+            self.update_at.get_or_insert(now + UPDATE_DELAY); // Something has changed since our Status.
+        }
+        self.addresses.enter(now, remote.ip);
+        let exempt = self.whitelist.covers(&remote);
+        self.peers.insert(conn, Peer::Running(Running::new(awaiting, slot, options, exempt, now)));
         self.actions.push_back(Action::PeerRunning { conn });
         self.gauge_peers();
         self.offer_pool(conn);
@@ -426,11 +562,15 @@ impl Node {
     fn tick_peer(&mut self, conn: ConnId) {
         let now = self.now.instant;
         match self.peers.get_mut(&conn) {
-            Some(Peer::AwaitingStatus { deadline, .. }) if *deadline <= now => self.leave(conn, Fault::NoStatus),
+            Some(Peer::AwaitingStatus(awaiting)) if awaiting.deadline <= now => self.leave(conn, Fault::NoStatus),
             Some(Peer::Running(running)) => {
-                let held = running.outbox.retry(now);
+                let budget = &mut running.budget;
+                let held = running.outbox.retry(now, || budget.allows(now, 1) && budget.noted(now));
+                if !held.is_empty() {
+                    budget.renew_topics(now);
+                }
                 self.actions.extend(held.into_iter().map(|packet| Action::Send { to: conn, packet }));
-                if running.outbox.may_send() {
+                if running.outbox.may_send(now) {
                     self.draining.insert(conn);
                 }
                 if running.offer_at.is_some_and(|at| at <= now) {
@@ -439,7 +579,7 @@ impl Node {
                     self.offer_pool(conn);
                 }
             }
-            Some(Peer::AwaitingStatus { .. }) | None => {}
+            Some(Peer::AwaitingStatus(_)) | None => {}
         }
     }
 
@@ -451,8 +591,10 @@ impl Node {
 
     fn refuse(&mut self, conn: ConnId, fault: Fault) {
         count(&self.counters.faults);
-        if fault == Fault::TooSlow {
-            count(&self.counters.too_slow);
+        match fault {
+            Fault::TooSlow => count(&self.counters.too_slow),
+            Fault::OverRate(_) => count(&self.counters.over_rate),
+            _ => {}
         }
         self.actions.push_back(Action::Disconnect { conn, fault });
     }
@@ -461,6 +603,8 @@ impl Node {
         self.draining.remove(&conn);
         if let Some(Peer::Running(running)) = self.peers.remove(&conn) {
             self.slots[running.slot] = None;
+            self.addresses.leave(running.remote.ip);
+            self.wait_no_longer(running.unanswered.into_posts());
             self.actions.push_back(Action::PeerGone { conn });
             self.gauge_peers();
         }
@@ -469,6 +613,15 @@ impl Node {
     fn gauge_peers(&self) {
         gauge(&self.counters.peers, self.slots.iter().flatten().count());
     }
+}
+
+/// Why an envelope of a packet was not kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+enum NotTaken {
+    #[error(transparent)]
+    Refused(Refusal),
+    #[error(transparent)]
+    PoolFull(PoolFull),
 }
 
 fn check_len(body: &[u8], limit: usize) -> Result<(), Fault> {

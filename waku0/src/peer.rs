@@ -2,10 +2,19 @@
 //!
 //! What exists only after the Status lives only in the running state, so nothing can be sent to or taken from a peer before.
 
-use std::time::{Duration, Instant};
+use std::{
+    net::IpAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use devp2p::NodeId;
 
 use crate::{
+    budget::Budget,
+    confirm::Unanswered,
     interest::{Interest, TooManyTopics},
+    limits::Intake,
     outbox::Outbox,
     pow::Pow,
     status::{RateLimits, StatusOptions},
@@ -25,6 +34,23 @@ pub const MAX_MARKS: u32 = 100;
 /// The window in which they are counted.
 pub const MARKS_WINDOW: Duration = Duration::from_secs(60);
 
+/// Who is at the other end of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Remote {
+    /// The address that it connects from, or that was dialled.
+    pub ip: IpAddr,
+    /// Its identity.
+    pub node: NodeId,
+}
+
+impl Remote {
+    /// An IPv4 address is itself, also when it comes over IPv6.
+    #[must_use]
+    pub fn new(ip: IpAddr, node: NodeId) -> Self {
+        Self { ip: ip.to_canonical(), node }
+    }
+}
+
 /// What a peer has announced, with the defaults for what it has not.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PeerOptions {
@@ -36,7 +62,7 @@ pub struct PeerOptions {
     pub light: bool,
     /// Whether it reads acknowledgements.
     pub confirmations: bool,
-    /// How much it wants to be sent at most. Kept, not yet obeyed.
+    /// How much it wants to be sent at most.
     pub rate_limits: RateLimits,
 }
 
@@ -81,17 +107,35 @@ impl PeerOptions {
 #[expect(clippy::large_enum_variant, reason = "nearly every peer is running, and each envelope asks all of them")]
 #[derive(Debug)]
 pub(crate) enum Peer {
-    AwaitingStatus { version: Version, deadline: Instant },
+    AwaitingStatus(Awaiting),
     Running(Running),
+}
+
+/// A peer whose Status has not come.
+#[derive(Debug, Clone)]
+pub(crate) struct Awaiting {
+    pub(crate) version: Version,
+    pub(crate) remote: Remote,
+    /// What our Status said.
+    pub(crate) told: Arc<StatusOptions>,
+    pub(crate) deadline: Instant,
 }
 
 /// A peer whose Status was exchanged.
 #[derive(Debug)]
 pub(crate) struct Running {
     pub(crate) version: Version,
+    pub(crate) remote: Remote,
     pub(crate) slot: usize,
     pub(crate) options: PeerOptions,
+    /// What it knows of us.
+    pub(crate) told: Arc<StatusOptions>,
+    /// Whether its packets outside of gossip are taken.
+    pub(crate) trusted: bool,
+    pub(crate) intake: Intake,
+    pub(crate) budget: Budget,
     pub(crate) outbox: Outbox,
+    pub(crate) unanswered: Unanswered,
     pub(crate) marks: Marks,
     /// When the pool was last looked through for it.
     pub(crate) offered_at: Instant,
@@ -100,12 +144,18 @@ pub(crate) struct Running {
 }
 
 impl Running {
-    pub(crate) fn new(version: Version, slot: usize, options: PeerOptions, now: Instant) -> Self {
+    pub(crate) fn new(awaiting: Awaiting, slot: usize, options: PeerOptions, exempt: bool, now: Instant) -> Self {
         Self {
-            version,
+            version: awaiting.version,
+            remote: awaiting.remote,
             slot,
+            told: awaiting.told,
+            trusted: false,
+            intake: Intake::new(now, exempt),
+            budget: Budget::new(now, &options.rate_limits),
             options,
             outbox: Outbox::default(),
+            unanswered: Unanswered::default(),
             marks: Marks { since: now, count: 0 },
             offered_at: now,
             offer_at: None,
@@ -113,8 +163,9 @@ impl Running {
     }
 
     /// When it next needs a tick.
-    pub(crate) fn wake_at(&self) -> Option<Instant> {
-        self.outbox.retry_at().into_iter().chain(self.offer_at).min()
+    pub(crate) fn wake_at(&self, now: Instant) -> Option<Instant> {
+        let within_budget = if self.outbox.may_send(now) { self.budget.next_at() } else { self.outbox.due_at() };
+        [self.outbox.retry_at(), within_budget, self.offer_at].into_iter().flatten().min()
     }
 }
 

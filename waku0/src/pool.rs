@@ -51,8 +51,18 @@ pub struct Entry {
     pub pow: Pow,
     /// Whether it was posted here: what a light node sends.
     pub own: bool,
-    /// Who has sent it or was sent it.
+    /// Who has sent it, was sent it, or has it waiting.
     pub(crate) known_by: SlotSet,
+    /// Who of these has sent it: if it still waits for one of them, it does not go.
+    pub(crate) brought_by: SlotSet,
+}
+
+impl Entry {
+    /// A peer has sent it.
+    pub(crate) fn brought(&mut self, slot: usize) {
+        self.known_by.insert(slot);
+        self.brought_by.insert(slot);
+    }
 }
 
 /// The pool is full of envelopes with more work.
@@ -155,7 +165,10 @@ impl Pool {
 
     /// Takes a slot out of everything known, because its peer is gone and another gets it.
     pub(crate) fn forget_slot(&mut self, slot: usize) {
-        self.entries.values_mut().for_each(|entry| entry.known_by.remove(slot));
+        for entry in self.entries.values_mut() {
+            entry.known_by.remove(slot);
+            entry.brought_by.remove(slot);
+        }
     }
 
     /// Every hash, the next to expire first.
@@ -277,7 +290,8 @@ mod tests {
 
     fn entry(pow: f64, expiry: u32, data: usize, nonce: u64) -> Entry {
         let envelope = Envelope::new(expiry, 10, Topic([0; 4]), vec![0; data].into(), nonce).unwrap();
-        Entry { envelope: Arc::new(envelope), pow: Pow::new(pow).unwrap(), own: false, known_by: SlotSet::default() }
+        let (known_by, brought_by) = Default::default();
+        Entry { envelope: Arc::new(envelope), pow: Pow::new(pow).unwrap(), own: false, known_by, brought_by }
     }
 
     fn insert(pool: &mut Pool, pow: f64, expiry: u32, nonce: u64) -> (EnvelopeHash, Result<(), PoolFull>) {

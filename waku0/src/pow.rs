@@ -10,10 +10,10 @@ use std::{cmp::Ordering, fmt};
 
 use alloy_rlp::{Encodable, Header};
 use bytes::{BufMut, Bytes, BytesMut};
-use sha3::{Digest, Keccak256};
 
 use crate::{
     envelope::{Envelope, EnvelopeError},
+    keccak::{self, Attempts, Input, Lanes, Prefix},
     topic::Topic,
 };
 
@@ -101,7 +101,7 @@ pub fn required_bits(target: Pow, size: usize, ttl_secs: u32) -> u32 {
 }
 
 /// An envelope without its nonce. Keeps the hash state after the short RLP, so that each nonce costs the blocks that
-/// hold it and no more.
+/// hold it and no more, and tries as many nonces at once as the processor has lanes.
 #[derive(Clone)]
 pub struct Unsealed {
     expiry: u32,
@@ -110,7 +110,7 @@ pub struct Unsealed {
     data: Bytes,
     /// The short RLP without its list header.
     fields: Bytes,
-    prefix: Keccak256,
+    prefix: Prefix,
 }
 
 impl Unsealed {
@@ -146,14 +146,20 @@ impl Unsealed {
     /// Leading zero bits of the proof-of-work hash with this nonce.
     #[must_use]
     pub fn zero_bits(&self, nonce: u64) -> u32 {
-        zero_bits(self.prefix.clone(), nonce)
+        self.prefix.zero_bits(nonce)
     }
 
     /// The nonce `base | counter` of the lowest counter in `from..from + count` that gives at least `bits` zero bits.
     /// Callers choose the count such that they return in time to look at a deadline.
     #[must_use]
     pub fn search(&self, base: u64, from: u64, count: u64, bits: u32) -> Option<u64> {
-        (from..from.saturating_add(count)).map(|counter| base | counter).find(|nonce| self.zero_bits(*nonce) >= bits)
+        self.search_in(Lanes::detected(), base, from, count, bits)
+    }
+
+    /// The same search in these lanes; what it finds does not depend on them.
+    #[must_use]
+    pub fn search_in(&self, lanes: Lanes, base: u64, from: u64, count: u64, bits: u32) -> Option<u64> {
+        self.prefix.search(lanes, &Attempts { base, counters: from..from.saturating_add(count), bits })
     }
 
     /// The envelope with this nonce, whatever work it has.
@@ -182,23 +188,30 @@ impl fmt::Debug for Unsealed {
 }
 
 /// The hash state after the list header and the fields of the short RLP.
-pub(crate) fn short_rlp_prefix(fields: &[u8]) -> Keccak256 {
-    let mut header = Vec::with_capacity(9); // The longest list header, in bytes.
-    Header { list: true, payload_length: fields.len() }.encode(&mut header);
-    Keccak256::new().chain_update(header).chain_update(fields)
+fn short_rlp_prefix(fields: &[u8]) -> Prefix {
+    let (header, len) = list_header(fields.len());
+    Prefix::new(&header[..len], fields)
 }
 
-/// Leading zero bits of the hash that ends with this nonce.
-pub(crate) fn zero_bits(prefix: Keccak256, nonce: u64) -> u32 {
-    let hash = prefix.chain_update(nonce.to_be_bytes()).finalize();
-    let zero_bytes = hash.iter().take_while(|byte| **byte == 0).count();
-    let partial = hash.get(zero_bytes).map_or(0, |byte| byte.leading_zeros());
-    u32::try_from(zero_bytes * 8).unwrap_or(HASH_BITS) + partial
+/// What is hashed for the measure, by the fields of the short RLP.
+pub(crate) fn hashed(fields: &[u8], nonce: u64) -> Input<'_> {
+    let (header, len) = list_header(fields.len());
+    Input::new(&header[..len], fields, Some(nonce))
+}
+
+/// The header of a list of so many bytes, and its length.
+fn list_header(payload_length: usize) -> ([u8; keccak::MAX_HEAD], usize) {
+    let mut header = [0; keccak::MAX_HEAD];
+    let mut rest = header.as_mut_slice();
+    Header { list: true, payload_length }.encode(&mut rest);
+    let len = keccak::MAX_HEAD - rest.len();
+    (header, len)
 }
 
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use sha3::{Digest, Keccak256};
 
     use super::*;
 
@@ -212,7 +225,12 @@ mod tests {
 
     /// The hash behind the measure, for comparison with printed ones.
     fn hash(unsealed: &Unsealed, nonce: u64) -> String {
-        hex::encode(unsealed.prefix.clone().chain_update(nonce.to_be_bytes()).finalize())
+        hex::encode(sha3_of(&unsealed.fields, nonce))
+    }
+
+    fn sha3_of(fields: &[u8], nonce: u64) -> [u8; 32] {
+        let (header, len) = list_header(fields.len());
+        Keccak256::digest([&header[..len], fields, &nonce.to_be_bytes()].concat()).into()
     }
 
     #[test]
@@ -225,9 +243,9 @@ mod tests {
             (100_000u64, "a788e02a95bfc673709e97ca81e39ca903bad5638d3388964c51eb64952172d6", 0.07692307692307693),
             (276, "00e2374c6353c243e4073e209a7f2acb2506522af318b3b78cf9a88310a2a11c", 19.692307692307693),
         ] {
-            let hash = short_rlp_prefix(&fields).chain_update(nonce.to_be_bytes()).finalize();
-            assert_eq!(hex::encode(hash), printed);
-            assert_eq!(Pow::of(zero_bits(short_rlp_prefix(&fields), nonce), 13, 1), pow(measure));
+            assert_eq!(hex::encode(sha3_of(&fields, nonce)), printed);
+            assert_eq!(hex::encode(keccak::digest(&hashed(&fields, nonce)).to_bytes()), printed);
+            assert_eq!(Pow::of(short_rlp_prefix(&fields).zero_bits(nonce), 13, 1), pow(measure));
         }
         // By the size that Nimbus divides by.
         assert_eq!(Pow::of(8, HEADER_LEN + 4, 1), pow(10.666666666666666));

@@ -11,11 +11,14 @@ use std::{
 };
 
 use devp2p::{
-    CloseCause, ConnId, Enode, Limits, NodeKey, Packet, Server, ServerConfig, ServerEvent, ServerHandle, TrySendError,
-    clock::now,
+    CloseCause, ConnId, Enode, Limits, Network, NodeKey, Packet, Server, ServerConfig, ServerEvent, ServerHandle,
+    TrySendError, clock::now,
 };
 use tokio::{
-    sync::mpsc::{self, error::TrySendError as EventError},
+    sync::{
+        mpsc::{self, error::TrySendError as EventError},
+        oneshot,
+    },
     task::JoinHandle,
     time::sleep_until,
 };
@@ -24,9 +27,12 @@ use tracing::{debug, info};
 pub use devp2p::StartError;
 
 use crate::{
+    confirm::Outcome,
     counters::count,
-    handle::{COMMAND_QUEUE, Command, Event, Handle, PeerInfo},
-    node::{Action, Node, Settings},
+    envelope::{Envelope, EnvelopeHash},
+    handle::{COMMAND_QUEUE, Command, Event, Handle, PeerInfo, PostWatch},
+    node::{Action, Node, PostError, Posted, Settings},
+    peer::Remote,
     version::Version,
 };
 
@@ -56,6 +62,8 @@ pub struct Config {
     pub static_nodes: Vec<Enode>,
     /// Bounds of the connections.
     pub limits: Limits,
+    /// Further ports, our address outside, trusted nodes, the address book.
+    pub network: Network,
     /// What the node takes, keeps and announces.
     pub settings: Settings,
 }
@@ -66,6 +74,9 @@ pub struct Config {
 /// [`StartError`] when the port is taken or the system gives no randomness.
 pub async fn start(config: Config, events: mpsc::Sender<Event>) -> Result<(Handle, JoinHandle<()>), StartError> {
     let (inbox, packets) = mpsc::channel(SERVER_EVENTS);
+    let mut settings = config.settings;
+    let known = config.static_nodes.iter().chain(&config.network.trusted_nodes);
+    settings.whitelist.extend(known.map(Into::into));
     let server = ServerConfig {
         key: config.key,
         client_id: config.client_id,
@@ -73,12 +84,19 @@ pub async fn start(config: Config, events: mpsc::Sender<Event>) -> Result<(Handl
         listen: config.listen,
         static_nodes: config.static_nodes,
         limits: config.limits,
+        network: config.network,
     };
     let server = Server::start(server, inbox).await?;
-    let node = node(config.settings);
+    let node = node(settings);
     let (commands, orders) = mpsc::channel(COMMAND_QUEUE);
     let handle = Handle { commands, enode: Arc::new(server.enode().clone()), counters: Arc::clone(node.counters()) };
-    let shell = Shell { node, server, connected: HashMap::new(), consumer: Consumer { events, owed: VecDeque::new() } };
+    let shell = Shell {
+        node,
+        server,
+        connected: HashMap::new(),
+        followed: HashMap::new(),
+        consumer: Consumer { events, owed: VecDeque::new() },
+    };
     Ok((handle, tokio::spawn(shell.run(packets, orders))))
 }
 
@@ -93,6 +111,8 @@ struct Shell {
     server: ServerHandle,
     /// Who is connected; as many as the server allows.
     connected: HashMap<ConnId, PeerInfo>,
+    /// Who waits for what becomes of a post; as many posts as the node follows, each of which ends.
+    followed: HashMap<EnvelopeHash, Vec<oneshot::Sender<Outcome>>>,
     consumer: Consumer,
 }
 
@@ -107,24 +127,51 @@ impl Shell {
                     None => break,
                 },
                 order = orders.recv() => match order {
-                    Some(Command::Post { envelope, reply }) => {
-                        // Whoever asked may have gone; the envelope is posted all the same.
-                        let _ = reply.send(self.node.post(now(), envelope));
-                    }
-                    Some(Command::Peers { reply }) => {
-                        let _ = reply.send(self.peers());
-                    }
                     Some(Command::Shutdown { reply }) => {
                         self.stop(packets).await;
                         let _ = reply.send(());
                         return;
                     }
+                    Some(order) => self.obey(order),
                     None => return self.stop(packets).await,
                 },
                 () = sleep_until(wake_at) => self.node.tick(now()),
                 () = self.consumer.room() => self.consumer.pay(),
             }
         }
+    }
+
+    /// Carries out one command. Whoever asked may have gone; it is carried out all the same.
+    fn obey(&mut self, order: Command) {
+        match order {
+            Command::Post { envelope, reply } => drop(reply.send(self.node.post(now(), envelope))),
+            Command::PostFollowed { envelope, reply } => drop(reply.send(self.post_followed(envelope))),
+            Command::Peers { reply } => drop(reply.send(self.peers())),
+            Command::Change { change, reply } => {
+                self.node.change(now(), change);
+                let _ = reply.send(());
+            }
+            Command::Trust { conn, trusted, reply } => drop(reply.send(self.node.trust(now(), conn, trusted))),
+            Command::Shutdown { .. } => {} // Ends the task, which sees to it.
+        }
+    }
+
+    fn post_followed(&mut self, envelope: Envelope) -> Result<(Posted, PostWatch), PostError> {
+        let posted = self.node.post(now(), envelope)?;
+        let (ended, watch) = oneshot::channel();
+        if self.node.follows(&posted.hash) {
+            let watchers = self.followed.entry(posted.hash).or_default();
+            watchers.retain(|watcher| !watcher.is_closed());
+            watchers.push(ended);
+        }
+        Ok((posted, PostWatch(watch)))
+    }
+
+    fn post_ended(&mut self, hash: EnvelopeHash, outcome: Outcome) {
+        for watcher in self.followed.remove(&hash).unwrap_or_default() {
+            let _ = watcher.send(outcome.clone());
+        }
+        self.tell(Event::PostEnded { hash, outcome });
     }
 
     /// Takes leave of all peers. What they still say is not read, or a full queue would keep them from closing.
@@ -154,9 +201,10 @@ impl Shell {
                     return 0; // The server opens a connection only for what was offered.
                 };
                 info!(conn = conn.0, %addr, inbound, client = peer.client_id, "peer connected");
+                let remote = Remote::new(addr.ip(), peer.key.id());
                 let info = PeerInfo { conn, key: peer.key, client_id: peer.client_id, addr, inbound, options: None };
                 self.connected.insert(conn, info);
-                self.node.connected(now(), conn, version);
+                self.node.connected(now(), conn, remote, version);
                 0
             }
             ServerEvent::Packet { conn, code, body, capability: _ } => {
@@ -192,6 +240,8 @@ impl Shell {
                     self.server.disconnect(conn, fault.reason());
                 }
                 Action::Deliver { envelope, from } => self.tell(Event::Envelope { envelope, from }),
+                Action::PostEnded { hash, outcome } => self.post_ended(hash, outcome),
+                Action::Direct { conn, packet } => self.tell(Event::Direct { conn, packet }),
                 Action::PeerRunning { conn } => self.tell(Event::PeerRunning { conn }),
                 Action::PeerGone { conn } => self.tell(Event::PeerGone { conn }),
             }

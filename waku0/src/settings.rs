@@ -3,10 +3,7 @@
 use std::time::Duration;
 
 use crate::{
-    interest::Interest,
-    pool::PoolLimits,
-    pow::Pow,
-    status::{RateLimits, StatusOptions},
+    interest::Interest, limits::Rates, pool::PoolLimits, pow::Pow, status::StatusOptions, whitelist::Whitelist,
 };
 
 /// The least work taken unless set otherwise. Source: Nimbus's default and that of status-go's fleets.
@@ -24,10 +21,12 @@ pub struct Settings {
     pub interest: Interest,
     /// Whether to forward nothing.
     pub light: bool,
-    /// Whether acknowledgements are announced. None is sent yet, so leave it off.
+    /// Whether packets of envelopes are acknowledged.
     pub confirmations: bool,
-    /// The rates announced to peers; 0 is no limit. None is enforced yet.
-    pub rate_limits: RateLimits,
+    /// How much peers may send; announced to them, and kept.
+    pub rates: Rates,
+    /// Who is not left for sending more.
+    pub whitelist: Whitelist,
     /// The largest envelope taken, in bytes: 20 and its data.
     pub max_message_size: usize,
     /// Bounds of the pool.
@@ -43,7 +42,8 @@ impl Default for Settings {
             interest: Interest::EVERYTHING,
             light: false,
             confirmations: false,
-            rate_limits: RateLimits::default(),
+            rates: Rates::default(),
+            whitelist: Whitelist::default(),
             max_message_size: 1 << 20, // status-go's and Nimbus's default.
             pool: PoolLimits::default(),
             status_timeout: Duration::from_secs(10), // status-go waits for ever, Nimbus 5 s.
@@ -51,21 +51,39 @@ impl Default for Settings {
     }
 }
 
-impl Settings {
-    /// The options announced, in the form of status-go: filters only as far as there are any.
-    #[must_use]
-    pub fn status(&self) -> StatusOptions {
-        let (bloom, topics) = match &self.interest {
-            Interest::Bloom(bloom) => (Some(*bloom), None),
-            Interest::Topics(topics) => (None, Some(topics.as_slice().to_vec())),
-        };
-        StatusOptions {
-            pow: Some(self.min_pow),
-            bloom,
-            light: Some(self.light),
-            confirmations: Some(self.confirmations),
-            rate_limits: Some(self.rate_limits),
-            topics,
-        }
+/// One setting that has changed while the node runs. Peers are told.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Change {
+    /// [`Settings::min_pow`]. The former floor is tolerated for ten seconds.
+    MinPow(Pow),
+    /// [`Settings::interest`]. The former interest is tolerated for ten seconds.
+    Interest(Interest),
+    /// [`Settings::light`].
+    Light(bool),
+    /// [`Settings::confirmations`].
+    Confirmations(bool),
+    /// [`Settings::rates`].
+    Rates(Rates),
+}
+
+/// The options announced, in the form of status-go: filters only as far as there are any.
+pub(crate) fn announced(
+    min_pow: Pow,
+    interest: &Interest,
+    light: bool,
+    confirmations: bool,
+    rates: &Rates,
+) -> StatusOptions {
+    let (bloom, topics) = match interest {
+        Interest::Bloom(bloom) => (Some(*bloom), None),
+        Interest::Topics(topics) => (None, Some(topics.as_slice().to_vec())),
+    };
+    StatusOptions {
+        pow: Some(min_pow),
+        bloom,
+        light: Some(light),
+        confirmations: Some(confirmations),
+        rate_limits: Some(rates.announced()),
+        topics,
     }
 }

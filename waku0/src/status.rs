@@ -144,6 +144,20 @@ impl StatusOptions {
         Self::decode_pairs(whole_list(body)?)
     }
 
+    /// What is different from what was announced before: the filter as a whole, everything else by itself.
+    #[must_use]
+    pub fn changed_since(&self, before: &Self) -> Self {
+        let same_filter = (&self.bloom, &self.topics) == (&before.bloom, &before.topics);
+        Self {
+            pow: self.pow.filter(|_| self.pow != before.pow),
+            bloom: self.bloom.filter(|_| !same_filter),
+            light: self.light.filter(|_| self.light != before.light),
+            confirmations: self.confirmations.filter(|_| self.confirmations != before.confirmations),
+            rate_limits: self.rate_limits.filter(|_| self.rate_limits != before.rate_limits),
+            topics: if same_filter { None } else { self.topics.clone() },
+        }
+    }
+
     /// The pairs without the header of their list, in ascending order of their keys: status-go fails on others.
     fn pairs(&self) -> BytesMut {
         let mut pairs = BytesMut::new();
@@ -537,6 +551,17 @@ mod tests {
     }
 
     proptest! {
+        /// A peer that applies the difference stands where it would have been told everything.
+        #[test]
+        fn a_difference_is_enough(before in any_options(), after in any_options()) {
+            prop_assert_eq!(after.changed_since(&after), StatusOptions::default());
+            let changed = after.changed_since(&before);
+            prop_assert!(changed.pow.is_none() || changed.pow != before.pow);
+            prop_assert!(changed.light.is_none() || changed.light != before.light);
+            prop_assert!(after.pow.is_none() || changed.pow.or(before.pow) == after.pow);
+            prop_assert!(after.rate_limits.is_none() || changed.rate_limits.or(before.rate_limits) == after.rate_limits);
+        }
+
         #[test]
         fn what_is_written_is_read(options in any_options()) {
             prop_assert_eq!(StatusOptions::decode_status(&options.encode_status()), Ok(options.clone()));

@@ -4,7 +4,7 @@
 
 use std::{net::Ipv4Addr, sync::atomic::Ordering::Relaxed, time::Duration};
 
-use devp2p::{Enode, Limits, NodeKey, clock::now};
+use devp2p::{Enode, Limits, Network, NodeKey, clock::now};
 use rand::{SeedableRng, rngs::StdRng};
 use tokio::{
     sync::mpsc::{self, Receiver},
@@ -12,6 +12,7 @@ use tokio::{
 };
 use waku0::{
     Event, Handle, Pow, Settings, Topic, Unsealed,
+    confirm::Outcome,
     node::PostError,
     run::{self, Config},
 };
@@ -26,6 +27,7 @@ fn config(seed: u64, static_nodes: Vec<Enode>) -> Config {
         listen: Some((Ipv4Addr::LOCALHOST, 0).into()),
         static_nodes,
         limits: Limits::default(),
+        network: Network::default(),
         settings: Settings { min_pow: Pow::new(0.001).unwrap(), ..Settings::default() },
     }
 }
@@ -48,6 +50,26 @@ fn mined(data: &[u8]) -> waku0::Envelope {
     let bits = unsealed.required_bits(Pow::new(0.001).unwrap()) + 1;
     let nonce = unsealed.search(0, 0, 1 << 24, bits).expect("a nonce among 16 million");
     unsealed.seal(nonce)
+}
+
+/// A confirms what B posts, and B goes by what A changes.
+async fn follows_and_changes(a: &Handle, b: &Handle, at_a: &mut Receiver<Event>, at_b: &mut Receiver<Event>) {
+    a.set_confirmations(true).await;
+    a.set_min_pow(Pow::new(0.0005).unwrap()).await;
+    let peer = loop {
+        let peer = b.peers().await.remove(0);
+        let options = peer.options.as_ref().unwrap();
+        if options.confirmations && options.min_pow.value() == 0.0005 {
+            break peer;
+        }
+        tokio::task::yield_now().await;
+    };
+    assert!(b.trust(peer.conn, true).await);
+    assert!(!b.trust(devp2p::ConnId(u64::MAX), true).await);
+    let (posted, watch) = b.post_followed(mined(b"confirmed")).await.unwrap();
+    assert_eq!(watch.outcome().await, Outcome::Acknowledged { by: peer.key.id() });
+    assert!(matches!(next(at_a).await, Event::Envelope { envelope, .. } if envelope.hash() == posted.hash));
+    assert!(matches!(next(at_b).await, Event::PostEnded { hash, .. } if hash == posted.hash));
 }
 
 #[tokio::test]
@@ -76,6 +98,7 @@ async fn envelopes_cross_between_two_nodes() {
         assert_eq!(b.counters().validated.load(Relaxed), 1);
         assert_eq!(b.counters().duplicates.load(Relaxed), 0);
         assert!(b.post(to_b).await.unwrap().already_pooled);
+        follows_and_changes(&a, &b, &mut at_a, &mut at_b).await;
 
         a.shutdown().await;
         assert!(matches!(next(&mut at_b).await, Event::PeerGone { .. }));

@@ -2,6 +2,8 @@
 
 #![expect(dead_code, reason = "each test binary uses its part")]
 
+pub(crate) mod nodes;
+
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};

@@ -1,22 +1,26 @@
 //! Whom an envelope goes to, and in which packets.  Spec: 5/WAKU0, "Messages".
 //!
-//! Limits: those of the pool and of [`crate::outbox`]; packets are of [`MAX_SENT_BODY`] at most.
+//! An envelope leaves at once while the peer's rate allows it; beyond that it waits, and leaves with others in the next
+//! packet that the rate allows.
+//!
+//! Limits: those of the pool, of [`crate::outbox`] and of [`crate::budget`]; packets are of [`MAX_SENT_BODY`] at most.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use bytes::Bytes;
-use devp2p::{ConnId, Packet};
+use devp2p::{ConnId, Packet, clock::Now};
 
 use super::{Action, Node};
 use crate::{
     counters::{count, count_by, gauge},
     envelope::{Envelope, EnvelopeHash},
     fault::Fault,
-    outbox::{Outbox, Overflow},
+    outbox::Overflow,
     packet::{Code, MAX_SENT_BODY, messages},
-    peer::Peer,
+    peer::{Peer, Running},
     pool::Pool,
     slots::SlotSet,
+    topic::Topic,
 };
 
 impl Node {
@@ -27,23 +31,46 @@ impl Node {
             count(&self.counters.unsendable);
             return 0;
         }
+        let now = self.now.instant;
+        let (hash, topic) = (envelope.hash(), envelope.topic());
         let (mut at_once, mut selected, mut behind) = (SlotSet::default(), 0, Vec::new());
         for (conn, peer) in &mut self.peers {
             let Peer::Running(running) = peer else { continue };
-            if entry.known_by.contains(running.slot) || !running.options.wants(envelope.topic(), entry.pow) {
+            if entry.known_by.contains(running.slot) || !running.options.wants(topic, entry.pow) {
                 continue;
             }
             entry.known_by.insert(running.slot);
             selected += 1;
-            if running.outbox.is_idle() {
+            let (outbox, budget) = (&mut running.outbox, &mut running.budget);
+            let kept = if !outbox.is_idle() || !budget.allows(now, 1) {
+                count(&self.counters.throttled);
+                self.draining.insert(*conn);
+                outbox.push(hash, self.max_waiting)
+            } else if let Err(until) = budget.take_topic(now, topic) {
+                count(&self.counters.throttled);
+                outbox.park(hash, topic, until, self.max_waiting)
+            } else {
                 at_once.insert(running.slot);
-            } else if running.outbox.push(envelope.hash(), self.max_waiting) == Err(Overflow) {
+                Ok(())
+            };
+            if kept == Err(Overflow) {
                 behind.push(*conn);
             }
         }
         self.forwards.add(at_once, envelope);
-        behind.into_iter().for_each(|conn| self.leave(conn, Fault::TooSlow));
+        behind.into_iter().for_each(|conn| self.catch_up_or_leave(conn, hash));
         selected
+    }
+
+    /// Makes room for one more by what has left the pool. Who does not read has had room enough.
+    fn catch_up_or_leave(&mut self, conn: ConnId, hash: EnvelopeHash) {
+        let Some(Peer::Running(running)) = self.peers.get_mut(&conn) else { return };
+        if !running.outbox.is_stalled() {
+            running.outbox.retain(|hash| self.pool.get(hash).is_some());
+        }
+        if running.outbox.push(hash, self.max_waiting) == Err(Overflow) {
+            self.leave(conn, Fault::TooSlow);
+        }
     }
 
     /// Looks through the pool for envelopes that a peer wants and is not known to have.
@@ -64,7 +91,7 @@ impl Node {
                 return self.leave(conn, Fault::TooSlow);
             }
         }
-        if running.outbox.may_send() {
+        if running.outbox.may_send(self.now.instant) {
             self.draining.insert(conn);
         }
     }
@@ -77,42 +104,91 @@ impl Node {
         let now = self.now.unix_secs();
         for (slots, mut envelopes) in self.forwards.take() {
             envelopes.retain(|envelope| u64::from(envelope.expiry()) >= now);
+            let bundles = messages::bundles(&envelopes);
             let receivers: Vec<ConnId> = slots.iter().filter_map(|slot| self.slots.get(slot).copied()?).collect();
+            let receivers = self.within_budget(receivers, bundles.len(), &envelopes);
             count_by(&self.counters.forwarded, envelopes.len() * receivers.len());
-            for body in messages::encode(&envelopes) {
-                self.send_messages(&receivers, body);
+            for (carried, body) in bundles {
+                self.send_messages(&receivers, carried, body);
             }
         }
     }
 
-    fn send_messages(&mut self, receivers: &[ConnId], body: Bytes) {
-        let body = devp2p::Body::from(body);
+    /// Those who may be sent so many packets now. For the others the envelopes wait.
+    fn within_budget(&mut self, conns: Vec<ConnId>, packets: usize, envelopes: &[Arc<Envelope>]) -> Vec<ConnId> {
+        let now = self.now.instant;
+        let (may, waits) = conns.into_iter().partition(|conn| match self.peers.get_mut(conn) {
+            Some(Peer::Running(running)) => running.budget.allows(now, packets),
+            Some(Peer::AwaitingStatus(_)) | None => true,
+        });
+        let waits: Vec<ConnId> = waits;
+        for conn in waits {
+            count_by(&self.counters.throttled, envelopes.len());
+            self.draining.insert(conn);
+            for envelope in envelopes {
+                let Some(Peer::Running(running)) = self.peers.get_mut(&conn) else { break };
+                if running.outbox.push(envelope.hash(), self.max_waiting) == Err(Overflow) {
+                    self.catch_up_or_leave(conn, envelope.hash());
+                }
+            }
+        }
+        may
+    }
+
+    fn send_messages(&mut self, receivers: &[ConnId], carried: &[Arc<Envelope>], body: Bytes) {
+        let posts = self.own_posts(carried);
+        let (body, mut batch) = (devp2p::Body::from(body), None);
         for to in receivers {
-            let Some(Peer::Running(running)) = self.peers.get(to) else { continue };
+            let Some(Peer::Running(running)) = self.peers.get_mut(to) else { continue };
+            running.budget.note(self.now.instant);
             let packet = Packet::new(running.version.capability(), Code::Messages.number(), body.clone());
             self.actions.push_back(Action::Send { to: *to, packet });
+            self.expect_answer(*to, body.plain(), &posts, &mut batch);
         }
     }
 
-    /// The next packet of what waits for peers that were behind or are new.
+    /// The next packet of what waits for peers that were behind, are new, or want few packets.
     pub(super) fn drain(&mut self) -> Option<Action> {
-        let now = self.now.unix_secs();
         while let Some(conn) = self.draining.first().copied() {
-            let Some(Peer::Running(running)) = self.peers.get_mut(&conn) else {
-                self.draining.remove(&conn);
-                continue;
-            };
-            let envelopes = next_bundle(&mut running.outbox, &self.pool, now);
-            if !running.outbox.may_send() {
-                self.draining.remove(&conn);
-            }
-            if let Some(body) = messages::encode(&envelopes).pop() {
-                count_by(&self.counters.forwarded, envelopes.len());
-                let packet = Packet::new(running.version.capability(), Code::Messages.number(), body);
+            if let Some(packet) = self.next_packet(conn) {
                 return Some(Action::Send { to: conn, packet });
             }
+            self.draining.remove(&conn);
         }
         None
+    }
+
+    fn next_packet(&mut self, conn: ConnId) -> Option<Packet> {
+        let now = self.now.instant;
+        let Some(Peer::Running(running)) = self.peers.get_mut(&conn) else { return None };
+        if !running.outbox.may_send(now) || !running.budget.allows(now, 1) {
+            return None;
+        }
+        let capability = running.version.capability();
+        let update = self.next_update(conn).map(|body| (Code::StatusUpdate, body));
+        let (code, body) = update
+            .or_else(|| self.next_answer(conn))
+            .or_else(|| self.next_bundle(conn).map(|body| (Code::Messages, body.into())))
+            .or_else(|| self.next_answer(conn))?;
+        let Some(Peer::Running(running)) = self.peers.get_mut(&conn) else { return None };
+        running.budget.note(now);
+        Some(Packet::new(capability, code.number(), body))
+    }
+
+    fn next_answer(&mut self, conn: ConnId) -> Option<(Code, devp2p::Body)> {
+        let Some(Peer::Running(running)) = self.peers.get_mut(&conn) else { return None };
+        running.outbox.next_answer().map(|(code, body)| (code, body.into()))
+    }
+
+    /// Takes envelopes for one packet out of what waits.
+    fn next_bundle(&mut self, conn: ConnId) -> Option<Bytes> {
+        let Some(Peer::Running(running)) = self.peers.get_mut(&conn) else { return None };
+        let carried = Bundle { running, pool: &mut self.pool, now: self.now, light: self.light }.take();
+        let body = messages::encode(&carried).pop()?;
+        count_by(&self.counters.forwarded, carried.len());
+        let posts = self.own_posts(&carried);
+        self.expect_answer(conn, &body, &posts, &mut None);
+        Some(body)
     }
 
     pub(super) fn gauge_pool(&self) {
@@ -121,21 +197,80 @@ impl Node {
     }
 }
 
-/// Takes envelopes for one packet out of what waits: those still in the pool and alive at `now`, in unix seconds.
-fn next_bundle(outbox: &mut Outbox, pool: &Pool, now: u64) -> Vec<Arc<Envelope>> {
-    let mut bundle = Vec::new();
-    let mut items_len = 0;
-    while let Some(hash) = outbox.front() {
-        let alive = pool.get(&hash).filter(|entry| u64::from(entry.envelope.expiry()) >= now);
-        if let Some(entry) = alive {
-            let longer = items_len + entry.envelope.raw().len();
-            if !bundle.is_empty() && messages::body_len(longer) > MAX_SENT_BODY {
+/// A packet in the making, of what waits for one peer.
+struct Bundle<'a> {
+    running: &'a mut Running,
+    pool: &'a mut Pool,
+    now: Now,
+    /// Whether only own envelopes are sent.
+    light: bool,
+}
+
+/// Whether an envelope goes into a packet.
+enum Fit {
+    Taken(Arc<Envelope>),
+    /// It has expired, or the peer wants it no more, or has sent it in the meantime.
+    Gone,
+    /// There is no room left.
+    Full,
+    /// Its topic has had its share until then.
+    Later(Topic, Instant),
+}
+
+impl Bundle<'_> {
+    /// First what waited for its topic's share, then the others in their order.
+    fn take(mut self) -> Vec<Arc<Envelope>> {
+        let (mut taken, mut items_len) = (Vec::new(), 0);
+        while let Some((_, hash)) = self.running.outbox.front_parked(self.now.instant) {
+            match self.fit(hash, items_len) {
+                Fit::Taken(envelope) => {
+                    self.running.outbox.pop_parked();
+                    items_len += envelope.raw().len();
+                    taken.push(envelope);
+                }
+                Fit::Gone => self.running.outbox.pop_parked(),
+                Fit::Full => return taken,
+                Fit::Later(_, until) => self.running.outbox.postpone_parked(until),
+            }
+        }
+        while let Some(hash) = self.running.outbox.front() {
+            let fit = self.fit(hash, items_len);
+            if matches!(fit, Fit::Full) {
                 break;
             }
-            items_len = longer;
-            bundle.push(Arc::clone(&entry.envelope));
+            self.running.outbox.pop();
+            match fit {
+                Fit::Taken(envelope) => {
+                    items_len += envelope.raw().len();
+                    taken.push(envelope);
+                }
+                // There is room: it was in the same outbox a moment ago.
+                Fit::Later(topic, until) => drop(self.running.outbox.park(hash, topic, until, usize::MAX / 2)),
+                Fit::Gone | Fit::Full => {}
+            }
         }
-        outbox.pop();
+        taken
     }
-    bundle
+
+    /// Looks once more at what was selected a while ago: time has passed, and both sides may have changed their minds.
+    fn fit(&mut self, hash: EnvelopeHash, items_len: usize) -> Fit {
+        let Some(entry) = self.pool.get_mut(&hash) else { return Fit::Gone };
+        let envelope = &entry.envelope;
+        if entry.brought_by.contains(self.running.slot) {
+            return Fit::Gone;
+        }
+        let alive = u64::from(envelope.expiry()) >= self.now.unix_secs();
+        let ours_to_send = entry.own || !self.light;
+        if !alive || !ours_to_send || !self.running.options.wants(envelope.topic(), entry.pow) {
+            entry.known_by.remove(self.running.slot);
+            return Fit::Gone;
+        }
+        if items_len > 0 && messages::body_len(items_len + envelope.raw().len()) > MAX_SENT_BODY {
+            return Fit::Full;
+        }
+        match self.running.budget.take_topic(self.now.instant, envelope.topic()) {
+            Ok(()) => Fit::Taken(Arc::clone(envelope)),
+            Err(until) => Fit::Later(envelope.topic(), until),
+        }
+    }
 }

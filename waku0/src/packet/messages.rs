@@ -2,14 +2,23 @@
 //!
 //! Reading is lenient by item: what is no envelope costs itself, and the others count. Only a list that is broken as a
 //! list is lost from there on. Reading copies nothing: each envelope is a slice of the body.
+//!
+//! Limit: [`BATCH`] envelopes are read ahead of what is done with them.
 
-use std::sync::Arc;
+use std::{iter, sync::Arc};
 
 use alloy_rlp::Header;
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::MAX_SENT_BODY;
-use crate::envelope::{DecodeError, Envelope};
+use crate::{
+    envelope::{DecodeError, Envelope},
+    keccak::Lanes,
+};
+
+/// Items read, and hashed side by side, before anything is done with the first. Eight rounds of the widest lanes, so
+/// that few stay empty; and little enough work to lose when the first of them ends the session.
+pub const BATCH: usize = 64;
 
 /// The envelopes of one body, in its order.
 #[derive(Debug, Clone)]
@@ -42,21 +51,39 @@ pub fn decode(body: &Bytes) -> Result<Envelopes, BodyError> {
     Ok(Envelopes { rest: body.slice_ref(items) })
 }
 
+impl Envelopes {
+    /// The next items, [`BATCH`] at most, as reading them one by one gives them, but hashed side by side. An error is the
+    /// point from which the list cannot be read, and the last.
+    pub fn next_batch(&mut self, lanes: Lanes) -> Option<Result<Vec<Result<Envelope, DecodeError>>, BodyError>> {
+        let batch = Envelope::decode_all(lanes, iter::from_fn(|| self.next_raw()?.ok()).take(BATCH));
+        if !batch.is_empty() {
+            return Some(Ok(batch));
+        }
+        let broken = self.next_raw()?.err()?;
+        Some(Err(self.end(broken)))
+    }
+
+    /// The next item's bytes. An error stays where it is.
+    fn next_raw(&mut self) -> Option<alloy_rlp::Result<Bytes>> {
+        if self.rest.is_empty() {
+            return None;
+        }
+        Some(item_len(&self.rest).map(|len| self.rest.split_to(len)))
+    }
+
+    fn end(&mut self, broken: alloy_rlp::Error) -> BodyError {
+        self.rest.clear();
+        BodyError::List(broken)
+    }
+}
+
 impl Iterator for Envelopes {
     /// An envelope, an item that is none, or the point from which the list cannot be read, which is the last.
     type Item = Result<Result<Envelope, DecodeError>, BodyError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        if self.rest.is_empty() {
-            return None;
-        }
-        match item_len(&self.rest) {
-            Ok(len) => Some(Ok(Envelope::decode(self.rest.split_to(len)))),
-            Err(error) => {
-                self.rest.clear();
-                Some(Err(BodyError::List(error)))
-            }
-        }
+        let raw = self.next_raw()?;
+        Some(raw.map(Envelope::decode).map_err(|broken| self.end(broken)))
     }
 }
 
@@ -77,7 +104,12 @@ pub fn fits_a_packet(envelope: &Envelope) -> bool {
 /// left out.
 #[must_use]
 pub fn encode(envelopes: &[Arc<Envelope>]) -> Vec<Bytes> {
-    let mut bodies = Vec::new();
+    bundles(envelopes).into_iter().map(|(_, body)| body).collect()
+}
+
+/// The same, each with what it carries.
+pub(crate) fn bundles(envelopes: &[Arc<Envelope>]) -> Vec<(&[Arc<Envelope>], Bytes)> {
+    let mut bundles = Vec::new();
     let mut rest = envelopes;
     while !rest.is_empty() {
         let (count, items_len) = take_while_fitting(rest);
@@ -85,10 +117,11 @@ pub fn encode(envelopes: &[Arc<Envelope>]) -> Vec<Bytes> {
             rest = &rest[1..];
             continue;
         }
-        bodies.push(encode_one(&rest[..count], items_len));
-        rest = &rest[count..];
+        let (carried, others) = rest.split_at(count);
+        bundles.push((carried, encode_one(carried, items_len)));
+        rest = others;
     }
-    bodies
+    bundles
 }
 
 /// How many envelopes from the front fit one body, and how long they are together.
@@ -163,6 +196,31 @@ mod tests {
         assert_eq!(read.next(), None);
     }
 
+    /// What batches give, as if read one by one.
+    fn in_batches(body: &Bytes, lanes: Lanes) -> Vec<Result<Result<Envelope, DecodeError>, BodyError>> {
+        let mut envelopes = decode(body).unwrap();
+        let batches = iter::from_fn(|| envelopes.next_batch(lanes));
+        let items = batches.flat_map(|batch| match batch {
+            Ok(batch) => {
+                assert!((1..=BATCH).contains(&batch.len()));
+                batch.into_iter().map(Ok).collect()
+            }
+            Err(broken) => vec![Err(broken)],
+        });
+        items.collect()
+    }
+
+    #[test]
+    fn batches_end_where_the_list_breaks() {
+        for lanes in Lanes::available() {
+            let broken = in_batches(&body(&format!("d4{E}84ff")), lanes);
+            assert!(matches!(broken[..], [Ok(Ok(_)), Err(BodyError::List(_))]));
+            assert!(in_batches(&body("c0"), lanes).is_empty());
+        }
+        let many: Vec<_> = (0..2 * BATCH as u64 + 1).map(|nonce| envelope(1, nonce)).collect();
+        assert_eq!(in_batches(&encode(&many)[0], Lanes::detected()).len(), many.len());
+    }
+
     #[test]
     fn a_body_is_one_list() {
         assert!(matches!(decode(&body("")), Err(BodyError::List(_))));
@@ -205,6 +263,26 @@ mod tests {
                 let item = item.unwrap().unwrap();
                 prop_assert_eq!(item.raw(), envelope.raw());
                 prop_assert_eq!(item.hash(), envelope.hash());
+            }
+        }
+
+        #[test]
+        fn batches_are_what_one_by_one_gives(
+            sizes in proptest::collection::vec(0..600usize, 1..80), at: prop::sample::Index, byte: u8
+        ) {
+            let envelopes: Vec<_> = sizes.iter().enumerate().map(|(i, size)| envelope(*size, i as u64)).collect();
+            let mut damaged = encode(&envelopes)[0].to_vec();
+            let at = at.index(damaged.len());
+            damaged[at] = byte;
+            let body = Bytes::from(damaged);
+            let Ok(one_by_one) = decode(&body) else { return Ok(()) };
+            let expected: Vec<_> = one_by_one.collect();
+            for lanes in Lanes::available() {
+                let found = in_batches(&body, lanes);
+                prop_assert_eq!(&found, &expected);
+                let read: Vec<_> = found.iter().flatten().flatten().collect();
+                Envelope::measure_all(lanes, &read);
+                prop_assert!(read.iter().zip(expected.iter().flatten().flatten()).all(|(a, b)| a.pow() == b.pow()));
             }
         }
 

@@ -3,7 +3,9 @@
 //! A packet is its code and then its body, not the two-item list that the specification shows. Codes are decimal:
 //! Status Update is 22, whatever prefix some texts give it.
 
+pub mod confirm;
 pub mod messages;
+pub mod p2p;
 
 /// Longest body that is sent, in bytes. Source: the default limit of status-go and Nimbus, which both leave the sender
 /// of more.
@@ -23,17 +25,17 @@ pub enum Code {
     Status,
     /// Envelopes.
     Messages,
-    /// Confirms a packet of envelopes. Recognised and ignored.
+    /// Confirms a packet of envelopes.
     BatchAck,
-    /// Says which envelopes of a packet were refused. Recognised and ignored.
+    /// Says which envelopes of a packet were refused.
     MessageResponse,
     /// Options of Status that have changed.
     StatusUpdate,
-    /// Ends the answer to a request for history. Recognised and ignored.
+    /// Ends the answer to a request for history. Taken from trusted peers.
     P2pRequestComplete,
     /// Asks a mailserver for history. Recognised and ignored.
     P2pRequest,
-    /// Envelopes from a trusted peer, never gossiped. Recognised and ignored.
+    /// Envelopes from a trusted peer, never gossiped.
     P2pMessage,
 }
 

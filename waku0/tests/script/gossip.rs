@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::network::{Network, START, TOPIC, bundle, easy, envelope, hashes, wanting};
+use super::network::{Network, START, TOPIC, bundle, easy, envelope, hashes, unlimited, wanting};
 use waku0::{
     Envelope, Pow, Topic, Unsealed,
     admit::Refusal,
@@ -203,7 +203,7 @@ fn a_peer_that_changes_its_interest_gets_the_pool_again_but_nothing_twice() {
 
 #[test]
 fn in_a_storm_of_updates_the_last_one_holds() {
-    let mut network = Network::new([easy()]);
+    let mut network = Network::new([unlimited()]);
     let conn = network.dial_wanting(0, &[]);
     let topic = |i: u32| Topic(i.to_be_bytes());
     for i in 0..1_000 {

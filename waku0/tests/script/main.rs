@@ -2,6 +2,10 @@
 
 #![expect(clippy::unwrap_used, reason = "a script that cannot go on has failed")]
 
+mod change;
+mod confirm;
+mod direct;
 mod gossip;
 mod network;
+mod rates;
 mod session;

@@ -2,19 +2,23 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
+    net::{IpAddr, Ipv4Addr},
     sync::{Arc, atomic::Ordering::Relaxed},
     time::Duration,
 };
 
 use bytes::Bytes;
-use devp2p::{ConnId, Packet, clock::Now};
+use devp2p::{ConnId, NodeId, NodeKey, Packet, clock::Now};
 use rand::{SeedableRng, rngs::StdRng};
 use waku0::{
     Envelope, EnvelopeHash, Pow, Topic,
+    confirm::Outcome,
     fault::Fault,
     interest::Interest,
-    node::{Action, Node, PostError, Posted, Settings},
-    packet::{Code, messages},
+    limits::Rates,
+    node::{Action, Change, Node, PostError, Posted, Settings},
+    packet::{Code, messages, p2p::Direct},
+    peer::Remote,
     status::StatusOptions,
     version::Version,
 };
@@ -28,6 +32,11 @@ pub(crate) const TOPIC: Topic = Topic(*b"chat");
 /// Settings without a floor on work, so that envelopes need none.
 pub(crate) fn easy() -> Settings {
     Settings { min_pow: Pow::ZERO, ..Settings::default() }
+}
+
+/// The same without limits on what peers may send: for scripts that say much in no time.
+pub(crate) fn unlimited() -> Settings {
+    Settings { rates: Rates::NONE, ..easy() }
 }
 
 /// An envelope sent at the start that lives for a minute.
@@ -55,6 +64,8 @@ pub(crate) struct Story {
     pub(crate) left: Vec<(ConnId, Fault)>,
     pub(crate) running: Vec<ConnId>,
     pub(crate) gone: Vec<ConnId>,
+    pub(crate) ended: Vec<(EnvelopeHash, Outcome)>,
+    pub(crate) direct: Vec<(ConnId, Direct)>,
 }
 
 /// Where a connection of a node leads.
@@ -72,6 +83,9 @@ pub(crate) struct Network {
     pub(crate) stories: Vec<Story>,
     /// What scripts have heard, by node and connection: code and body.
     pub(crate) heard: BTreeMap<(usize, ConnId), Vec<(u8, Bytes)>>,
+    /// When scripts heard it, in milliseconds since the start.
+    pub(crate) heard_at: BTreeMap<(usize, ConnId), Vec<u64>>,
+    start: Now,
     /// Connections that take nothing for now.
     pub(crate) full: Vec<ConnId>,
     /// Packets of envelopes that went from node to node.
@@ -90,6 +104,8 @@ impl Network {
             stories: nodes.iter().map(|_| Story::default()).collect(),
             nodes,
             heard: BTreeMap::new(),
+            heard_at: BTreeMap::new(),
+            start: now,
             full: Vec::new(),
             packets: 0,
             ends: BTreeMap::new(),
@@ -102,17 +118,24 @@ impl Network {
         let (at_a, at_b) = (self.conn(), self.conn());
         self.ends.insert((a, at_a), End::Node(b, at_b));
         self.ends.insert((b, at_b), End::Node(a, at_a));
-        self.nodes[a].connected(self.now, at_a, Version::Waku0);
-        self.nodes[b].connected(self.now, at_b, Version::Waku0);
+        self.nodes[a].connected(self.now, at_a, remote(at_a), Version::Waku0);
+        self.nodes[b].connected(self.now, at_b, remote(at_b), Version::Waku0);
         self.settle();
         (at_a, at_b)
     }
 
     /// Connects the script to a node, without a Status from the script.
     pub(crate) fn dial(&mut self, node: usize) -> ConnId {
+        self.dial_from(node, None)
+    }
+
+    /// The same from an address that the script chooses.
+    pub(crate) fn dial_from(&mut self, node: usize, ip: Option<IpAddr>) -> ConnId {
         let conn = self.conn();
         self.ends.insert((node, conn), End::Script);
-        self.nodes[node].connected(self.now, conn, Version::Waku0);
+        let from = remote(conn);
+        let from = Remote { ip: ip.unwrap_or(from.ip), ..from };
+        self.nodes[node].connected(self.now, conn, from, Version::Waku0);
         self.settle();
         conn
     }
@@ -149,6 +172,18 @@ impl Network {
         let posted = self.nodes[node].post(self.now, envelope);
         self.settle();
         posted
+    }
+
+    /// Changes a setting of a node.
+    pub(crate) fn change(&mut self, node: usize, change: Change) {
+        self.nodes[node].change(self.now, change);
+        self.settle();
+    }
+
+    /// The bodies of one code that the script heard on a connection.
+    pub(crate) fn heard_bodies(&self, node: usize, conn: ConnId, code: Code) -> Vec<Bytes> {
+        let heard = self.heard.get(&(node, conn)).map(Vec::as_slice).unwrap_or_default();
+        heard.iter().filter(|(heard, _)| *heard == code.number()).map(|(_, body)| body.clone()).collect()
     }
 
     /// Ends a connection from outside.
@@ -228,6 +263,8 @@ impl Network {
                 Some(End::Script) => {
                     let heard = self.heard.entry((node, to)).or_default();
                     heard.push((packet.code, packet.body.plain().clone()));
+                    let at = self.now.instant.duration_since(self.start.instant).as_millis() as u64;
+                    self.heard_at.entry((node, to)).or_default().push(at);
                 }
                 None => {}
             },
@@ -236,6 +273,8 @@ impl Network {
                 self.close(node, conn);
             }
             Action::Deliver { envelope, from } => story.delivered.push((envelope.hash(), from)),
+            Action::PostEnded { hash, outcome } => story.ended.push((hash, outcome)),
+            Action::Direct { conn, packet } => story.direct.push((conn, packet)),
             Action::PeerRunning { conn } => story.running.push(conn),
             Action::PeerGone { conn } => story.gone.push(conn),
         }
@@ -254,4 +293,16 @@ impl Network {
 /// Settings that want these topics alone.
 pub(crate) fn wanting(topics: &[Topic]) -> Settings {
     Settings { interest: Interest::topics(topics.to_vec()).unwrap(), ..easy() }
+}
+
+/// Every connection comes from a node and an address of its own.
+pub(crate) fn remote(conn: ConnId) -> Remote {
+    let ip = Ipv4Addr::from_bits(0x0a00_0000 + conn.0 as u32);
+    Remote::new(ip.into(), node_id(conn))
+}
+
+pub(crate) fn node_id(conn: ConnId) -> NodeId {
+    let mut key = [7; 32];
+    key[..8].copy_from_slice(&conn.0.to_be_bytes());
+    NodeKey::from_bytes(&key).unwrap().public().id()
 }

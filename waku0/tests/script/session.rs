@@ -2,13 +2,14 @@
 
 use std::{sync::atomic::Ordering::Relaxed, time::Duration};
 
-use super::network::{Network, START, TOPIC, bundle, easy, envelope, wanting};
+use super::network::{Network, START, TOPIC, bundle, easy, envelope, remote, wanting};
 use bytes::Bytes;
 use proptest::prelude::*;
 use waku0::{
     Envelope, Pow,
     fault::Fault,
     interest::Interest,
+    limits::{Flow, Rates},
     node::Settings,
     packet::{Code, MAX_READ_BEFORE_STATUS},
     status::{RateLimits, StatusOptions},
@@ -21,8 +22,9 @@ const SECOND: Duration = Duration::from_secs(1);
 fn status_goes_out_at_once_and_both_run_with_what_it_says() {
     let floor = Pow::new(0.5).unwrap();
     let limits = RateLimits { ip: 10, peer: 5, topic: 0 };
-    let mut network =
-        Network::new([Settings { rate_limits: limits, ..easy() }, Settings { min_pow: floor, ..wanting(&[TOPIC]) }]);
+    let flow = |packets| Flow { packets, bytes: 0 };
+    let rates = Rates { ip: flow(10), peer: flow(5), topic: 0, tolerance: 100 };
+    let mut network = Network::new([Settings { rates, ..easy() }, Settings { min_pow: floor, ..wanting(&[TOPIC]) }]);
     let (at_a, at_b) = network.join(0, 1);
     assert_eq!(
         (network.stories[0].running.as_slice(), network.stories[1].running.as_slice()),
@@ -40,7 +42,8 @@ fn status_goes_out_at_once_and_both_run_with_what_it_says() {
 
 #[test]
 fn our_status_has_the_form_of_status_go() {
-    let mut network = Network::new([Settings { min_pow: Pow::new(0.000_002).unwrap(), ..Settings::default() }]);
+    let min_pow = Pow::new(0.000_002).unwrap();
+    let mut network = Network::new([Settings { min_pow, rates: Rates::NONE, ..Settings::default() }]);
     let conn = network.dial(0);
     let printed = format!("f85f80f85cca30883ec0c6f7a0b5ed8df84331b840{}c23280c23380c534c3808080", "ff".repeat(64));
     assert_eq!(network.heard[&(0, conn)], [(0, Bytes::from(hex::decode(printed).unwrap()))]);
@@ -51,7 +54,7 @@ fn who_sends_no_status_is_left_after_ten_seconds() {
     let mut network = Network::new([easy()]);
     let conn = network.dial(0);
     network.pass(Duration::from_millis(9_999));
-    assert_eq!(network.left_with(0), []);
+    assert!(network.left_with(0).is_empty());
     network.pass(Duration::from_millis(1));
     assert_eq!(network.stories[0].left, [(conn, Fault::NoStatus)]);
     assert_eq!(network.left_with(0), [0x10]);
@@ -110,7 +113,7 @@ fn two_light_nodes_part() {
 }
 
 #[test]
-fn what_is_not_spoken_yet_is_ignored() {
+fn what_is_unknown_or_never_asked_for_is_ignored() {
     let mut network = Network::new([easy()]);
     let (conn, other) = (network.dial_wanting_all(0), network.dial_wanting_all(0));
     let picky = StatusOptions { topics: Some(vec![]), ..Default::default() };
@@ -121,8 +124,11 @@ fn what_is_not_spoken_yet_is_ignored() {
         network.say_code(0, conn, code, Bytes::from_static(b"\xff\xff"));
     }
     assert!(network.delivered(0).is_empty() && network.left_with(0).is_empty());
-    assert!(network.heard_envelopes(0, other).is_empty());
-    assert_eq!(network.nodes[0].counters().ignored_packets.load(Relaxed), 25);
+    assert!(network.heard_envelopes(0, other).is_empty() && network.stories[0].direct.is_empty());
+    let counters = network.nodes[0].counters();
+    let ignored =
+        [&counters.ignored_packets, &counters.answers_ignored, &counters.p2p_untrusted, &counters.requests_ignored];
+    assert_eq!(ignored.map(|counter| counter.load(Relaxed)), [15, 4, 4, 2]);
     let e = envelope(TOPIC, 10, 2);
     network.post(0, e.clone()).unwrap();
     assert_eq!(network.heard_envelopes(0, conn), [[e.hash()]]);
@@ -188,7 +194,7 @@ fn a_hundred_bad_envelopes_a_minute_are_too_many() {
     let conn = network.dial_wanting_all(0);
     network.say(0, conn, Code::Messages, bundle(&vec![bad(); 99]));
     network.pass(59 * SECOND);
-    assert_eq!(network.left_with(0), []);
+    assert!(network.left_with(0).is_empty());
     network.say(0, conn, Code::Messages, bundle(&[bad()]));
     assert_eq!(network.left_with(0), [0x10]);
     assert_eq!(network.counted(0, "not_wanted"), 100);
@@ -223,7 +229,8 @@ fn versions_that_are_not_spoken_are_of_no_use() {
     let mut network = Network::new([easy()]);
     for version in [Version::Shh6, Version::Waku1] {
         let now = network.now;
-        network.nodes[0].connected(now, devp2p::ConnId(99), version);
+        let conn = devp2p::ConnId(99);
+        network.nodes[0].connected(now, conn, remote(conn), version);
         network.settle();
     }
     assert_eq!(network.left_with(0), [0x03, 0x03]);

@@ -1,0 +1,110 @@
+//! Nodes that dial what they are told of, remember it, and meet half-way. Every step waits for an event, none for a time.
+
+#![expect(clippy::unwrap_used, reason = "tests may unwrap")]
+
+mod support;
+
+use devp2p::{Enode, Host, Limits, Network, Packet, ServerConfig};
+use support::nodes::{Node, config};
+use support::{WAKU0, key};
+
+#[tokio::test]
+async fn a_suggested_node_is_dialled_and_remembered() {
+    let dir = tempfile::tempdir().unwrap();
+    let book = dir.path().join("peers-v1.json");
+    let mut a = Node::start(config(1, &[])).await;
+    let with_book = || Network { address_book: Some(book.clone()), ..Network::default() };
+    let mut b = Node::start(ServerConfig { network: with_book(), ..config(2, &[]) }).await;
+    assert!(b.handle.suggest(a.handle.enode().clone()));
+    assert_eq!(b.opened().await.1.key, key(1).public());
+    assert_eq!(a.opened().await.1.key, key(2).public());
+    b.handle.shutdown().await;
+    a.closed().await;
+    let text = std::fs::read_to_string(&book).unwrap();
+    assert!(text.contains(&a.handle.enode().to_string()) && text.contains("last_good_unix_secs"), "{text}");
+
+    // Its back-off is of a connection that was short: as if it had passed.
+    std::fs::write(&book, text.replace("retry_unix_secs", "was_to_wait_until")).unwrap();
+    let mut again = Node::start(ServerConfig { network: with_book(), ..config(3, &[]) }).await;
+    assert_eq!(again.opened().await.1.key, key(1).public());
+}
+
+#[tokio::test]
+async fn a_book_that_cannot_be_read_does_not_keep_a_node_from_starting() {
+    let dir = tempfile::tempdir().unwrap();
+    let book = dir.path().join("peers-v1.json");
+    std::fs::write(&book, "{\"version\":1,\"peers\":[{\"enode\":\"x\"}").unwrap();
+    let network = Network { address_book: Some(book), ..Network::default() };
+    let mut a = Node::start(config(1, &[])).await;
+    let b = Node::start(ServerConfig { network, ..config(2, &[]) }).await;
+    assert!(b.handle.suggest(a.handle.enode().clone()));
+    assert_eq!(a.opened().await.1.key, key(2).public());
+}
+
+#[tokio::test]
+async fn no_more_suggested_nodes_are_dialled_than_slots_are_kept_for_them() {
+    let limits = Limits { outbound_slots: 2, ..Limits::default() };
+    let mut node = Node::start(ServerConfig { limits, ..config(1, &[]) }).await;
+    let mut others = Vec::new();
+    for secret in 2..6 {
+        others.push(Node::start(config(secret, &[])).await);
+    }
+    for other in &others {
+        assert!(node.handle.suggest(other.handle.enode().clone()));
+    }
+    let (first, ..) = node.opened().await;
+    node.opened().await;
+    assert_eq!(node.handle.connections().all, 2);
+    node.handle.disconnect(first, devp2p::DisconnectReason::UselessPeer);
+    node.closed().await;
+    node.opened().await;
+}
+
+#[tokio::test]
+async fn too_many_suggestions_are_refused() {
+    let node = Node::start(config(1, &[])).await;
+    let enode = Enode { key: key(2).public(), host: Host::Ip([192, 0, 2, 1].into()), tcp: 0, udp: 0 };
+    // The dialler does not run between these.
+    let taken = (0..1000).take_while(|_| node.handle.suggest(enode.clone())).count();
+    assert_eq!(taken, 256);
+}
+
+#[tokio::test]
+async fn f17_a_node_that_restarts_on_another_port_is_found_where_it_is_named() {
+    let mut node = Node::start(config(1, &[])).await;
+    let mut other = Node::start(config(2, &[])).await;
+    assert!(node.handle.suggest(other.handle.enode().clone()));
+    node.opened().await;
+    other.opened().await;
+    other.handle.shutdown().await;
+    node.closed().await;
+    let mut moved = Node::start(config(2, &[])).await;
+    assert_ne!(moved.handle.enode().tcp, other.handle.enode().tcp);
+    // Until the end of the connection is noted the old place counts as good.
+    loop {
+        assert!(node.handle.suggest(moved.handle.enode().clone()));
+        tokio::select! {
+            biased;
+            (_, peer, _) = node.opened() => break assert_eq!(peer.key, key(2).public()),
+            () = tokio::task::yield_now() => {}
+        }
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(moved.opened().await.1.key, key(1).public());
+}
+
+/// In both orders of their ids, many times: whoever's dial wins, both have one connection and it works.
+#[tokio::test]
+async fn two_nodes_that_dial_each_other_at_once_keep_one_connection() {
+    for round in 0..10_u8 {
+        let mut a = Node::start(config(10 + round, &[])).await;
+        let mut b = Node::start(config(100 + round, &[])).await;
+        assert!(a.handle.suggest(b.handle.enode().clone()) && b.handle.suggest(a.handle.enode().clone()));
+        let (at_a, _, a_was_dialled) = a.opened().await;
+        let (at_b, _, b_was_dialled) = b.opened().await;
+        assert_ne!(a_was_dialled, b_was_dialled, "the same connection, round {round}");
+        a.handle.try_send(at_a, Packet::new(WAKU0, 0, b"from a".to_vec())).unwrap();
+        b.handle.try_send(at_b, Packet::new(WAKU0, 0, b"from b".to_vec())).unwrap();
+        assert_eq!((a.body().await, b.body().await), (b"from b".to_vec(), b"from a".to_vec()));
+    }
+}

@@ -1,0 +1,300 @@
+//! How much we may send a peer: never more in any second than it has announced.  Spec: 5/WAKU0, "Rate Limits".
+//!
+//! A peer announces packets a second, by peer and by address, of which the lower counts, and envelopes of one topic a
+//! second; 0 is no limit. What was sent is kept for a little more than a second in steps of [`STEP`], and no more is sent
+//! while it adds up to the limit. That is a sliding window: a token bucket would let twice the limit through.
+//!
+//! Limits: [`WINDOW`] over [`STEP`] numbers for a window; [`MAX_TOPICS_SENT`] topics within a window, and envelopes of
+//! others wait meanwhile.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    time::{Duration, Instant},
+};
+
+use crate::{status::RateLimits, topic::Topic};
+
+/// Resolution of a window: few enough numbers, and a packet waits no more than this longer than it must.
+pub const STEP: Duration = Duration::from_millis(10);
+
+/// Steps of a second.
+const STEPS_PER_SEC: u64 = (1_000 / STEP.as_millis()) as u64;
+
+/// Length of a window. A second, and a little more, because packets can bunch up on their way.
+pub const WINDOW: Duration = Duration::from_millis(1_050);
+
+/// Steps after which what was sent no longer counts: two things so far apart are more than [`WINDOW`] apart.
+const STEPS: u64 = (WINDOW.as_millis() / STEP.as_millis()) as u64 + 1;
+
+/// Topics within one window to a peer that limits topics: 100 kB.
+pub const MAX_TOPICS_SENT: usize = 1024;
+
+/// What was sent within one window.
+#[derive(Debug, Default)]
+struct Window {
+    /// Steps and how much was sent in each.
+    sent: VecDeque<(u64, u32)>,
+    total: u64,
+}
+
+impl Window {
+    /// How much more may be sent in this step.
+    fn room(&mut self, step: u64, limit: u64) -> u64 {
+        while let Some((sent_at, count)) = self.sent.front().copied().filter(|(at, _)| at + STEPS <= step) {
+            debug_assert!(sent_at < step);
+            self.total -= u64::from(count);
+            self.sent.pop_front();
+        }
+        limit.saturating_sub(self.total)
+    }
+
+    fn note(&mut self, step: u64) {
+        self.total += 1;
+        match self.sent.back_mut() {
+            // A clock that stood still or went back: what was sent counts as long as the latest.
+            Some((at, count)) if *at >= step => *count = count.saturating_add(1),
+            _ => self.sent.push_back((step, 1)),
+        }
+    }
+
+    /// The first step in which there is room for one.
+    fn free_at(&self, limit: u64) -> Option<u64> {
+        let mut left = self.total;
+        for (at, count) in &self.sent {
+            if left < limit {
+                break;
+            }
+            left -= u64::from(*count);
+            if left < limit {
+                return Some(at + STEPS);
+            }
+        }
+        None
+    }
+}
+
+/// What one peer may be sent.
+#[derive(Debug)]
+pub(crate) struct Budget {
+    /// When steps are counted from.
+    origin: Instant,
+    /// Packets a second; `None` is no limit.
+    packet_limit: Option<u64>,
+    /// Envelopes of a topic a second; `None` is no limit.
+    topic_limit: Option<u64>,
+    packets: Window,
+    topics: HashMap<Topic, Window>,
+}
+
+impl Budget {
+    pub(crate) fn new(now: Instant, limits: &RateLimits) -> Self {
+        let mut budget = Self {
+            origin: now,
+            packet_limit: None,
+            topic_limit: None,
+            packets: Window::default(),
+            topics: HashMap::new(),
+        };
+        budget.set(limits);
+        budget
+    }
+
+    /// The peer has announced other limits. Packets already sent count; topics were not looked at without a limit.
+    pub(crate) fn set(&mut self, limits: &RateLimits) {
+        self.packet_limit = [limits.peer, limits.ip].into_iter().filter(|limit| *limit > 0).min();
+        self.topic_limit = Some(limits.topic).filter(|limit| *limit > 0);
+        if self.topic_limit.is_none() {
+            self.topics = HashMap::new();
+        }
+    }
+
+    /// Whether so many packets may leave now.
+    pub(crate) fn allows(&mut self, now: Instant, packets: usize) -> bool {
+        let Some(limit) = self.packet_limit else { return true };
+        let step = self.step(now);
+        self.packets.room(step, limit) >= packets as u64
+    }
+
+    /// A packet leaves. Noted without a limit too: one may be announced within the second.
+    pub(crate) fn note(&mut self, now: Instant) {
+        let step = self.step(now);
+        self.packets.room(step, 0);
+        self.packets.note(step);
+    }
+
+    /// The same, as a step of a condition.
+    pub(crate) fn noted(&mut self, now: Instant) -> bool {
+        self.note(now);
+        true
+    }
+
+    /// When the next packet may leave, if not now.
+    pub(crate) fn next_at(&self) -> Option<Instant> {
+        Some(self.instant(self.packets.free_at(self.packet_limit?)?))
+    }
+
+    /// Takes one envelope of this topic.
+    ///
+    /// # Errors
+    /// When the next may be tried.
+    pub(crate) fn take_topic(&mut self, now: Instant, topic: Topic) -> Result<(), Instant> {
+        let Some(limit) = self.topic_limit else { return Ok(()) };
+        let step = self.step(now);
+        if self.topics.len() >= MAX_TOPICS_SENT && !self.topics.contains_key(&topic) {
+            self.topics.retain(|_, window| {
+                window.room(step, 0);
+                !window.sent.is_empty()
+            });
+            if self.topics.len() >= MAX_TOPICS_SENT {
+                return Err(self.instant(step + 1));
+            }
+        }
+        let window = self.topics.entry(topic).or_default();
+        if window.room(step, limit) > 0 {
+            window.note(step);
+            return Ok(());
+        }
+        let free_at = window.free_at(limit).unwrap_or(step + 1);
+        Err(self.instant(free_at))
+    }
+
+    /// What was noted was held up and leaves only now.
+    pub(crate) fn renew_topics(&mut self, now: Instant) {
+        let step = self.step(now);
+        for window in self.topics.values_mut() {
+            let total = window.sent.drain(..).fold(0, |sum: u32, (_, count)| sum.saturating_add(count));
+            window.sent.push_back((step, total));
+        }
+    }
+
+    fn step(&self, now: Instant) -> u64 {
+        let since = now.saturating_duration_since(self.origin);
+        since.as_secs() * STEPS_PER_SEC + u64::from(since.subsec_nanos() / STEP.subsec_nanos())
+    }
+
+    fn instant(&self, step: u64) -> Instant {
+        self.origin + Duration::from_millis(step * STEP.as_millis() as u64)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn limits(ip: u64, peer: u64, topic: u64) -> RateLimits {
+        RateLimits { ip, peer, topic }
+    }
+
+    fn start() -> Instant {
+        devp2p::clock::now().instant
+    }
+
+    fn after(start: Instant, millis: u64) -> Instant {
+        start + Duration::from_millis(millis)
+    }
+
+    const TOPIC: Topic = Topic(*b"chat");
+
+    #[test]
+    fn the_lower_of_two_limits_counts_and_zero_is_none() {
+        let start = start();
+        for (limits, packets) in
+            [(limits(10, 5, 0), 5), (limits(3, 5, 0), 3), (limits(0, 5, 0), 5), (limits(4, 0, 0), 4)]
+        {
+            let mut budget = Budget::new(start, &limits);
+            assert!(budget.allows(start, packets) && !budget.allows(start, packets + 1));
+        }
+        let mut budget = Budget::new(start, &limits(0, 0, 0));
+        assert!(budget.allows(start, usize::MAX) && budget.next_at().is_none());
+    }
+
+    #[test]
+    fn the_next_packet_leaves_when_the_first_is_a_window_old() {
+        let start = start();
+        let mut budget = Budget::new(start, &limits(0, 2, 0));
+        budget.note(after(start, 0));
+        budget.note(after(start, 500));
+        assert!(!budget.allows(after(start, 1_050), 1));
+        let next = budget.next_at().unwrap();
+        assert_eq!(next, after(start, 1_060));
+        assert!(budget.allows(next, 1) && !budget.allows(next, 2));
+        budget.note(next);
+        assert_eq!(budget.next_at().unwrap(), after(start, 1_560));
+    }
+
+    #[test]
+    fn a_limit_announced_later_counts_what_was_sent_before() {
+        let start = start();
+        let mut budget = Budget::new(start, &limits(0, 0, 0));
+        (0..10).for_each(|_| budget.note(start));
+        budget.set(&limits(0, 5, 0));
+        assert!(!budget.allows(after(start, 900), 1));
+        assert!(budget.allows(after(start, 1_060), 5));
+        budget.set(&limits(0, 0, 0));
+        assert!(budget.allows(start, 1_000));
+    }
+
+    #[test]
+    fn topics_have_windows_of_their_own_and_an_end() {
+        let start = start();
+        let mut budget = Budget::new(start, &limits(0, 0, 2));
+        assert_eq!(budget.take_topic(start, TOPIC), Ok(()));
+        assert_eq!(budget.take_topic(start, TOPIC), Ok(()));
+        assert_eq!(budget.take_topic(after(start, 5), TOPIC), Err(after(start, 1_060)));
+        let topic = |n: u32| Topic(n.to_be_bytes());
+        for n in 1..MAX_TOPICS_SENT as u32 {
+            assert_eq!(budget.take_topic(start, topic(n)), Ok(()));
+        }
+        assert_eq!(budget.take_topic(start, topic(99_999)), Err(after(start, 10)));
+        assert_eq!(budget.take_topic(after(start, 1_060), topic(99_999)), Ok(()));
+        assert!(budget.topics.len() < 5);
+        budget.set(&limits(0, 0, 0));
+        assert!((0..10).all(|_| budget.take_topic(start, TOPIC).is_ok()));
+    }
+
+    #[test]
+    fn what_was_held_up_counts_from_when_it_leaves() {
+        let start = start();
+        let mut budget = Budget::new(start, &limits(0, 0, 2));
+        assert_eq!(budget.take_topic(start, TOPIC), Ok(()));
+        assert_eq!(budget.take_topic(after(start, 500), TOPIC), Ok(()));
+        budget.renew_topics(after(start, 5_000));
+        assert_eq!(budget.take_topic(after(start, 6_000), TOPIC), Err(after(start, 6_060)));
+        assert_eq!(budget.take_topic(after(start, 6_060), TOPIC), Ok(()));
+    }
+
+    proptest! {
+        /// Wherever a second begins, no more than the limit leaves within it; and what may leave does.
+        #[test]
+        fn never_more_than_the_limit_in_any_second(
+            limit in 1..20u64, steps in proptest::collection::vec((0..300u64, 1..30usize), 1..80)
+        ) {
+            let start = start();
+            let mut budget = Budget::new(start, &limits(0, limit, limit));
+            let (mut now, mut packets, mut envelopes) = (0, Vec::new(), Vec::new());
+            for (wait, tries) in steps {
+                now += wait;
+                for _ in 0..tries {
+                    if budget.allows(after(start, now), 1) {
+                        budget.note(after(start, now));
+                        packets.push(now);
+                    } else {
+                        prop_assert!(budget.next_at().unwrap() > after(start, now));
+                    }
+                    match budget.take_topic(after(start, now), TOPIC) {
+                        Ok(()) => envelopes.push(now),
+                        Err(at) => prop_assert!(at > after(start, now)),
+                    }
+                }
+            }
+            for sent in [packets, envelopes] {
+                for (i, from) in sent.iter().enumerate() {
+                    let within = sent[i..].iter().take_while(|at| **at <= from + 1_000).count();
+                    prop_assert!(within as u64 <= limit, "{within} after {from}");
+                }
+            }
+        }
+    }
+}
