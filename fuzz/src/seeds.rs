@@ -1,0 +1,196 @@
+//! Where targets begin: the known answers of `fixtures/`, whose hex strings and texts are taken whatever their place in a file.
+
+use std::path::Path;
+
+use bytes::Bytes;
+use rand::{Rng, SeedableRng, rngs::StdRng};
+use serde_json::Value;
+use waku2::{ContentTopic, Meta, WakuMessage};
+
+/// Shorter hex is a number or a topic, not a packet.
+const SHORTEST: usize = 2;
+
+/// Scripts for cores are choices without a form of their own, so some random ones will do: how many, and how long.
+const SCRIPTS: usize = 24;
+const SCRIPT_BYTES: usize = 384;
+
+/// Every string of a file; none when the file is not there, and then a target's test says so.
+fn strings(file: &str) -> Vec<String> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures").join(file);
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    let mut strings = Vec::new();
+    collect(&serde_json::from_str(&text).unwrap_or_default(), &mut strings);
+    strings
+}
+
+fn collect(value: &Value, into: &mut Vec<String>) {
+    match value {
+        Value::String(text) => into.push(text.clone()),
+        Value::Array(items) => items.iter().for_each(|item| collect(item, into)),
+        Value::Object(fields) => fields.values().for_each(|field| collect(field, into)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
+
+fn hex_of(file: &str) -> Vec<Vec<u8>> {
+    let bytes = strings(file).into_iter().filter_map(|text| hex::decode(text.trim_start_matches("0x")).ok());
+    let mut seeds: Vec<_> = bytes.filter(|bytes| bytes.len() >= SHORTEST).collect();
+    seeds.sort();
+    seeds.dedup();
+    seeds
+}
+
+fn texts(file: &str, prefix: &str) -> Vec<Vec<u8>> {
+    strings(file).into_iter().filter(|text| text.starts_with(prefix)).map(String::into_bytes).collect()
+}
+
+fn prefixed(prefix: &[u8], seeds: &[Vec<u8>]) -> Vec<Vec<u8>> {
+    seeds.iter().map(|seed| [prefix, seed].concat()).collect()
+}
+
+/// A chunk as [`crate::script::Script::chunk`] reads it.
+fn chunk(bytes: &[u8]) -> Vec<u8> {
+    let len = u16::try_from(bytes.len()).unwrap_or(u16::MAX).to_be_bytes();
+    [len.as_slice(), bytes].concat()
+}
+
+pub(crate) fn rlp() -> Vec<Vec<u8>> {
+    ["rlp/rlptest.json", "rlp/invalidRLPTest.json", "rlp/pyInvalid.json", "rlp/example.json"]
+        .into_iter()
+        .flat_map(hex_of)
+        .chain(base_protocol())
+        .collect()
+}
+
+pub(crate) fn base_protocol() -> Vec<Vec<u8>> {
+    [hex_of("devp2p/messages.json"), hex_of("rlpx/thunks.json")].concat()
+}
+
+/// Packets as they were recorded, for either role; and what stands in an auth and an ack, to be sealed anew.
+pub(crate) fn handshake() -> Vec<Vec<u8>> {
+    let recorded: Vec<_> = hex_of("rlpx/eip8.json").into_iter().filter(|packet| packet.len() > 97).collect();
+    let mut auth = vec![0xf8, 0xa7, 0xb8, 65];
+    auth.extend([1; 65]);
+    auth.extend([0xb8, 64]);
+    auth.extend([2; 64]);
+    auth.push(0xa0);
+    auth.extend([3; 32]);
+    auth.push(4);
+    let mut ack = vec![0xf8, 0x64, 0xb8, 64];
+    ack.extend([2; 64]);
+    ack.push(0xa0);
+    ack.extend([3; 32]);
+    ack.push(4);
+    let plain_ack = [[2; 64].as_slice(), &[3; 32], &[0]].concat();
+    let sealed = [([1].as_slice(), auth), (&[4], ack), (&[5], plain_ack), (&[2], vec![1; 194])];
+    let sealed = sealed.into_iter().map(|(kind, body)| [kind, &body].concat());
+    [prefixed(&[0], &recorded), prefixed(&[3], &recorded)].concat().into_iter().chain(sealed).collect()
+}
+
+pub(crate) fn session_bytes() -> Vec<Vec<u8>> {
+    let packets = hex_of("rlpx/eip8.json").into_iter().filter(|packet| packet.len() > 97);
+    packets.flat_map(|packet| [0, 1].map(|role| [&[role, 1], chunk(&packet).as_slice()].concat())).collect()
+}
+
+/// Role, manners and version; then messages, plain (7) or compressed (4).
+pub(crate) fn session_frames() -> Vec<Vec<u8>> {
+    let bodies = base_protocol();
+    let mut seeds: Vec<Vec<u8>> = Vec::new();
+    for (n, body) in bodies.iter().enumerate() {
+        let code = u8::try_from(n % 20).unwrap_or_default();
+        let role = u8::try_from(n % 2).unwrap_or_default();
+        let kind = if n % 3 == 0 { 7 } else { 4 };
+        seeds.push([&[role, 1, 1, kind, code], chunk(body).as_slice()].concat());
+        seeds.push([&[role, 0, 1, 7, 0], chunk(body).as_slice()].concat());
+    }
+    seeds
+}
+
+pub(crate) fn enode() -> Vec<Vec<u8>> {
+    texts("enode/enodes.json", "enode://")
+}
+
+pub(crate) fn enr() -> Vec<Vec<u8>> {
+    let records = [texts("enode/enodes.json", "enr:"), texts("dns/jswaku.json", "enr:")].concat();
+    [records, hex_of("enode/enodes.json")].concat()
+}
+
+/// Packets, and the same without their hash.
+pub(crate) fn discv4() -> Vec<Vec<u8>> {
+    let packets = hex_of("discv4/packets.json");
+    let bare = packets.iter().filter_map(|packet| packet.get(32..).map(<[u8]>::to_vec)).collect();
+    [packets, bare].concat()
+}
+
+pub(crate) fn dns_text() -> Vec<Vec<u8>> {
+    let files = ["dns/eip1459.json", "dns/jswaku.json", "dns/trees.json"];
+    files.into_iter().flat_map(|file| texts(file, "enr")).take(200).collect()
+}
+
+pub(crate) fn status() -> Vec<Vec<u8>> {
+    [hex_of("status/status.json"), hex_of("status/status_decode.json")].concat()
+}
+
+pub(crate) fn envelope() -> Vec<Vec<u8>> {
+    let envelopes = [hex_of("envelopes/envelopes.json"), hex_of("envelopes/verdicts.json")].concat();
+    envelopes.into_iter().filter(|bytes| bytes.first().is_some_and(|first| *first >= 0xc0)).take(60).collect()
+}
+
+/// One to three envelopes in a list.
+pub(crate) fn messages() -> Vec<Vec<u8>> {
+    envelope().chunks(3).map(|envelopes| list(&envelopes.concat())).collect()
+}
+
+fn list(items: &[u8]) -> Vec<u8> {
+    let len = u32::try_from(items.len()).unwrap_or_default().to_be_bytes();
+    match items.len() {
+        0..=55 => [&[0xc0 + len[3]], items].concat(),
+        56..=255 => [&[0xf8, len[3]], items].concat(),
+        _ => [&[0xf9, len[2], len[3]], items].concat(),
+    }
+}
+
+pub(crate) fn message() -> Vec<Vec<u8>> {
+    let mut seeds = Vec::new();
+    for version in 0..3 {
+        let message = WakuMessage {
+            payload: Bytes::from_static(b"payload"),
+            content_topic: ContentTopic::from("/waku/1/0x1a2b3c4d/rfc26"),
+            version,
+            timestamp: (version > 0).then_some(1_700_000_000_000_000_000),
+            meta: Meta::new(vec![7; 17]).unwrap_or_default(),
+            rate_limit_proof: (version == 2).then(|| Bytes::from_static(&[9; 8])),
+            ephemeral: version == 1,
+        };
+        seeds.push(message.encode().to_vec());
+    }
+    seeds
+}
+
+pub(crate) fn metadata() -> Vec<Vec<u8>> {
+    let texts = ["0801", "08011001100210071a020102", "1a03010203", "08ffff0310ffff03"];
+    texts.into_iter().filter_map(|text| hex::decode(text).ok()).collect()
+}
+
+pub(crate) fn topics() -> Vec<Vec<u8>> {
+    let topics = [
+        "/waku/1/0x1a2b3c4d/rfc26",
+        "/waku/1/1A2B3C4D/rlp",
+        "/0/bias/waku/1/0xffffffff/rfc26",
+        "/0/app/1/name/proto",
+        "/waku/2/rs/1/0",
+        "/waku/2/default-waku/proto",
+    ];
+    topics.into_iter().map(|topic| topic.as_bytes().to_vec()).collect()
+}
+
+/// For cores: random choices, the same each time.
+pub(crate) fn scripts() -> Vec<Vec<u8>> {
+    let mut rng = StdRng::seed_from_u64(20_261);
+    let mut script = || {
+        let mut bytes = vec![0; SCRIPT_BYTES];
+        rng.fill_bytes(&mut bytes);
+        bytes
+    };
+    (0..SCRIPTS).map(|_| script()).collect()
+}

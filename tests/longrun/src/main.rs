@@ -1,0 +1,101 @@
+//! What takes long on purpose: fuzzing, simulation with fresh seeds, soaks. `README.md` says how to use it.
+
+mod bridge_process;
+mod fuzzing;
+mod sampling;
+mod sim;
+#[path = "../../sim/simulation/mod.rs"]
+mod simulation;
+mod soak;
+
+use std::{process::ExitCode, time::Duration};
+
+use anyhow::Result;
+use clap::{Args, Parser, Subcommand};
+
+/// Seconds for each target with `--quick`: enough to run every seed and a few thousand more.
+const QUICK_SECONDS: u64 = 5;
+
+/// Shares of `all`: fuzzing, simulation, soak.
+const SHARES: u32 = 3;
+
+#[derive(Debug, Parser)]
+#[command(about = "Fuzzing, simulation with fresh seeds, soaks")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Runs fuzz targets, guided by coverage.
+    Fuzz(Fuzz),
+    /// Runs simulated networks with fresh seeds.
+    Sim {
+        /// For how long.
+        #[arg(long, default_value_t = 60)]
+        seconds: u64,
+    },
+    /// Sends through a bridge at a steady rate.
+    Soak {
+        /// For how long.
+        #[arg(long, default_value_t = 60)]
+        minutes: u64,
+        /// Envelopes and messages a second, each way.
+        #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=90))]
+        rate: u32,
+    },
+    /// All of these, sharing the time.
+    All {
+        /// For how long.
+        #[arg(long, default_value_t = 60)]
+        minutes: u64,
+    },
+}
+
+#[derive(Debug, Args)]
+struct Fuzz {
+    /// For each target.
+    #[arg(long, default_value_t = 60)]
+    seconds: u64,
+    /// This target alone.
+    #[arg(long)]
+    target: Option<String>,
+    /// A few seconds for each target.
+    #[arg(long, conflicts_with = "seconds")]
+    quick: bool,
+    /// Without libFuzzer: finds shallow faults only.
+    #[arg(long)]
+    blind: bool,
+}
+
+fn main() -> ExitCode {
+    match run(Cli::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("failed: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> Result<()> {
+    match command {
+        Command::Fuzz(fuzz) => {
+            let seconds = if fuzz.quick { QUICK_SECONDS } else { fuzz.seconds };
+            let targets = fuzzing::chosen(fuzz.target.as_deref())?;
+            if fuzz.blind { fuzzing::blind(&targets, seconds) } else { fuzzing::guided(&targets, seconds) }
+        }
+        Command::Sim { seconds } => sim::run(Duration::from_secs(seconds)),
+        Command::Soak { minutes, rate } => soak::run(Duration::from_secs(minutes * 60), rate),
+        Command::All { minutes } => all(Duration::from_secs(minutes * 60) / SHARES),
+    }
+}
+
+/// Each part with this much time; all are run, whatever the first of them finds.
+fn all(share: Duration) -> Result<()> {
+    let targets = fuzzing::chosen(None)?;
+    let each = share.as_secs() * fuzzing::at_once() as u64 / targets.len() as u64;
+    let results = [fuzzing::guided(&targets, each.max(1)), sim::run(share), soak::run(share, 10)];
+    results.into_iter().collect()
+}
