@@ -213,8 +213,11 @@ impl Feed<'_> {
     }
 }
 
-/// Waits until neither process reports anything about envelopes or messages any more.
-fn settle(processes: &[&Process]) -> Result<()> {
+/// Waits until none of the processes reports anything about envelopes or messages any more.
+///
+/// # Errors
+/// When one ends, or they do not become quiet.
+pub(crate) fn settle(processes: &[&Process]) -> Result<()> {
     let limit = Deadline::after(QUIET_LIMIT);
     let mut cursors: Vec<usize> = processes.iter().map(|process| process.log().len()).collect();
     loop {
@@ -239,30 +242,34 @@ fn settle(processes: &[&Process]) -> Result<()> {
 
 /// What went wrong: told of up to a number, counted beyond.
 #[derive(Debug, Default)]
-struct Faults {
+pub(crate) struct Faults {
     told: Vec<String>,
     count: usize,
 }
 
 impl Faults {
-    fn note(&mut self, fault: impl FnOnce() -> String) {
+    pub(crate) fn note(&mut self, fault: impl FnOnce() -> String) {
         self.count += 1;
         if self.told.len() < FAULTS_TOLD {
             self.told.push(fault());
         }
     }
 
-    fn expect(&mut self, holds: bool, fault: impl FnOnce() -> String) {
+    pub(crate) fn expect(&mut self, holds: bool, fault: impl FnOnce() -> String) {
         if !holds {
             self.note(fault);
         }
     }
 
-    fn verdict(self, lane: Lane) -> Result<Lane> {
+    /// Passes on what was found if nothing was wrong.
+    ///
+    /// # Errors
+    /// All faults in one.
+    pub(crate) fn verdict<T>(self, found: T) -> Result<T> {
         if self.count > 0 {
             bail!("{} faults:\n    {}", self.count, self.told.join("\n    "));
         }
-        Ok(lane)
+        Ok(found)
     }
 }
 

@@ -8,6 +8,7 @@ mod causeway;
 mod cpu;
 mod crossing;
 mod deadline;
+mod gossip;
 mod payloads;
 mod process;
 mod programs;
@@ -16,12 +17,17 @@ mod status_peer;
 mod table;
 mod waku_peer;
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 use clap::{Args, Parser, Subcommand};
 use programs::Programs;
 use scenarios::{ALL, Lab, Scenario};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::thread;
 use table::Table;
+
+/// Scenarios at once, of those that may: each has three or four processes, which mostly wait.
+const SIDE_BY_SIDE: usize = 4;
 
 #[derive(Debug, Parser)]
 #[command(
@@ -34,6 +40,9 @@ struct Cli {
     command: Option<Command>,
     #[command(flatten)]
     run: RunArgs,
+    /// Judge this program instead of building one
+    #[arg(long, value_name = "PATH", global = true)]
+    causeway: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -60,17 +69,21 @@ struct BenchArgs {
     /// Fewer runs and shorter ones, for CI: within 90 s
     #[arg(long)]
     quick: bool,
+    /// Instead of the figures, how the cost of a relayed envelope grows with peers, pool and size: as CSV in this file
+    #[arg(long, value_name = "FILE")]
+    plot: Option<PathBuf>,
 }
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    let given = cli.causeway.as_deref();
     let outcome = match cli.command {
-        Some(Command::Bench(args)) => bench(args.quick),
+        Some(Command::Bench(args)) => bench(&args, given),
         None if cli.run.list => {
             list();
             Ok(true)
         }
-        None => run(&cli.run),
+        None => run(&cli.run, given),
     };
     match outcome {
         Ok(true) => ExitCode::SUCCESS,
@@ -90,33 +103,41 @@ fn list() {
     print!("{table}");
 }
 
-/// Runs the scenarios one after the other; whether all passed.
-fn run(args: &RunArgs) -> Result<bool> {
+/// Runs the scenarios; whether all passed.
+fn run(args: &RunArgs, given: Option<&Path>) -> Result<bool> {
     let chosen = chosen(&args.only)?;
-    let with_bridge = chosen.iter().any(|scenario| scenario.name != "peers");
-    let lab = Lab::new(Programs::build(with_bridge)?, args.messages.into())?;
+    let lab = Lab::new(Programs::build(given)?, args.messages.into())?;
     let mut table = Table::new(&["scenario", "result", "seconds", "what was seen"]);
-    let (mut passed, mut failed) = (0, Vec::new());
-    for scenario in chosen {
-        eprintln!("interop: {}: {}", scenario.name, scenario.claim);
-        let start = deadline::now();
-        let outcome = (scenario.run)(&lab);
-        let seconds = format!("{:.1}", start.elapsed().as_secs_f64());
-        match outcome {
-            Ok(remark) => {
-                passed += 1;
-                table.row([scenario.name.to_owned(), "passed".to_owned(), seconds, remark]);
-            }
-            Err(error) => {
-                eprintln!("interop: {} failed: {error:#}", scenario.name);
-                let first = format!("{error:#}").lines().next().unwrap_or_default().to_owned();
-                table.row([scenario.name.to_owned(), "FAILED".to_owned(), seconds, first]);
-                failed.push(scenario.name);
-            }
+    let (mut passed, mut failed) = (0, 0);
+    for group in chosen.chunk_by(|one, next| one.beside && next.beside).flat_map(|run| run.chunks(SIDE_BY_SIDE)) {
+        for (scenario, (seconds, outcome)) in group.iter().zip(side_by_side(&lab, group)) {
+            let (result, seen) = match outcome {
+                Ok(remark) => ("passed", remark),
+                Err(error) => ("FAILED", format!("{error:#}").lines().next().unwrap_or_default().to_owned()),
+            };
+            *if result == "passed" { &mut passed } else { &mut failed } += 1;
+            table.row([scenario.name.to_owned(), result.to_owned(), format!("{seconds:.1}"), seen]);
         }
     }
-    println!("{table}\n{passed} passed, {} failed", failed.len());
-    Ok(failed.is_empty())
+    println!("{table}\n{passed} passed, {failed} failed");
+    Ok(failed == 0)
+}
+
+/// Runs some scenarios at once: the seconds and the outcome of each.
+fn side_by_side(lab: &Lab, group: &[&'static Scenario]) -> Vec<(f64, Result<String>)> {
+    let one = |scenario: &'static Scenario| {
+        eprintln!("interop: {}: {}", scenario.name, scenario.claim);
+        let start = deadline::now();
+        let outcome = (scenario.run)(lab);
+        if let Err(error) = &outcome {
+            eprintln!("interop: {} failed: {error:#}", scenario.name);
+        }
+        (start.elapsed().as_secs_f64(), outcome)
+    };
+    thread::scope(|scope| {
+        let threads: Vec<_> = group.iter().map(|&scenario| scope.spawn(move || one(scenario))).collect();
+        threads.into_iter().map(|t| t.join().unwrap_or_else(|_| (0.0, Err(anyhow!("it panicked"))))).collect()
+    })
 }
 
 fn chosen(only: &[String]) -> Result<Vec<&'static Scenario>> {
@@ -126,9 +147,17 @@ fn chosen(only: &[String]) -> Result<Vec<&'static Scenario>> {
     Ok(ALL.iter().filter(|scenario| only.is_empty() || only.iter().any(|name| name == scenario.name)).collect())
 }
 
-fn bench(quick: bool) -> Result<bool> {
-    let lab = Lab::new(Programs::build(true)?, 0)?;
-    let table = bench::all(&lab, if quick { &bench::QUICK } else { &bench::FULL })?;
+fn bench(args: &BenchArgs, given: Option<&Path>) -> Result<bool> {
+    let lab = Lab::new(Programs::build(given)?, 0)?;
+    let effort = if args.quick { &bench::QUICK } else { &bench::FULL };
+    let table = match &args.plot {
+        None => bench::all(&lab, effort)?,
+        Some(file) => {
+            let table = bench::growth(&lab, effort)?;
+            std::fs::write(file, table.csv()).with_context(|| format!("writing {}", file.display()))?;
+            table
+        }
+    };
     println!("{table}");
     Ok(true)
 }

@@ -163,6 +163,11 @@ impl Process {
         })
     }
 
+    /// What the driver calls it.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
     /// Its process id.
     pub(crate) const fn pid(&self) -> u32 {
         self.pid

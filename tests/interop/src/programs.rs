@@ -22,16 +22,16 @@ pub(crate) struct Programs {
 }
 
 impl Programs {
-    /// Builds everything.
+    /// Builds everything; the bridge only if no other is given.
     ///
     /// # Errors
     /// When a program cannot be built: that is a failure of the run, never a reason to leave a scenario out.
-    pub(crate) fn build(with_causeway: bool) -> Result<Self> {
+    pub(crate) fn build(given: Option<&Path>) -> Result<Self> {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
         let (status_go, go_waku) = (root.join("peers/status-go"), root.join("peers/go-waku"));
         go(&status_go, &[], &["."])?;
         go(&go_waku, &[("GOTOOLCHAIN", GO_WAKU_TOOLCHAIN)], &["-tags", "gowaku_no_rln", ".", "./bench"])?;
-        let causeway = if with_causeway { causeway(root)? } else { PathBuf::new() };
+        let causeway = given.map_or_else(|| causeway(root), |path| Ok(path.to_owned()))?;
         Ok(Self {
             status_go: status_go.join("bin/status-go-peer"),
             go_waku: go_waku.join("bin/go-waku-peer"),

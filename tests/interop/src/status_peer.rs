@@ -28,6 +28,8 @@ pub(crate) struct Envelope {
     pub(crate) expiry: u64,
     pub(crate) ttl: u64,
     pub(crate) nonce: u64,
+    /// Proof of work, as status-go reckons it.
+    pub(crate) pow: f64,
     /// SHA-256 of the sealed bytes, which cross unchanged.
     pub(crate) data_sha256: String,
     /// When it was reported, in milliseconds.
@@ -123,6 +125,7 @@ impl Envelope {
             expiry: number(event, "expiry")?,
             ttl: number(event, "ttl")?,
             nonce: number(event, "nonce")?,
+            pow: event.get("pow").and_then(Value::as_f64).unwrap_or_default(),
             data_sha256: text(event, "data_sha256").to_owned(),
             at_ms: number(event, "t")?,
         })

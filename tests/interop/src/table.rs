@@ -19,6 +19,11 @@ impl Table {
         self.rows.push(cells.into_iter().collect());
     }
 
+    /// The same for a spreadsheet: commas between cells, which hold none.
+    pub(crate) fn csv(&self) -> String {
+        self.rows.iter().map(|row| row.join(",") + "\n").collect()
+    }
+
     fn width(&self, column: usize) -> usize {
         self.rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or_default()
     }
@@ -47,5 +52,6 @@ mod tests {
         let mut table = Table::new(&["name", "x"]);
         table.row(["a long name".to_owned(), "1".to_owned()]);
         assert_eq!(table.to_string(), "name         x\na long name  1\n");
+        assert_eq!(table.csv(), "name,x\na long name,1\n");
     }
 }

@@ -27,13 +27,16 @@ import (
 
 var (
 	bench        = flag.NewFlagSet("bench", flag.ExitOnError)
-	bCount       = bench.Int("n", 20000, "envelopes a run (relay), trials (hop)")
+	bCount       = bench.Int("n", 20000, "envelopes a run (relay, clients), trials (hop)")
 	bPayload     = bench.Int("payload", 256, "payload bytes before padding and encryption")
 	bBatch       = bench.Int("batch", 100, "envelopes in a Messages packet (relay)")
 	bPow         = bench.Float64("pow", 0.001, "proof of work of the envelopes")
 	bTTL         = bench.Uint("ttl", 120, "time to live of the envelopes, seconds")
 	bRuns        = bench.Int("runs", 3, "runs")
 	bReceivers   = bench.Int("receivers", 1, "receiving connections (relay)")
+	bData        = bench.Int("data", 0, "bytes of sealed data, which are random then; 0 seals -payload instead")
+	bPrefill     = bench.Int("prefill", 0, "small envelopes that are in the node's pool before the measured ones come (relay)")
+	bClients     = bench.Int("clients", 1000, "connections of light clients that want nothing (clients)")
 	bVersion     = bench.Uint("version", 0, "waku version to speak: 0 or 1")
 	bTimeout     = bench.Duration("timeout", 60*time.Second, "longest a run may take")
 	bSeconds     = bench.Float64("secs", 2, "seconds of one timed loop (validate, pow)")
@@ -47,9 +50,9 @@ func benchMain(args []string) int {
 	bench.Var(&bSpawn, "spawn", "NAME=COMMAND: start this node for each run; it must print its enode on standard output or error (may be repeated)")
 	bench.Var(&bTarget, "target", "NAME=ENODE: measure this running node (may be repeated)")
 	bench.Var(&bPid, "pid", "NAME=PID: process of a -target, for CPU and memory (may be repeated)")
-	modes := map[string]func() error{"relay": benchRelay, "hop": benchHop, "validate": benchValidate, "pow": benchPow}
+	modes := map[string]func() error{"relay": benchRelay, "clients": benchClients, "hop": benchHop, "validate": benchValidate, "pow": benchPow}
 	if len(args) == 0 || modes[args[0]] == nil {
-		fmt.Fprintln(os.Stderr, "usage: status-go-peer bench relay|hop|validate|pow [flags]; -h lists the flags")
+		fmt.Fprintln(os.Stderr, "usage: status-go-peer bench relay|clients|hop|validate|pow [flags]; -h lists the flags")
 		return 2
 	}
 	log.Root().SetHandler(log.DiscardHandler())
@@ -168,8 +171,8 @@ func (r relay) start() (url string, pid int, stop func(), err error) {
 	}
 }
 
-// envelopes makes n of them, on random topics, with one random key.
-func envelopes(n int) ([]*common.Envelope, error) {
+// envelopes makes n of them, on random topics, with one random key. With data they hold so many random bytes instead of a sealed payload.
+func envelopes(n, data int) ([]*common.Envelope, error) {
 	key := make([]byte, common.AESKeyLength)
 	if _, err := rand.Read(key); err != nil {
 		return nil, err
@@ -180,10 +183,20 @@ func envelopes(n int) ([]*common.Envelope, error) {
 		go func(w int) {
 			for i := w; i < n; i += runtime.NumCPU() {
 				payload := make([]byte, *bPayload)
+				if data > 0 {
+					payload = make([]byte, data)
+				}
 				_, _ = rand.Read(payload)
 				var t common.TopicType
 				binary.BigEndian.PutUint32(t[:], mrand.Uint32())
-				e, err := wrap(&common.MessageParams{TTL: uint32(*bTTL), KeySym: key, Topic: t, PoW: *bPow, WorkTime: 30, Payload: payload}, time.Now())
+				p := &common.MessageParams{TTL: uint32(*bTTL), KeySym: key, Topic: t, PoW: *bPow, WorkTime: 30, Payload: payload}
+				var e *common.Envelope
+				var err error
+				if data > 0 {
+					e, err = enclose(p)
+				} else {
+					e, err = wrap(p, time.Now())
+				}
 				if err != nil {
 					errs <- err
 					return
@@ -260,7 +273,7 @@ func alternate(once func(r relay, list []*common.Envelope) (fields, error), key 
 	rows := map[string][]fields{}
 	failed := false
 	for run := 1; run <= *bRuns; run++ {
-		list, err := envelopes(*bCount)
+		list, err := envelopes(*bCount, *bData)
 		if err != nil {
 			return err
 		}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"net"
 	"strings"
 	"time"
 
@@ -23,16 +24,27 @@ type packet struct {
 	at   time.Time
 }
 
+// manner is how a client behaves.
+type manner struct {
+	light bool   // it says that it is light, and that it wants no envelope
+	room  int    // packets that it holds until they are read
+	from  net.IP // address that it dials from; nil is any
+}
+
+// everything is the manner of a client that is to be sent all envelopes.
+var everything = manner{room: 1 << 14}
+
 // client is one bare waku connection: it greets the node, and after that only carries packets.
 type client struct {
+	manner
 	server *p2p.Server
 	rw     p2p.MsgReadWriter
 	in     chan packet
 	quit   chan struct{}
 }
 
-// dial connects with a new identity and finishes the Status exchange. The client accepts every envelope.
-func dial(url string) (*client, error) {
+// dial connects with a new identity and finishes the Status exchange.
+func dial(url string, how manner) (*client, error) {
 	to, err := enode.ParseV4(url)
 	if err != nil {
 		return nil, err
@@ -41,7 +53,7 @@ func dial(url string) (*client, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &client{in: make(chan packet, 1<<14), quit: make(chan struct{})}
+	c := &client{manner: how, in: make(chan packet, how.room), quit: make(chan struct{})}
 	up := make(chan error, 1)
 	used := false
 	run := func(_ *p2p.Peer, rw p2p.MsgReadWriter) error {
@@ -74,6 +86,9 @@ func dial(url string) (*client, error) {
 	}
 	c.server = &p2p.Server{Config: p2p.Config{PrivateKey: key, Name: "status-go-peer-bench", MaxPeers: 4, NoDiscovery: true,
 		Logger: log.Root(), Protocols: []p2p.Protocol{{Name: "waku", Version: *bVersion, Length: 128, Run: run}}}}
+	if how.from != nil {
+		c.server.Dialer = p2p.TCPDialer{Dialer: &net.Dialer{Timeout: 15 * time.Second, LocalAddr: &net.TCPAddr{IP: how.from}}}
+	}
 	if err := c.server.Start(); err != nil {
 		return nil, err
 	}
@@ -95,17 +110,20 @@ func (c *client) close() {
 	c.server.Stop()
 }
 
-// greet exchanges Status: no proof of work asked for, everything accepted, not light, no confirmations.
+// greet exchanges Status: no proof of work asked for, everything accepted or nothing, no confirmations.
 func (c *client) greet() error {
 	no, zero, bloom := false, math.Float64bits(0), common.MakeFullNodeBloom()
+	if c.light {
+		bloom = make([]byte, len(bloom))
+	}
 	sent := make(chan error, 1)
 	go func() {
 		if *bVersion == 0 {
 			sent <- p2p.SendItems(c.rw, codeStatus, v0.Version, v0.StatusOptions{PoWRequirement: &zero, BloomFilter: bloom,
-				LightNodeEnabled: &no, ConfirmationsEnabled: &no, RateLimits: &common.RateLimits{}})
+				LightNodeEnabled: &c.light, ConfirmationsEnabled: &no, RateLimits: &common.RateLimits{}})
 			return
 		}
-		sent <- p2p.Send(c.rw, codeStatus, v1.StatusOptions{PoWRequirement: &zero, BloomFilter: bloom, LightNodeEnabled: &no,
+		sent <- p2p.Send(c.rw, codeStatus, v1.StatusOptions{PoWRequirement: &zero, BloomFilter: bloom, LightNodeEnabled: &c.light,
 			ConfirmationsEnabled: &no, PacketRateLimits: &common.RateLimits{}, BytesRateLimits: &common.RateLimits{}})
 	}()
 	m, err := c.rw.ReadMsg()

@@ -36,7 +36,7 @@ func benchValidate() error {
 	if *bTTL < 600 {
 		*bTTL = 600
 	}
-	list, err := envelopes(2000)
+	list, err := envelopes(2000, 0)
 	if err != nil {
 		return err
 	}

@@ -75,31 +75,11 @@ func (t *tally) missing(list []*common.Envelope) int {
 	return n
 }
 
-// relayOnce pushes all envelopes in on one connection and waits until each receiving connection has had them.
-func relayOnce(r relay, list []*common.Envelope) (fields, error) {
-	url, pid, stop, err := r.start()
-	if err != nil {
-		return nil, err
-	}
-	defer stop()
-	feeder, err := dial(url)
-	if err != nil {
-		return nil, err
-	}
-	defer feeder.close()
-	go feeder.drain()
-	var receivers []*client
-	for i := 0; i < *bReceivers; i++ {
-		c, err := dial(url)
-		if err != nil {
-			return nil, err
-		}
-		defer c.close()
-		receivers = append(receivers, c)
-	}
+// bundles makes Messages packets of so many envelopes each.
+func bundles(list []*common.Envelope, size int) ([][]byte, error) {
 	var packets [][]byte
-	for i := 0; i < len(list); i += *bBatch {
-		end := i + *bBatch
+	for i := 0; i < len(list); i += size {
+		end := i + size
 		if end > len(list) {
 			end = len(list)
 		}
@@ -109,16 +89,91 @@ func relayOnce(r relay, list []*common.Envelope) (fields, error) {
 		}
 		packets = append(packets, b)
 	}
+	return packets, nil
+}
+
+const (
+	prefillData   = 64   // bytes in an envelope that only fills the pool
+	prefillBundle = 1000 // of them in a packet
+)
+
+// fillers are what the pool is filled with, made once.
+var fillers []*common.Envelope
+
+// prefill fills the node's pool, and waits until every receiver has been sent all of it.
+func prefill(feeder *client, receivers []*client) (err error) {
+	if *bPrefill == 0 {
+		return nil
+	}
+	if len(fillers) != *bPrefill {
+		if fillers, err = envelopes(*bPrefill, prefillData); err != nil {
+			return err
+		}
+	}
+	packets, err := bundles(fillers, prefillBundle)
+	if err != nil {
+		return err
+	}
+	results := make(chan result, len(receivers))
+	for _, c := range receivers {
+		go func(c *client) { results <- c.collect(fillers, time.After(*bTimeout)) }(c)
+	}
+	for _, p := range packets {
+		if err := feeder.send(p); err != nil {
+			return fmt.Errorf("filling the pool: %w", err)
+		}
+	}
+	for range receivers {
+		if r := <-results; r.missing(fillers) > 0 {
+			return fmt.Errorf("filling the pool: %d of %d envelopes did not come out", r.missing(fillers), len(fillers))
+		}
+	}
+	return nil
+}
+
+// relayOnce pushes all envelopes in on one connection and waits until each receiving connection has had them.
+func relayOnce(r relay, list []*common.Envelope) (fields, error) {
+	url, pid, stop, err := r.start()
+	if err != nil {
+		return nil, err
+	}
+	defer stop()
+	feeder, err := dial(url, everything)
+	if err != nil {
+		return nil, err
+	}
+	defer feeder.close()
+	go feeder.drain()
+	var receivers []*client
+	for i := 0; i < *bReceivers; i++ {
+		c, err := dial(url, everything)
+		if err != nil {
+			return nil, err
+		}
+		defer c.close()
+		receivers = append(receivers, c)
+	}
+	packets, err := bundles(list, *bBatch)
+	if err != nil {
+		return nil, err
+	}
 	one, err := rlp.EncodeToBytes(list[0])
 	if err != nil {
 		return nil, err
 	}
+	settled := make(chan error, len(receivers))
 	for _, c := range receivers {
-		if err := c.settle(); err != nil {
+		go func(c *client) { settled <- c.settle() }(c)
+	}
+	for range receivers {
+		if err := <-settled; err != nil {
 			return nil, err
 		}
 	}
 
+	if err := prefill(feeder, receivers); err != nil {
+		return nil, err
+	}
 	results := make(chan result, len(receivers))
 	timeout := time.Now().Add(*bTimeout)
 	for _, c := range receivers {
@@ -155,7 +210,7 @@ func relayOnce(r relay, list []*common.Envelope) (fields, error) {
 	if seconds > 0 && missing == 0 {
 		rate = float64(len(list)) / seconds
 	}
-	return fields{"n": len(list), "envelope_bytes": len(one), "receivers": len(receivers), "seconds": seconds,
+	return fields{"n": len(list), "envelope_bytes": len(one), "receivers": len(receivers), "pool": len(fillers), "seconds": seconds,
 		"env_per_s": rate, "feed_s": fed, "cpu_s": cpu, "cpu_us_per_env": 1e6 * cpu / float64(len(list)),
 		"rss_before_mb": rss, "peak_rss_mb": peak, "largest_packet": largest, "missing": missing, "duplicates": duplicates, "foreign": foreign,
 		"driver_cpu_s": own, "others": others}, nil
@@ -177,13 +232,13 @@ func hopOnce(r relay, list []*common.Envelope) (fields, error) {
 		return nil, err
 	}
 	defer stop()
-	feeder, err := dial(url)
+	feeder, err := dial(url, everything)
 	if err != nil {
 		return nil, err
 	}
 	defer feeder.close()
 	go feeder.drain()
-	receiver, err := dial(url)
+	receiver, err := dial(url, everything)
 	if err != nil {
 		return nil, err
 	}

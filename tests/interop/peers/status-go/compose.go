@@ -122,6 +122,11 @@ func around(a []string) (*common.Envelope, error) {
 	if err != nil {
 		return nil, err
 	}
+	return enclose(p)
+}
+
+// enclose puts the payload into an envelope as it is.
+func enclose(p *common.MessageParams) (*common.Envelope, error) {
 	m, err := common.NewSentMessage(p)
 	if err != nil {
 		return nil, err

@@ -56,6 +56,7 @@ var (
 	optRateDrop  = flag.Int64("ratelimit-drop", 0, "drop a peer after this many excesses; 0 is never")
 	optQuiet     = flag.Bool("quiet", false, "no events of envelopes and packets: for measuring")
 	optTrace     = flag.Bool("trace", false, "an event for each waku packet, with its body")
+	optMaxPeers  = flag.Int("maxpeers", 200, "most peers at once")
 	optStay      = flag.Bool("stay", false, "keep running after standard input ends")
 	optVerbose   = flag.Bool("v", false, "logs of status-go and go-ethereum on standard error")
 	optDial      listFlag
@@ -168,7 +169,7 @@ func (n *node) startServer() error {
 	}
 	n.server = &p2p.Server{Config: p2p.Config{
 		PrivateKey: n.key, Name: *optName, ListenAddr: *optListen, NetRestrict: networks,
-		MaxPeers: 200, MaxPendingPeers: 100, NoDiscovery: true, Logger: log.Root(),
+		MaxPeers: *optMaxPeers, MaxPendingPeers: 100, NoDiscovery: true, Logger: log.Root(),
 	}}
 	offered := strings.Split(*optVersions, ",")
 	for _, proto := range n.w.Protocols() {

@@ -4,32 +4,53 @@ use super::{Effort, Figure, driver};
 use crate::causeway::bridge_arguments;
 use crate::process::{Event, is, number, text};
 use crate::scenarios::Lab;
+use crate::table::Table;
 use anyhow::{Context, Result, bail, ensure};
 
+/// The nodes, by the names that the driver gives them.
+const OURS: &str = "causeway";
+const PEER: &str = "status-go";
 /// Envelopes in one packet.
 const BATCH: &str = "100";
+/// Light clients on one node.
+const CLIENTS: u32 = 1000;
+/// Envelopes that pass them: status-go looks through its pool for every peer, and with 5,000 it no longer ends within a minute.
+const PASSING: u32 = 1000;
+/// Peers that either node lets in: the light clients, and those who feed and receive.
+const MAX_PEERS: u32 = CLIENTS + 100;
+/// Single figures that are better small.
+const MEMORY: &str = "MiB resident, less is better";
 
 /// In on one connection, out on another.
 pub(super) fn relay(lab: &Lab, effort: &Effort) -> Result<Vec<Figure>> {
     let lines = run(lab, &["relay", "-n", &effort.envelopes.to_string(), "-batch", BATCH], effort.runs)?;
-    let per_cpu = |node: &str| Ok::<f64, anyhow::Error>(1e6 / figure(&lines, node, "cpu_us_per_env")?);
-    let rate = |node: &str| figure(&lines, node, "env_per_s");
+    let both = |unit, value: &dyn Fn(&str) -> Result<f64>| -> Result<Figure> {
+        let (name, runs) = ("relay of envelopes".to_owned(), effort.runs);
+        Ok(Figure { name, ours: value(OURS)?, peer: Some(value(PEER)?), unit, runs })
+    };
     Ok(vec![
-        Figure {
-            name: "relay of envelopes".to_owned(),
-            ours: per_cpu("causeway")?,
-            peer: Some(per_cpu("status-go")?),
-            unit: "envelopes per CPU-second",
-            runs: effort.runs,
-        },
-        Figure {
-            name: "relay of envelopes".to_owned(),
-            ours: rate("causeway")?,
-            peer: Some(rate("status-go")?),
-            unit: "envelopes per second, feeding included",
-            runs: effort.runs,
-        },
+        both("envelopes per CPU-second", &|node| Ok(1e6 / figure(&lines, node, "cpu_us_per_env")?))?,
+        both("envelopes per second, feeding included", &|node| figure(&lines, node, "env_per_s"))?,
+        both("MiB resident at most, less is better", &|node| figure(&lines, node, "peak_rss_mb"))?,
     ])
+}
+
+/// Many light clients that want nothing, and envelopes that pass them.
+pub(super) fn light_clients(lab: &Lab, _: &Effort) -> Result<Vec<Figure>> {
+    const RUNS: u32 = 1; // what is connected stays; a second run tells the same
+    let (clients, envelopes) = (CLIENTS.to_string(), PASSING.to_string());
+    let lines = run(lab, &["clients", "-clients", &clients, "-n", &envelopes, "-batch", BATCH], RUNS)?;
+    [
+        ("rss_mb", MEMORY),
+        ("kb_per_client", "KiB for each"),
+        ("cpu_us_per_env", "CPU-us for an envelope that passes them"),
+    ]
+    .into_iter()
+    .map(|(key, unit)| {
+        let (ours, peer) = (figure(&lines, OURS, key)?, Some(figure(&lines, PEER, key)?));
+        Ok(Figure { name: format!("{clients} light clients"), ours, peer, unit, runs: RUNS })
+    })
+    .collect()
 }
 
 /// Single envelopes at random moments.
@@ -39,17 +60,72 @@ pub(super) fn hop(lab: &Lab, effort: &Effort) -> Result<Vec<Figure>> {
     [("hop latency, median", "p50_ms"), ("hop latency, 95 of 100", "p95_ms")]
         .into_iter()
         .map(|(name, key)| {
-            let (ours, peer) = (figure(&lines, "causeway", key)?, Some(figure(&lines, "status-go", key)?));
+            let (ours, peer) = (figure(&lines, OURS, key)?, Some(figure(&lines, PEER, key)?));
             Ok(Figure { name: name.to_owned(), ours, peer, unit: "ms, less is better", runs: RUNS })
         })
         .collect()
 }
 
+/// One quantity that grows while all else stays: the flag of the driver, and its values with as many envelopes as take a second or two.
+struct Growth {
+    what: &'static str,
+    flag: &'static str,
+    steps: &'static [(u32, u32)],
+}
+
+/// Bytes of an envelope beside its data: expiry, ttl, topic, nonce and their lengths.
+const AROUND_DATA: u32 = 20;
+/// Data of an envelope of 562 bytes.
+const DATA: &str = "542";
+
+const GROWTH: [Growth; 3] = [
+    Growth { what: "receivers", flag: "-receivers", steps: &[(1, 5000), (10, 5000), (50, 2000), (200, 1000)] },
+    Growth { what: "envelopes in the pool", flag: "-prefill", steps: &[(0, 5000), (1_000, 5000), (100_000, 5000)] },
+    Growth {
+        what: "bytes of data",
+        flag: "-data",
+        steps: &[(100 - AROUND_DATA, 5000), (562 - AROUND_DATA, 5000), (10_240 - AROUND_DATA, 1000)],
+    },
+];
+
+/// Runs of each step; each run of each node takes about two seconds.
+const GROWTH_RUNS: u32 = 3;
+
+/// The columns of [`growth`]: also the heading of the file.
+pub(super) const GROWTH_COLUMNS: [&str; 7] =
+    ["what grows", "to", "node", "CPU-us per envelope", "envelopes per second", "MiB at most", "envelopes"];
+
+/// How the cost of a relay grows with peers, pool and size: rows of [`GROWTH_COLUMNS`].
+pub(super) fn growth(lab: &Lab, effort: &Effort) -> Result<Table> {
+    let mut table = Table::new(&GROWTH_COLUMNS);
+    for Growth { what, flag, steps } in GROWTH {
+        for (value, envelopes) in steps {
+            eprintln!("interop: bench: {value} {what}");
+            let (value, envelopes) = (value.to_string(), envelopes.to_string());
+            // The driver takes the last of a flag that is given twice.
+            let mode = ["relay", "-batch", BATCH, "-ttl", "600", "-pow", "0.00001", "-data", DATA];
+            let lines =
+                run(lab, &[&mode[..], &["-n", &envelopes, flag, &value]].concat(), effort.runs.min(GROWTH_RUNS))?;
+            for node in [OURS, PEER] {
+                let cell = |key| figure(&lines, node, key).map(super::readable);
+                let figures = [cell("cpu_us_per_env")?, cell("env_per_s")?, cell("peak_rss_mb")?];
+                let start = [what.to_owned(), value.clone(), node.to_owned()];
+                table.row(start.into_iter().chain(figures).chain([envelopes.clone()]));
+            }
+        }
+    }
+    Ok(table)
+}
+
 fn run(lab: &Lab, mode: &[&str], runs: u32) -> Result<Vec<Event>> {
     let programs = lab.programs();
     let ours = bridge_arguments(&lab.data_dir("bench"))?.join(" ");
-    let ours = format!("causeway={} {ours} --log-level=warn", programs.causeway.display());
-    let peer = format!("status-go={} -quiet", programs.status_go.display());
+    // A relay beside a relay: nothing is to be turned into messages for a v2 side that is not there, and neither limits its peers.
+    let ours = format!(
+        "{OURS}={} {ours} --log-level=warn --bridge-direction=v2-to-v1 --devp2p-max-peers={MAX_PEERS} --waku-v0-rate-limit=none",
+        programs.causeway.display()
+    );
+    let peer = format!("{PEER}={} -quiet -minpow 0.000002 -maxpeers {MAX_PEERS}", programs.status_go.display());
     // The driver splits a command at spaces.
     let spaces = [lab.data_dir("bench"), programs.causeway.clone(), programs.status_go.clone()];
     ensure!(spaces.iter().all(|path| !path.to_string_lossy().contains(' ')), "no spaces in paths, please: {spaces:?}");

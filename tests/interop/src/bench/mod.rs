@@ -59,9 +59,10 @@ type Measurement = fn(&Lab, &Effort) -> Result<Vec<Figure>>;
 /// When one cannot be taken, or anything was lost in it.
 pub(crate) fn all(lab: &Lab, effort: &Effort) -> Result<Table> {
     let mut table = Table::new(&["figure", "ours", "peer", "ours/peer", "runs", "unit"]);
-    let parts: [(&str, Measurement); 5] = [
+    let parts: [(&str, Measurement); 6] = [
         ("computing beside status-go", compute::beside_status_go),
         ("relay of envelopes beside status-go", envelopes::relay),
+        ("light clients beside status-go", envelopes::light_clients),
         ("hop latency beside status-go", envelopes::hop),
         ("relay of messages beside go-waku", messages::relay),
         ("crossings", crossings::per_cpu_second),
@@ -75,6 +76,14 @@ pub(crate) fn all(lab: &Lab, effort: &Effort) -> Result<Table> {
         }
     }
     Ok(table)
+}
+
+/// How the cost of a relayed envelope grows with peers, pool and size, beside status-go.
+///
+/// # Errors
+/// As [`all`].
+pub(crate) fn growth(lab: &Lab, effort: &Effort) -> Result<Table> {
+    envelopes::growth(lab, effort)
 }
 
 /// Runs one of the peers' own measuring programs to its end and gives what it printed.

@@ -1,6 +1,8 @@
 //! What must hold between the bridge and peers that nobody wrote for it, one scenario a function.
 
 mod crossing;
+mod gossip;
+mod limits;
 mod odd_peers;
 mod peers;
 mod program;
@@ -29,6 +31,8 @@ pub(crate) struct Scenario {
     pub(crate) name: &'static str,
     /// What must hold.
     pub(crate) claim: &'static str,
+    /// Whether it may run beside others that may: it mostly waits, and measures nothing.
+    pub(crate) beside: bool,
     /// Runs it.
     pub(crate) run: fn(&Lab) -> Result<String>,
 }
@@ -38,38 +42,93 @@ pub(crate) const ALL: &[Scenario] = &[
     Scenario {
         name: "peers",
         claim: "without the bridge: each peer hears its own kind, and opens what the other's library sealed",
+        beside: false,
         run: peers::between_themselves,
     },
     Scenario {
         name: "program",
         claim: "banner, health, readiness, metrics, kept node key, SIGTERM, wrong flags, demo",
+        beside: false,
         run: program::as_an_operator_meets_it,
     },
     Scenario {
         name: "crossing",
         claim: "we dial both peers: all payloads cross exactly once, both ways, 1 B to 100 KiB, and none comes back",
+        beside: false,
         run: crossing::dialling,
     },
-    Scenario { name: "dialled", claim: "the same when both peers dial us", run: crossing::dialled },
+    Scenario { name: "dialled", claim: "the same when both peers dial us", beside: false, run: crossing::dialled },
     Scenario {
         name: "two-bridges-parallel",
         claim: "two bridges between the same two networks: still exactly once, and no echo",
+        beside: false,
         run: crossing::two_bridges,
     },
     Scenario {
         name: "round-trip-envelope",
         claim: "v0 - bridge - v2 - bridge - v0: the same envelope, hash for hash, without mining",
+        beside: false,
         run: round_trip::envelope,
     },
     Scenario {
         name: "round-trip-message",
         claim: "v2 - bridge - v0 - bridge - v2, with --restore-tagged: the same message hash",
+        beside: false,
         run: round_trip::message,
     },
     Scenario {
         name: "odd-peers",
         claim: "another cluster is left; confirmations do no harm; topic interest gets its topics alone",
+        beside: false,
         run: odd_peers::live_beside_others,
+    },
+    Scenario {
+        name: "gossip",
+        claim: "full peers that meet only in us: 500 envelopes of mixed sizes each way, once each, and none comes back",
+        beside: true,
+        run: gossip::both_ways,
+    },
+    Scenario {
+        name: "min-pow",
+        claim: "a peer gets what has the work that it asks for, and nothing below, also after it asks for more",
+        beside: true,
+        run: gossip::min_pow,
+    },
+    Scenario {
+        name: "bloom",
+        claim: "a peer gets what its bloom filter lets through, and after a change what the new one does",
+        beside: true,
+        run: gossip::bloom,
+    },
+    Scenario {
+        name: "topics",
+        claim: "a peer gets its topics, after a change its new ones, and with an empty list nothing",
+        beside: true,
+        run: gossip::topics,
+    },
+    Scenario {
+        name: "light",
+        claim: "a light peer is kept, gets what it wants, and may relay",
+        beside: true,
+        run: gossip::light,
+    },
+    Scenario {
+        name: "confirming",
+        claim: "peers that acknowledge what they get do no harm, and are sent no acknowledgement that was not announced",
+        beside: true,
+        run: gossip::confirming,
+    },
+    Scenario {
+        name: "flooded",
+        claim: "a peer that sends too much, or too much rubbish, is left with 0x10; the others notice nothing",
+        beside: true,
+        run: limits::flooded,
+    },
+    Scenario {
+        name: "rate-limited",
+        claim: "a peer that takes 5 packets a second gets 2,000 envelopes without ever seeing a sixth",
+        beside: false,
+        run: limits::rate_limited,
     },
 ];
 
@@ -133,6 +192,28 @@ impl Lab {
         let bridge = self.bridge(name, &all)?;
         join(&bridge, v0, v2)?;
         Ok(bridge)
+    }
+
+    /// Starts a node that only relays envelopes: it bridges none, and dials these peers.
+    ///
+    /// # Errors
+    /// When they do not come together.
+    pub(crate) fn relay(&self, name: &str, peers: &[&StatusPeer], flags: &[&str]) -> Result<Causeway> {
+        let dialled = peers.iter().flat_map(|peer| ["--staticnode-v1", peer.enode()]);
+        let all: Vec<&str> = dialled.chain(["--bridge-direction=v2-to-v1"]).chain(flags.iter().copied()).collect();
+        let node = self.bridge(name, &all)?;
+        peers.iter().try_for_each(|peer| peer.await_session(node.enode()))?;
+        Ok(node)
+    }
+
+    /// Starts a status-go peer that dials a node.
+    ///
+    /// # Errors
+    /// When they do not come together.
+    pub(crate) fn status_at(&self, node: &Causeway, name: &str, flags: &[&str]) -> Result<StatusPeer> {
+        let peer = self.status(name, &[&["-dial", node.enode()], flags].concat())?;
+        peer.await_session(node.enode())?;
+        Ok(peer)
     }
 }
 
