@@ -1,22 +1,23 @@
-//! Builds the rooms and joins them. Every channel between two rooms is made here, with its length and its reason.
+//! Builds the rooms and joins them. Every channel between two rooms has its length and its reason here.
 
-use std::{
-    net::SocketAddr,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{future::pending, net::SocketAddr, path::Path, sync::Arc};
 
-use devp2p::enode::Enode;
+use devp2p::{enode::Enode, enr::Enr};
 use tokio::{sync::mpsc, task::JoinHandle};
-use waku0::node::Settings;
 use waku2::Multiaddr;
 
+mod crossing;
+mod v0;
+
+use crossing::Crossing;
+use v0::V0Room;
+
 use crate::{
-    agent,
     config::{Config, ConfigError},
-    http,
+    discovery, http,
     keys::{DataDir, KeyError},
-    probe::Probe,
+    probe::{CrossingProbe, Probe},
+    storage,
 };
 
 /// Envelopes and news of peers on their way from the waku/0 node to the bridge, which only sorts them and is quick; a peer
@@ -24,9 +25,10 @@ use crate::{
 const V0_EVENTS: usize = 8192;
 /// Messages and news of peers on their way from the relay to the bridge. Full: messages are shed and counted.
 const V2_EVENTS: usize = 8192;
-
-/// File of the data directory in which devp2p peers are kept that discovery found.
-const ADDRESS_BOOK: &str = "peers-v1.json";
+/// Nodes on their way from discovery over UDP to the dialler, which looks at them at once. Full: left out, named again later.
+const DISCV4_NODES: usize = 64;
+/// Nodes on their way from lists in DNS to the dialler; they come three a second. Full: left out, named again later.
+const DNS_NODES: usize = 64;
 
 /// Why a node can't start. Nothing of it is left running.
 #[derive(Debug, thiserror::Error)]
@@ -37,9 +39,15 @@ pub enum StartError {
     /// The data directory or the key.
     #[error(transparent)]
     Key(#[from] KeyError),
+    /// The database.
+    #[error(transparent)]
+    Storage(#[from] storage::OpenError),
     /// The waku/0 side.
     #[error("the waku/0 side can't start: {0}. Another devp2p port: --devp2p-tcp-port, or 0 for any free one")]
     V0(#[from] waku0::run::StartError),
+    /// Discovery.
+    #[error("discovery can't start: {0}")]
+    Discovery(#[from] discovery::StartError),
     /// The Waku Network side.
     #[error("the Waku Network side can't start: {0}. Another libp2p port: --tcp-port, or 0 for any free one")]
     V2(#[from] waku2::run::StartError),
@@ -51,25 +59,14 @@ pub enum StartError {
     Http(#[from] http::BindError),
 }
 
-/// A running bridge.
+/// A running bridge, or a running waku/0 node alone.
 #[derive(Debug)]
 pub struct Running {
     data_dir: DataDir,
-    probe: Arc<Probe>,
-    route: String,
-    listen_arguments: String,
-    addresses: Vec<Multiaddr>,
+    v0: V0Room,
+    crossing: Option<Crossing>,
     http: SocketAddr,
-    tasks: Tasks,
-}
-
-/// What runs; none of it ends before it is told to.
-#[derive(Debug)]
-struct Tasks {
-    v0: JoinHandle<()>,
-    v2: JoinHandle<()>,
-    bridge: JoinHandle<()>,
-    http: JoinHandle<()>,
+    http_task: JoinHandle<()>,
 }
 
 /// Starts all parts. When it returns, all ports are bound.
@@ -79,73 +76,39 @@ struct Tasks {
 pub async fn start(config: Config) -> Result<Running, StartError> {
     let data_dir = DataDir::open(config.data_dir)?;
     let key = data_dir.node_key(config.nodekey.as_deref())?;
-    let route = config.bridge.routes.to_string();
-    let listen_arguments = listen_arguments(&config.v2);
-
-    let address_book = data_dir.path().join(ADDRESS_BOOK);
-    let (v0_sender, v0_events) = mpsc::channel(V0_EVENTS);
     let v2_key = key.to_bytes();
-    let (v0, v0_task) = waku0::run::start(v0_config(config.v0, key, address_book), v0_sender).await?;
-    let (v2_sender, v2_events) = mpsc::channel(V2_EVENTS);
-    let v2_config = waku2::Config {
-        listen: vec![config.v2.listen],
-        cluster: config.v2.cluster,
-        topics: config.v2.topics,
-        static_peers: config.v2.static_peers,
-        agent: config.v2.agent,
-        ..waku2::Config::new(v2_key)
+    // Of a node alone nobody hears, and nothing waits.
+    let (sender, v0_events) = mpsc::channel(V0_EVENTS);
+    let v0 = V0Room::start(config.v0, key, data_dir.path(), sender).await?;
+    let crossing = match config.crossing {
+        Some(config) => Some(Crossing::start(config, v2_key, v0.node.clone(), v0_events).await?),
+        None => None,
     };
-    let (v2, v2_task) = waku2::run::start(v2_config, v2_sender).await?;
-    let limits = config.bridge.limits;
-    let (bridge, bridge_task) = bridge::run::start(config.bridge, v0.clone(), v0_events, v2.clone(), v2_events).await?;
-
-    let addresses = v2.addresses();
-    let probe = Arc::new(Probe { v0, v2, bridge, limits });
-    let (http, http_task) = http::serve(config.http, Arc::clone(&probe)).await?;
-    let tasks = Tasks { v0: v0_task, v2: v2_task, bridge: bridge_task, http: http_task };
-    Ok(Running { data_dir, probe, route, listen_arguments, addresses, http, tasks })
-}
-
-fn v0_config(config: crate::config::V0, key: devp2p::NodeKey, address_book: PathBuf) -> waku0::run::Config {
-    waku0::run::Config {
-        key,
-        client_id: agent(),
-        listen: Some(config.listen),
-        static_nodes: config.static_nodes,
-        limits: config.limits,
-        network: devp2p::Network { address_book: Some(address_book), ..config.network },
-        settings: Settings {
-            min_pow: config.min_pow,
-            rates: config.rates,
-            whitelist: config.whitelist,
-            ..Settings::default()
-        },
-    }
-}
-
-/// What `listen` needs to be told beside the address, where it is not what `listen` assumes.
-fn listen_arguments(config: &crate::config::V2) -> String {
-    let cluster = match config.cluster.0 {
-        0 => String::new(),
-        other => format!(" --cluster-id {other}"),
+    let probe = Probe {
+        v0: v0.node.clone(),
+        ledger: v0.ledger.clone(),
+        found: v0.discovery.sources().clone(),
+        crossing: crossing.as_ref().map(|crossing| CrossingProbe {
+            v2: crossing.v2.clone(),
+            bridge: crossing.bridge.clone(),
+            limits: crossing.limits,
+        }),
     };
-    match config.topics.first().map(|topic| topic.as_str()) {
-        None | Some("/waku/2/rs/0/0") => cluster,
-        Some(topic) => format!("{cluster} --pubsub-topic {topic}"),
-    }
+    let (http, http_task) = http::serve(config.http, Arc::new(probe)).await?;
+    Ok(Running { data_dir, v0, crossing, http, http_task })
 }
 
 impl Running {
     /// Where waku/0 peers reach this node.
     #[must_use]
     pub fn enode(&self) -> &Enode {
-        self.probe.v0.enode()
+        self.v0.node.enode()
     }
 
-    /// Where Waku Network peers reach this node, one address an interface.
+    /// Where Waku Network peers reach this node, one address an interface; none for a waku/0 node alone.
     #[must_use]
     pub fn addresses(&self) -> &[Multiaddr] {
-        &self.addresses
+        self.crossing.as_ref().map(|crossing| &*crossing.addresses).unwrap_or_default()
     }
 
     /// Where health and metrics are.
@@ -160,45 +123,47 @@ impl Running {
         self.data_dir.path()
     }
 
-    /// What crosses where, for people.
+    /// What crosses where, for people; `None` for a waku/0 node alone.
     #[must_use]
-    pub fn route(&self) -> &str {
-        &self.route
+    pub fn route(&self) -> Option<&str> {
+        self.crossing.as_ref().map(|crossing| &*crossing.route)
     }
 
     /// Flags that `causeway listen` needs for this bridge, each after a blank.
     #[must_use]
     pub fn listen_arguments(&self) -> &str {
-        &self.listen_arguments
-    }
-
-    /// The bridge itself.
-    #[must_use]
-    pub fn bridge(&self) -> &bridge::Handle {
-        &self.probe.bridge
+        self.crossing.as_ref().map(|crossing| &*crossing.listen_arguments).unwrap_or_default()
     }
 
     /// Says in the log that the node is up, in the words that scripts wait for.
     pub fn log_ready(&self) {
-        let address = self.addresses.first().map(ToString::to_string).unwrap_or_default();
-        tracing::info!(enode = %self.enode(), multiaddr = %address, http = %self.http, "Node setup complete");
+        let address = self.addresses().first().map(ToString::to_string).unwrap_or_default();
+        let enr = self.v0.record.as_ref().map(Enr::to_base64).unwrap_or_default();
+        tracing::info!(enode = %self.enode(), %enr, multiaddr = %address, http = %self.http, "Node setup complete");
     }
 
     /// Returns the name of the first part that ends by itself, which none should.
     pub async fn failed(&mut self) -> &'static str {
+        let crossing = async {
+            match &mut self.crossing {
+                Some(crossing) => crossing.failed().await,
+                None => pending().await,
+            }
+        };
         tokio::select! {
-            _ = &mut self.tasks.v0 => "the waku/0 node",
-            _ = &mut self.tasks.v2 => "the Waku Network node",
-            _ = &mut self.tasks.bridge => "the bridge",
-            _ = &mut self.tasks.http => "HTTP",
+            part = self.v0.failed() => part,
+            part = crossing => part,
+            _ = &mut self.http_task => "HTTP",
         }
     }
 
     /// Stops in order: first what takes work, then what it is handed to. Peers are told.
     pub async fn shutdown(self) {
-        self.tasks.http.abort();
-        self.probe.bridge.shutdown().await;
-        tokio::join!(self.probe.v0.shutdown(), self.probe.v2.shutdown());
+        self.http_task.abort();
+        if let Some(crossing) = self.crossing {
+            crossing.shutdown().await;
+        }
+        self.v0.shutdown().await;
         tracing::info!("stopped");
     }
 }

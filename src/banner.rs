@@ -11,17 +11,23 @@ pub struct Banner<'a>(pub &'a Running);
 impl Display for Banner<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> Result {
         let Self(node) = self;
-        writeln!(f, "Causeway {} bridge", crate::VERSION)?;
+        let kind = if node.route().is_some() { "bridge" } else { "waku/0 node" };
+        writeln!(f, "Causeway {} {kind}", crate::VERSION)?;
         writeln!(f, "data       {}", node.data_dir().display())?;
-        writeln!(f, "route      {}", node.route())?;
+        if let Some(route) = node.route() {
+            writeln!(f, "route      {route}")?;
+        }
         writeln!(f, "enode      {}", node.enode())?;
         for address in node.addresses().iter().take(2) {
             writeln!(f, "libp2p     {address}")?;
         }
         writeln!(f, "http       http://{}/readyz  /health  /metrics", node.http())?;
-        writeln!(f, "see one cross, in two other terminals:")?;
-        let listen = node.addresses().first().map(ToString::to_string).unwrap_or_default();
-        writeln!(f, "           causeway listen {listen}{}", node.listen_arguments())?;
+        let (see, listen_at) = match node.addresses().first() {
+            Some(address) => ("see one cross, in two other terminals:", address.to_string()),
+            None => ("see one pass, in two other terminals:", node.enode().to_string()),
+        };
+        writeln!(f, "{see}")?;
+        writeln!(f, "           causeway listen {listen_at}{}", node.listen_arguments())?;
         write!(f, "           causeway post {} --text hello", node.enode())
     }
 }

@@ -36,12 +36,16 @@ Flags can stand in the environment: --tcp-port 60001 is CAUSEWAY_TCP_PORT=60001.
 pub enum Command {
     /// Run a bridge between waku/0 peers and Waku Network peers
     Bridge(Box<BridgeArgs>),
+    /// Run a waku/0 node alone: gossip for old clients, and nothing that crosses
+    Legacy(Box<LegacyArgs>),
     /// Start a bridge and a client on either side of it, send both ways, and check that all arrived exactly once
     Demo(DemoArgs),
     /// Print what a peer passes on: envelopes from an enode, messages from a multiaddr
     Listen(ListenArgs),
     /// Post one text to a peer: an envelope to an enode, a message to a multiaddr
     Post(PostArgs),
+    /// Make and sign a list of nodes for DNS (EIP-1459): prints the records to publish, and the enrtree:// link to give away
+    DnsTree(DnsTreeArgs),
 }
 
 /// Flags of `bridge`.
@@ -64,18 +68,32 @@ pub struct BridgeArgs {
     pub surface: SurfaceArgs,
 }
 
+/// Flags of `legacy`.
+#[derive(Debug, Args)]
+pub struct LegacyArgs {
+    /// Flags about this node.
+    #[command(flatten)]
+    pub node: NodeArgs,
+    /// Flags about the waku/0 side.
+    #[command(flatten)]
+    pub v1: V1Args,
+    /// Flags about logs and HTTP.
+    #[command(flatten)]
+    pub surface: SurfaceArgs,
+}
+
 /// Flags about this node.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Node")]
 pub struct NodeArgs {
-    /// Where the node key and the lock live [default: ~/.causeway]
+    /// Where the node key, the database and the lock live [default: ~/.causeway]
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
     /// The node's secp256k1 key, 64 hex digits; serves enode and libp2p peer id alike. Without it, the key in the data
     /// directory, made at the first start
     #[arg(long, value_name = "HEX", hide_env_values = true)]
     pub nodekey: Option<String>,
-    /// Address that peers of both networks reach us at; HTTP has flags of its own
+    /// Address that peers reach us at; HTTP has flags of its own
     #[arg(long, value_name = "IP", default_value = "0.0.0.0")]
     pub listen_address: IpAddr,
     /// Added to every port that is not 0, to run several nodes on one machine
@@ -104,6 +122,22 @@ pub struct V1Args {
     /// A waku/0 peer that is always let in, and not dialled; may be repeated
     #[arg(long, value_name = "ENODE")]
     pub trustednode_v1: Vec<String>,
+    /// Look for waku/0 nodes over UDP (discv4), and let others find us. UDP takes the number of the first devp2p port: open
+    /// that as well. Every node of the discovery network can then learn our address and key, and nodes of all kinds are
+    /// in it, which are dialled to see what they speak
+    #[arg(long, num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true", value_parser = parse_bool)]
+    pub discv4_discovery: bool,
+    /// A node at which --discv4-discovery begins; may be repeated. Without any, others may find us, and we find who does
+    #[arg(long, value_name = "ENODE")]
+    pub discv4_bootstrap_node: Vec<String>,
+    /// A signed list of waku/0 nodes in DNS (EIP-1459), which is read again every half hour; may be repeated. `causeway
+    /// dns-tree` makes such lists
+    #[arg(long, value_name = "ENRTREE")]
+    pub dns_discovery_url_v1: Vec<String>,
+    /// A name server that is asked for lists of nodes: an IP address, or one with a port; may be repeated [default: 1.1.1.1
+    /// 1.0.0.1]
+    #[arg(long, value_name = "IP")]
+    pub dns_addrs_name_server: Vec<String>,
     /// Lowest proof of work accepted, the same on all bridges of a network. Status fleets used 0.000002, because their
     /// clients mine envelopes over 50,000 bytes that low
     #[arg(long, value_name = "POW", default_value_t = 0.002)]
@@ -117,6 +151,28 @@ pub struct V1Args {
     /// node id; may be repeated. Static and trusted nodes are on the list
     #[arg(long, value_name = "PEER")]
     pub waku_v0_rate_whitelist: Vec<Exempt>,
+    /// Seconds that a waku/0 peer may take for its Status
+    #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=600))]
+    pub status_timeout: u64,
+    /// Largest envelope taken: bytes, KiB or MiB. What no packet of 1 MiB holds is sent to nobody
+    #[arg(long, value_name = "SIZE", default_value = "1MiB", value_parser = parse_bytes)]
+    pub max_message_size: usize,
+    /// Most memory for live waku/0 envelopes, each with about 400 bytes beside its own. When it is spent, those with the
+    /// least proof of work go first
+    #[arg(long, value_name = "SIZE", default_value = "128MiB", value_parser = parse_bytes)]
+    pub waku_v0_pool_size: usize,
+    /// Most live waku/0 envelopes
+    #[arg(long, value_name = "N", default_value_t = 131_072)]
+    pub waku_v0_pool_envelopes: usize,
+    /// Acknowledge packets of envelopes, as clients of status-go ask for
+    #[arg(long, num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true", value_parser = parse_bool)]
+    pub confirmations: bool,
+    /// Seconds for which the accounts of waku/0 peers are summed up; GET /legacy/v1/accounting shows them
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub accounting_epoch: u64,
+    /// Days for which these accounts are kept
+    #[arg(long, value_name = "DAYS", default_value_t = 7, value_parser = clap::value_parser!(u64).range(1..=36_500))]
+    pub accounting_retention: u64,
     /// Most waku/0 peers at once
     #[arg(long, value_name = "N", default_value_t = 50)]
     pub devp2p_max_peers: usize,
@@ -298,6 +354,40 @@ pub struct PeerArgs {
     #[arg(long, value_name = "TOPIC", default_value = "/waku/2/rs/0/0")]
     pub pubsub_topic: String,
 }
+
+/// Flags of `dns-tree`.
+#[derive(Debug, Args)]
+#[command(after_help = DNS_TREE_EXAMPLES)]
+pub struct DnsTreeArgs {
+    /// Node records (enr:…), and links to other lists (enrtree://…). A bridge logs its own record when it starts, with an
+    /// address in it if --nat or --listen-address gave one
+    #[arg(value_name = "ENR|ENRTREE")]
+    pub records: Vec<String>,
+    /// A file of more of them, one a line; empty lines and those that begin with # are skipped. - is standard input
+    #[arg(long, value_name = "FILE")]
+    pub file: Option<PathBuf>,
+    /// The domain at which the list will be
+    #[arg(long, value_name = "NAME")]
+    pub domain: String,
+    /// The secp256k1 key that signs the list, 64 hex digits; made if there is no such file. The link names the key: who
+    /// loses it must give away a new link
+    #[arg(long, value_name = "FILE")]
+    pub key_file: PathBuf,
+    /// Sequence number, above that of the list it replaces: readers refuse a lower one [default: the present time in seconds]
+    #[arg(long, value_name = "N")]
+    pub seq: Option<u64>,
+    /// Seconds for which resolvers may keep the root, which changes with the list; all else never does and gets a day
+    #[arg(long, value_name = "SECONDS", default_value_t = 1800)]
+    pub ttl: u32,
+    /// Print one JSON object instead of a zone file
+    #[arg(long)]
+    pub json: bool,
+}
+
+const DNS_TREE_EXAMPLES: &str = "\
+Example:
+  causeway dns-tree --domain nodes.example.org --key-file list.key --file nodes.txt > nodes.zone
+  causeway bridge --dns-discovery-url-v1 enrtree://KEY@nodes.example.org     with the link that the first line names";
 
 /// Least severity that is logged, by nwaku's names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -481,7 +571,7 @@ mod tests {
     #[test]
     fn help_speaks_of_every_sub_command() {
         let help = Cli::command().render_long_help().to_string();
-        for word in ["bridge", "demo", "listen", "post", "CAUSEWAY_TCP_PORT"] {
+        for word in ["bridge", "legacy", "demo", "listen", "post", "dns-tree", "CAUSEWAY_TCP_PORT"] {
             assert!(help.contains(word), "{word} is missing in:\n{help}");
         }
     }

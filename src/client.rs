@@ -6,7 +6,10 @@ use bridge::content_topic::canonical;
 use bytes::Bytes;
 use devp2p::{enode::Enode, key::NodeKey};
 use tokio::sync::mpsc;
-use waku0::{Envelope, EnvelopeHash, Pow, Topic, Unsealed, envelope::EnvelopeError, limits::Rates, node::Settings};
+use waku0::{
+    Envelope, EnvelopeHash, Pow, Topic, Unsealed, confirm::Outcome, envelope::EnvelopeError, limits::Rates,
+    node::Settings,
+};
 use waku2::{ClusterId, ContentTopic, MessageHash, Meta, Multiaddr, PubsubTopic, Received, WakuMessage};
 
 use crate::{agent, config, keys::system_rng};
@@ -97,6 +100,7 @@ impl V0Client {
             network: devp2p::Network::default(),
             // Of the one peer that it was pointed at, a client takes all that there is.
             settings: Settings { min_pow: Pow::ZERO, rates: Rates::NONE, ..Settings::default() },
+            accounts: None,
         };
         let (handle, _task) = waku0::run::start(config, sender).await?;
         let mut client = Self { handle, events };
@@ -119,13 +123,32 @@ impl V0Client {
     /// # Errors
     /// If no envelope can be made or the node refuses it.
     pub async fn post(&self, topic: Topic, ttl: u32, data: Bytes) -> Result<EnvelopeHash, ClientError> {
+        Ok(self.handle.post(Self::envelope(topic, ttl, data).await?).await?.hash)
+    }
+
+    /// The same, and waits for what the peer says of it, if it is one that confirms what it gets.
+    ///
+    /// # Errors
+    /// As [`V0Client::post`]. A refusal by the peer is an outcome.
+    pub async fn post_confirmed(
+        &self,
+        topic: Topic,
+        ttl: u32,
+        data: Bytes,
+    ) -> Result<(EnvelopeHash, Option<Outcome>), ClientError> {
+        let (posted, watch) = self.handle.post_followed(Self::envelope(topic, ttl, data).await?).await?;
+        let peers = self.handle.peers().await;
+        let confirms = peers.iter().filter_map(|peer| peer.options.as_ref()).any(|options| options.confirmations);
+        let outcome = if confirms { Some(watch.outcome().await) } else { None };
+        Ok((posted.hash, outcome))
+    }
+
+    async fn envelope(topic: Topic, ttl: u32, data: Bytes) -> Result<Envelope, ClientError> {
         let ttl = ttl.max(1);
         let expiry = u32::try_from(devp2p::clock::now().unix_secs()).unwrap_or(u32::MAX).saturating_add(ttl);
         let bytes = data.len();
         let unsealed = Unsealed::new(expiry, ttl, topic, data)?;
-        let envelope =
-            tokio::task::spawn_blocking(move || mine(unsealed, bytes)).await.map_err(|_| ClientError::Stopped)??;
-        Ok(self.handle.post(envelope).await?.hash)
+        tokio::task::spawn_blocking(move || mine(unsealed, bytes)).await.map_err(|_| ClientError::Stopped)?
     }
 
     /// The next envelope that the peer passes on; `None` once the node has stopped.
@@ -237,6 +260,15 @@ pub enum Client {
     V2(V2Client),
 }
 
+/// What was sent, and what the peer says of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sent {
+    /// Envelope hash or message hash, with the word for it.
+    pub hash: String,
+    /// What a waku/0 peer that confirms has answered; `None` of others, which never answer.
+    pub outcome: Option<Outcome>,
+}
+
 /// What a peer passed on, in the words of its network.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Heard {
@@ -290,14 +322,20 @@ impl Client {
         }
     }
 
-    /// Sends a text, and gives its hash; the time to live matters to envelopes alone.
+    /// Sends a text; the time to live matters to envelopes alone.
     ///
     /// # Errors
-    /// As [`V0Client::post`] and [`V2Client::publish`].
-    pub async fn post(&self, topic: Topic, ttl: u32, text: Bytes) -> Result<String, ClientError> {
+    /// As [`V0Client::post_confirmed`] and [`V2Client::publish`].
+    pub async fn post(&self, topic: Topic, ttl: u32, text: Bytes) -> Result<Sent, ClientError> {
         match self {
-            Self::V0(client) => client.post(topic, ttl, text).await.map(|hash| format!("envelope {hash}")),
-            Self::V2(client) => client.publish(canonical(topic), text).await.map(|hash| format!("message {hash}")),
+            Self::V0(client) => {
+                let (hash, outcome) = client.post_confirmed(topic, ttl, text).await?;
+                Ok(Sent { hash: format!("envelope {hash}"), outcome })
+            }
+            Self::V2(client) => {
+                let hash = client.publish(canonical(topic), text).await?;
+                Ok(Sent { hash: format!("message {hash}"), outcome: None })
+            }
         }
     }
 

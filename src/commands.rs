@@ -1,17 +1,17 @@
-//! The sub-commands `bridge`, `listen` and `post`; `demo` has a file of its own.
+//! The sub-commands `bridge`, `legacy`, `listen` and `post`; `demo` has a file of its own.
 
 use std::{io::Read, time::Duration};
 
 use anyhow::Context;
 use bytes::Bytes;
 use tokio::signal::unix::{SignalKind, signal};
-use waku0::Topic;
+use waku0::{Topic, confirm::Outcome};
 use waku2::ClusterId;
 
 use crate::{
     assemble,
     banner::Banner,
-    cli::{BridgeArgs, ListenArgs, PeerArgs, PostArgs},
+    cli::{BridgeArgs, LegacyArgs, ListenArgs, PeerArgs, PostArgs},
     client::{Client, ClientError, Heard},
     config::Config,
     logging,
@@ -31,9 +31,22 @@ const STOP_WITHIN: Duration = Duration::from_secs(8);
 /// If a flag is wrong, or a part can't start.
 pub async fn bridge(args: BridgeArgs) -> anyhow::Result<()> {
     logging::start(args.surface.logs);
+    run(Config::try_from(args)?).await
+}
+
+/// Runs a waku/0 node until SIGTERM or SIGINT.
+///
+/// # Errors
+/// If a flag is wrong, or a part can't start.
+pub async fn legacy(args: LegacyArgs) -> anyhow::Result<()> {
+    logging::start(args.surface.logs);
+    run(Config::try_from(args)?).await
+}
+
+async fn run(config: Config) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("SIGTERM can't be handled")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT can't be handled")?;
-    let mut running = assemble::start(Config::try_from(args)?).await?;
+    let mut running = assemble::start(config).await?;
     // Nobody need read it: a closed or full standard output is no reason to stop.
     let _ = say(Banner(&running));
     running.log_ready();
@@ -98,9 +111,15 @@ pub async fn post(args: PostArgs) -> anyhow::Result<()> {
         None => read_stdin()?,
     };
     let client = connect(&args.peer, Duration::from_secs(args.timeout)).await?;
-    let (name, hash) = (client.name_of(topic), client.post(topic, args.ttl, Bytes::from(text)).await?);
+    let (name, sent) = (client.name_of(topic), client.post(topic, args.ttl, Bytes::from(text)).await?);
     client.close().await;
-    say(format_args!("{hash} on {name}"))?;
+    say(format_args!("{} on {name}", sent.hash))?;
+    match sent.outcome {
+        None => {}
+        Some(Outcome::Acknowledged { .. }) => say("acknowledged by the peer").map(drop)?,
+        Some(Outcome::Refused { text, .. }) => anyhow::bail!("the peer refuses it: {text}"),
+        Some(Outcome::Unanswered) => remark("the peer says that it acknowledges envelopes, and did not"),
+    }
     Ok(())
 }
 

@@ -15,15 +15,22 @@ use bridge::{
 };
 use devp2p::{
     Limits, Network,
+    dnsdisc::{self, Link, LinkError},
     enode::{Enode, EnodeError},
     inbound::InboundLimits,
 };
-use waku0::{Pow, Topic, limits::Rates, whitelist::Whitelist};
+use waku0::{Pow, Settings, Topic, limits::Rates, pool::PoolLimits};
 use waku2::{ClusterId, Multiaddr, PubsubTopic, Shard, shard, topic::PubsubTopicError};
 
-use crate::cli::{BridgeArgs, Cli, Command, CrossingArgs, V1Args};
+use crate::cli::{BridgeArgs, Cli, Command, CrossingArgs, LegacyArgs, V1Args};
 
-/// Everything a bridge needs to start.
+/// Port of name servers. Source: RFC 1035, section 4.2.
+const DNS_PORT: u16 = 53;
+
+/// The unit of retentions.
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Everything that a bridge, or a waku/0 node alone, needs to start.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// Where the key and the lock live; `None` is `~/.causeway`.
@@ -32,12 +39,19 @@ pub struct Config {
     pub nodekey: Option<String>,
     /// The waku/0 side.
     pub v0: V0,
+    /// What a bridge has besides; `None` for a waku/0 node alone.
+    pub crossing: Option<Crossing>,
+    /// Where health and metrics are served.
+    pub http: SocketAddr,
+}
+
+/// What a bridge has beside its waku/0 node.
+#[derive(Debug, Clone)]
+pub struct Crossing {
     /// The Waku Network side.
     pub v2: V2,
     /// What crosses, and how.
     pub bridge: BridgeConfig,
-    /// Where health and metrics are served.
-    pub http: SocketAddr,
 }
 
 /// The waku/0 side.
@@ -47,16 +61,25 @@ pub struct V0 {
     pub listen: SocketAddr,
     /// Peers to stay connected to.
     pub static_nodes: Vec<Enode>,
-    /// Lowest proof of work accepted.
-    pub min_pow: Pow,
+    /// What the node takes, keeps and announces.
+    pub settings: Settings,
     /// Bounds of the connections.
     pub limits: Limits,
-    /// How much peers may send.
-    pub rates: Rates,
-    /// Who is not left for sending more.
-    pub whitelist: Whitelist,
     /// Further ports, our address outside, trusted nodes.
     pub network: Network,
+    /// Where more peers are sought.
+    pub discovery: Discovery,
+    /// How long accounts of peers are kept.
+    pub accounting_retention: Duration,
+}
+
+/// Where more waku/0 peers are sought: nowhere, unless asked for.
+#[derive(Debug, Clone, Default)]
+pub struct Discovery {
+    /// The nodes at which discovery over UDP begins; `None` is no such discovery.
+    pub discv4: Option<Vec<Enode>>,
+    /// The lists in DNS; `None` is none.
+    pub dns: Option<dnsdisc::Config>,
 }
 
 /// The Waku Network side.
@@ -87,6 +110,29 @@ pub enum ConfigError {
         /// What is wrong with it.
         cause: EnodeError,
     },
+    /// A node where discovery is to begin, but no discovery.
+    #[error(
+        "--discv4-bootstrap-node is given, but discovery over UDP is off: add --discv4-discovery, or leave the node out. To stay connected to one node, use --staticnode-v1"
+    )]
+    NoDiscovery,
+    /// A node that takes no part in discovery.
+    #[error(
+        "--discv4-bootstrap-node {0}: discport=0 says that it does not answer discovery. To stay connected to it, use --staticnode-v1"
+    )]
+    NoDiscoveryPort(String),
+    /// Not a link to a list in DNS.
+    #[error("--dns-discovery-url-v1 {value}: {cause}. Give enrtree://<key in base32>@<domain>")]
+    Link {
+        /// What was given.
+        value: String,
+        /// What is wrong with it.
+        cause: LinkError,
+    },
+    /// Not a name server.
+    #[error(
+        "--dns-addrs-name-server {0}: a name server is an IP address, such as 9.9.9.9, or one with a port, such as 127.0.0.1:5353"
+    )]
+    NameServer(String),
     /// Not a multiaddr with a peer id.
     #[error("--staticnode-v2 {value}: {cause}. Give /ip4/<address>/tcp/<port>/p2p/<peer id>")]
     Multiaddr {
@@ -147,15 +193,32 @@ impl TryFrom<BridgeArgs> for Config {
         let cluster = ClusterId(args.v2.cluster_id);
         let topics = topics(&args)?;
         Ok(Self {
-            bridge: bridge_config(&args, &topics)?,
+            crossing: Some(Crossing {
+                bridge: bridge_config(&args, &topics)?,
+                v2: V2 {
+                    listen: tcp_address(args.node.listen_address, shifted(args.v2.tcp_port, shift)?),
+                    static_peers: args.v2.staticnode_v2.iter().map(|a| static_peer(a)).collect::<Result<_, _>>()?,
+                    cluster,
+                    topics,
+                    agent: args.v2.agent_string,
+                },
+            }),
             v0: v0(&args.v1, args.node.listen_address, shift)?,
-            v2: V2 {
-                listen: tcp_address(args.node.listen_address, shifted(args.v2.tcp_port, shift)?),
-                static_peers: args.v2.staticnode_v2.iter().map(|a| static_peer(a)).collect::<Result<_, _>>()?,
-                cluster,
-                topics,
-                agent: args.v2.agent_string,
-            },
+            http: SocketAddr::new(args.surface.rest_address, shifted(args.surface.rest_port, shift)?),
+            data_dir: args.node.data_dir,
+            nodekey: args.node.nodekey,
+        })
+    }
+}
+
+impl TryFrom<LegacyArgs> for Config {
+    type Error = ConfigError;
+
+    fn try_from(args: LegacyArgs) -> Result<Self, Self::Error> {
+        let shift = args.node.ports_shift;
+        Ok(Self {
+            crossing: None,
+            v0: v0(&args.v1, args.node.listen_address, shift)?,
             http: SocketAddr::new(args.surface.rest_address, shifted(args.surface.rest_port, shift)?),
             data_dir: args.node.data_dir,
             nodekey: args.node.nodekey,
@@ -191,10 +254,8 @@ fn v0(args: &V1Args, ip: IpAddr, shift: u16) -> Result<V0, ConfigError> {
     Ok(V0 {
         listen: ports.next().unwrap_or_else(|| SocketAddr::new(ip, 0)),
         static_nodes: enodes("staticnode-v1", &args.staticnode_v1)?,
-        min_pow: pow("waku-v1-pow", args.waku_v1_pow)?,
+        settings: settings(args)?,
         limits: limits(args),
-        rates: Rates::with(args.waku_v0_rate_limit.iter().copied()),
-        whitelist: args.waku_v0_rate_whitelist.iter().cloned().collect(),
         network: Network {
             also_listen: ports.collect(),
             advertised_port: args.devp2p_advertised_port,
@@ -202,7 +263,47 @@ fn v0(args: &V1Args, ip: IpAddr, shift: u16) -> Result<V0, ConfigError> {
             trusted_nodes: enodes("trustednode-v1", &args.trustednode_v1)?,
             ..Network::default()
         },
+        discovery: Discovery { discv4: discv4(args)?, dns: dns(args)? },
+        accounting_retention: DAY * u32::try_from(args.accounting_retention).unwrap_or(u32::MAX),
     })
+}
+
+fn settings(args: &V1Args) -> Result<Settings, ConfigError> {
+    Ok(Settings {
+        min_pow: pow("waku-v1-pow", args.waku_v1_pow)?,
+        rates: Rates::with(args.waku_v0_rate_limit.iter().copied()),
+        whitelist: args.waku_v0_rate_whitelist.iter().cloned().collect(),
+        status_timeout: Duration::from_secs(args.status_timeout),
+        max_message_size: args.max_message_size,
+        confirmations: args.confirmations,
+        pool: PoolLimits { max_bytes: args.waku_v0_pool_size, max_envelopes: args.waku_v0_pool_envelopes },
+        accounting_epoch: Duration::from_secs(args.accounting_epoch),
+        ..Settings::default()
+    })
+}
+
+fn discv4(args: &V1Args) -> Result<Option<Vec<Enode>>, ConfigError> {
+    let bootstrap = enodes("discv4-bootstrap-node", &args.discv4_bootstrap_node)?;
+    if let Some(deaf) = bootstrap.iter().find(|node| node.udp == 0) {
+        return Err(ConfigError::NoDiscoveryPort(deaf.to_string()));
+    }
+    match args.discv4_discovery {
+        true => Ok(Some(bootstrap)),
+        false if bootstrap.is_empty() => Ok(None),
+        false => Err(ConfigError::NoDiscovery),
+    }
+}
+
+/// Name servers without a list are no mistake: other lists than those of waku/0 may be asked for there.
+fn dns(args: &V1Args) -> Result<Option<dnsdisc::Config>, ConfigError> {
+    let links: Vec<Link> = parse_all(&args.dns_discovery_url_v1, |value, cause| ConfigError::Link { value, cause })?;
+    let name_servers = args.dns_addrs_name_server.iter().map(|text| name_server(text)).collect::<Result<_, _>>()?;
+    Ok((!links.is_empty()).then_some(dnsdisc::Config { links, name_servers }))
+}
+
+fn name_server(text: &str) -> Result<SocketAddr, ConfigError> {
+    let with_port = text.parse::<IpAddr>().map(|ip| SocketAddr::new(ip, DNS_PORT)).or_else(|_| text.parse());
+    with_port.map_err(|_| ConfigError::NameServer(text.to_owned()))
 }
 
 fn limits(args: &V1Args) -> Limits {
@@ -335,7 +436,10 @@ fn policy(flags: &CrossingArgs) -> Policy {
 
 #[cfg(test)]
 mod tests {
+    use waku0::whitelist::Whitelist;
+
     use super::*;
+    use crate::storage::accounts::DEFAULT_RETENTION;
 
     fn config(flags: &[&str]) -> Result<Config, ConfigError> {
         let flags = ["causeway", "bridge"].iter().chain(flags);
@@ -345,23 +449,27 @@ mod tests {
         }
     }
 
+    fn crossing(config: &Config) -> &Crossing {
+        config.crossing.as_ref().expect("a bridge")
+    }
+
     fn refusal(flags: &[&str]) -> String {
         config(flags).unwrap_err().to_string()
     }
 
     fn topic_names(config: &Config) -> Vec<&str> {
-        config.v2.topics.iter().map(PubsubTopic::as_str).collect()
+        crossing(config).v2.topics.iter().map(PubsubTopic::as_str).collect()
     }
 
     #[test]
     fn without_flags_an_open_network_of_ones_own() {
         let config = config(&[]).unwrap();
         assert_eq!(topic_names(&config), ["/waku/2/rs/0/0"]);
-        assert_eq!(config.bridge, BridgeConfig::default());
+        assert_eq!(crossing(&config).bridge, BridgeConfig::default());
         assert_eq!(config.v0.listen.to_string(), "0.0.0.0:30303");
-        assert_eq!(config.v2.listen.to_string(), "/ip4/0.0.0.0/tcp/60000");
+        assert_eq!(crossing(&config).v2.listen.to_string(), "/ip4/0.0.0.0/tcp/60000");
         assert_eq!(config.http.to_string(), "127.0.0.1:8645");
-        assert!(config.v0.static_nodes.is_empty() && config.v2.static_peers.is_empty());
+        assert!(config.v0.static_nodes.is_empty() && crossing(&config).v2.static_peers.is_empty());
     }
 
     #[test]
@@ -378,18 +486,20 @@ mod tests {
             ["--cluster-id=16", "--bridge-pubsub-topic=/waku/2/rs/16/64", "--bridge-pubsub-topic=/waku/2/rs/16/32"];
         let config = config(&flags).unwrap();
         assert_eq!(topic_names(&config), ["/waku/2/rs/16/64", "/waku/2/rs/16/32"]);
-        let [first, second] = config.bridge.routes.routes() else { panic!("{:?}", config.bridge.routes) };
+        let [first, second] = crossing(&config).bridge.routes.routes() else {
+            panic!("{:?}", crossing(&config).bridge.routes)
+        };
         assert_eq!((first.ways, second.ways), (Ways::Both, Ways::V2ToV1));
         assert_eq!((&*first.name, &*second.name), ("default", "default-2"));
     }
 
     #[test]
     fn rate_limits_add_up_to_the_default() {
-        assert_eq!(config(&[]).unwrap().v0.rates, Rates::default());
+        assert_eq!(config(&[]).unwrap().v0.settings.rates, Rates::default());
         let flags = ["--waku-v0-rate-limit=peer:7/s", "--waku-v0-rate-limit=ip:1MiB/s"];
-        let rates = config(&flags).unwrap().v0.rates;
+        let rates = config(&flags).unwrap().v0.settings.rates;
         assert_eq!((rates.peer.packets, rates.ip.bytes, rates.topic), (7, 1 << 20, 200));
-        let none = config(&["--waku-v0-rate-limit=none", "--waku-v0-rate-whitelist=10.0.0.0/8"]).unwrap().v0;
+        let none = config(&["--waku-v0-rate-limit=none", "--waku-v0-rate-whitelist=10.0.0.0/8"]).unwrap().v0.settings;
         assert_eq!(none.rates.announced(), Rates::NONE.announced());
         assert_ne!(none.whitelist, Whitelist::default());
         for flag in ["--waku-v0-rate-limit=fast", "--waku-v0-rate-whitelist=host.example"] {
@@ -422,6 +532,40 @@ mod tests {
     fn the_defaults_of_flags_and_library_are_the_same() {
         let config = config(&[]).unwrap();
         assert_eq!((config.v0.limits, config.v0.network), (Limits::default(), Network::default()));
+        assert_eq!(config.v0.settings, Settings::default());
+        assert_eq!(config.v0.accounting_retention, DEFAULT_RETENTION);
+    }
+
+    #[test]
+    fn no_discovery_unless_asked_for() {
+        let enode = |at: &str| format!("enode://{}@{at}", devp2p::NodeKey::from_bytes(&[1; 32]).unwrap().public());
+        let link = "enrtree://AM5FCQLWIZX2QFPNJAP7VUERCCRNGRHWZG3YYHIUV7BVDQ5FDPRT2@nodes.example.org";
+        let off = config(&["--dns-addrs-name-server=9.9.9.9"]).unwrap().v0.discovery;
+        assert!(off.discv4.is_none() && off.dns.is_none());
+        let found_only = config(&["--discv4-discovery"]).unwrap().v0.discovery;
+        assert_eq!(found_only.discv4, Some(Vec::new()));
+
+        let begin = format!("--discv4-bootstrap-node={}", enode("1.2.3.4:30303"));
+        let both = config(&["--discv4-discovery=True", &begin, &begin]).unwrap().v0.discovery;
+        assert_eq!(both.discv4.map(|nodes| nodes.len()), Some(2));
+        let listed = format!("--dns-discovery-url-v1={link}");
+        let servers = ["--dns-addrs-name-server=9.9.9.9", "--dns-addrs-name-server=[::1]:5353"];
+        let dns = config(&[&listed, servers[0], servers[1]]).unwrap().v0.discovery.dns.unwrap();
+        assert_eq!((dns.links[0].to_string().as_str(), dns.name_servers[0].to_string()), (link, "9.9.9.9:53".into()));
+        assert_eq!(dns.name_servers[1].to_string(), "[::1]:5353");
+
+        let deaf = format!("--discv4-bootstrap-node={}", enode("1.2.3.4:30303?discport=0"));
+        for (flags, word) in [
+            (&[begin.as_str()][..], "add --discv4-discovery"),
+            (&["--discv4-discovery=false", &begin], "add --discv4-discovery"),
+            (&["--discv4-discovery", &deaf], "discport=0"),
+            (&["--discv4-discovery", "--discv4-bootstrap-node=enr:x"], "--discv4-bootstrap-node enr:x"),
+            (&["--dns-discovery-url-v1=nodes.example.org"], "--dns-discovery-url-v1 nodes.example.org"),
+            (&[listed.as_str(), "--dns-addrs-name-server=dns.example.org"], "--dns-addrs-name-server dns.example.org"),
+        ] {
+            let said = refusal(flags);
+            assert!(said.contains(word), "{flags:?}: {said}");
+        }
     }
 
     #[test]
@@ -438,7 +582,7 @@ mod tests {
     fn ports_shift_leaves_free_ports_alone() {
         let config = config(&["--ports-shift=7", "--tcp-port=0"]).unwrap();
         assert_eq!((config.v0.listen.port(), config.http.port()), (30310, 8652));
-        assert_eq!(config.v2.listen.to_string(), "/ip4/0.0.0.0/tcp/0");
+        assert_eq!(crossing(&config).v2.listen.to_string(), "/ip4/0.0.0.0/tcp/0");
     }
 
     #[test]

@@ -52,14 +52,19 @@ pub async fn run(args: DemoArgs) -> anyhow::Result<()> {
 async fn cross(args: &DemoArgs, wait: Duration, data_dir: &std::path::Path) -> anyhow::Result<()> {
     let mut config = Config::on_loopback();
     config.data_dir = Some(data_dir.to_owned());
-    let topic = config.v2.topics.first().context("the default route has no topic")?.clone();
+    let topic = config
+        .crossing
+        .as_ref()
+        .and_then(|crossing| crossing.v2.topics.first())
+        .context("the default route has no topic")?
+        .clone();
     let bridge = assemble::start(config).await?;
     let address = bridge.addresses().first().context("the bridge has no libp2p address")?.clone();
     say(format_args!("bridge     {}\n           {address}", bridge.enode()))?;
     let mut v0 = V0Client::connect(bridge.enode(), wait).await?;
     say("waku/0     client connected, Status exchanged")?;
     let mut v2 = V2Client::connect(&address, ClusterId(0), topic, wait).await?;
-    say(format_args!("v2         client connected, relaying {}\n", bridge.route()))?;
+    say(format_args!("v2         client connected, relaying {}\n", bridge.route().unwrap_or("nothing")))?;
 
     say(format_args!("{:<10} {:<11} {:<20} {:<20} {:>9}", "way", "topic", "sent as", "arrived as", "took"))?;
     let to_v2 = forth(args, &v0, &mut v2, wait).await?;

@@ -29,7 +29,7 @@ const QUEUE_MARK: f64 = 0.8;
 /// What `/readyz` answers.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Readiness {
-    /// Both sides have peers and nothing is overloaded.
+    /// Each side has peers and nothing is overloaded.
     pub(crate) ready: bool,
     /// What is missing.
     pub(crate) failing: Vec<Failing>,
@@ -44,7 +44,7 @@ pub(crate) struct Failing {
     pub(crate) detail: String,
 }
 
-/// Compares the reading with what a bridge needs.
+/// Compares the reading with what the node needs.
 pub(crate) fn readiness(now: &Reading) -> Readiness {
     let mut failing = Vec::new();
     let mut check = |well: bool, part, detail: &str| {
@@ -53,7 +53,7 @@ pub(crate) fn readiness(now: &Reading) -> Readiness {
         }
     };
     check(now.v1_peers > 0, "v1_peers", "no waku/0 peer has exchanged Status with us");
-    check(now.v2_peers > 0, "v2_peers", "no Waku Network peer relays a bridged topic with us");
+    check(now.v2_peers != Some(0), "v2_peers", "no Waku Network peer relays a bridged topic with us");
     for queue in &now.queues {
         let full = queue.depth as f64 >= QUEUE_MARK * queue.bound as f64;
         check(!full, "queues", &format!("{}: {} of {} places taken", queue.stage, queue.depth, queue.bound));
@@ -64,8 +64,9 @@ pub(crate) fn readiness(now: &Reading) -> Readiness {
 /// The report of `/health`.
 pub(crate) fn report(now: &Reading) -> Value {
     let relay = match now.v2_peers {
-        0 => json!({"Relay": "NOT_READY", "desc": "no connected peers"}),
-        _ => json!({"Relay": "READY"}),
+        None => json!({"Relay": "NOT_MOUNTED"}),
+        Some(0) => json!({"Relay": "NOT_READY", "desc": "no connected peers"}),
+        Some(_) => json!({"Relay": "READY"}),
     };
     let unmounted =
         UNMOUNTED.iter().map(|name| Value::Object(Map::from_iter([((*name).to_owned(), json!("NOT_MOUNTED"))])));
@@ -80,7 +81,7 @@ mod tests {
 
     fn reading(v1_peers: usize, v2_peers: usize, depth: usize) -> Reading {
         let queues = vec![Queue { stage: "mining", depth, bound: 100 }];
-        Reading { v1_peers, v2_peers, queues, ..Reading::default() }
+        Reading { v1_peers, v2_peers: Some(v2_peers), queues, ..Reading::default() }
     }
 
     #[test]
@@ -90,6 +91,9 @@ mod tests {
         assert_eq!(parts(readiness(&reading(0, 1, 0))), ["v1_peers"]);
         assert_eq!(parts(readiness(&reading(1, 0, 0))), ["v2_peers"]);
         assert_eq!(parts(readiness(&reading(0, 0, 80))), ["v1_peers", "v2_peers", "queues"]);
+        let alone = Reading { v1_peers: 1, ..Reading::default() };
+        assert!(readiness(&alone).ready);
+        assert_eq!(report(&alone)["protocolsHealth"][0], json!({"Relay": "NOT_MOUNTED"}));
     }
 
     #[test]

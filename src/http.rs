@@ -1,4 +1,6 @@
-//! Health and metrics over HTTP, on loopback unless asked otherwise. Reading only: nothing here changes state.
+//! Health, metrics and accounts over HTTP, on loopback unless asked otherwise. Reading only: nothing here changes state.
+
+mod accounting;
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -38,12 +40,15 @@ pub(crate) async fn serve(address: SocketAddr, probe: Arc<Probe>) -> Result<(Soc
 }
 
 fn router(probe: Arc<Probe>) -> Router {
+    let accounts =
+        Router::new().route("/legacy/v1/accounting", get(accounting::accounting)).with_state(probe.ledger.clone());
     Router::new()
         .route("/health", get(health_report))
         .route("/livez", get(async || "OK"))
         .route("/readyz", get(readiness))
         .route("/metrics", get(metrics_text))
         .with_state(probe)
+        .merge(accounts)
 }
 
 async fn health_report(State(probe): State<Arc<Probe>>) -> Response {

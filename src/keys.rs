@@ -1,6 +1,6 @@
 //! The node key and the lock of the data directory.
 //!
-//! The key is kept as 64 hex digits in `nodekey`, readable by its owner alone, as go-ethereum keeps it. An existing file is
+//! A key is kept as 64 hex digits in `nodekey`, readable by its owner alone, as go-ethereum keeps it. An existing file is
 //! never replaced: a node that silently changed its identity would be lost to its peers.
 
 use std::{
@@ -33,16 +33,16 @@ pub enum KeyError {
     #[error("the data directory {0} is in use by another process: give --data-dir DIR to run a second node")]
     InUse(PathBuf),
     /// The file is there but can't be read.
-    #[error("the node key {0} can't be read: {1}. Make it readable, or move it away to get a new identity")]
+    #[error("the key {0} can't be read: {1}. Make it readable, or move it away to get a new identity")]
     Unreadable(PathBuf, io::Error),
     /// The file is there but is no key.
-    #[error("the node key {0} is no secp256k1 key of 64 hex digits: mend it, or move it away to get a new identity")]
+    #[error("the key {0} is no secp256k1 key of 64 hex digits: mend it, or move it away to get a new identity")]
     Malformed(PathBuf),
     /// The flag is no key.
     #[error("--nodekey is no secp256k1 key of 64 hex digits; `openssl rand -hex 32` makes one")]
     BadFlag,
     /// A new key can't be written.
-    #[error("the new node key {0} can't be written: {1}")]
+    #[error("the new key {0} can't be written: {1}")]
     Unwritable(PathBuf, io::Error),
 }
 
@@ -88,11 +88,18 @@ impl DataDir {
         if let Some(text) = flag {
             return text.parse().map_err(|_| KeyError::BadFlag);
         }
-        let path = self.path.join(KEY_FILE);
-        match read_key(&path) {
-            Err(KeyError::Unreadable(_, e)) if e.kind() == io::ErrorKind::NotFound => write_new_key(&path),
-            other => other,
-        }
+        Ok(kept_key(&self.path.join(KEY_FILE))?.0)
+    }
+}
+
+/// The key of a file, or a new one, which is then kept there; and whether it is new.
+///
+/// # Errors
+/// If the file is no key, or can't be read or written.
+pub fn kept_key(path: &Path) -> Result<(NodeKey, bool), KeyError> {
+    match read_key(path) {
+        Err(KeyError::Unreadable(_, e)) if e.kind() == io::ErrorKind::NotFound => Ok((write_new_key(path)?, true)),
+        other => Ok((other?, false)),
     }
 }
 
@@ -103,7 +110,7 @@ fn read_key(path: &Path) -> Result<NodeKey, KeyError> {
         return Err(KeyError::Malformed(path.to_owned()));
     }
     if meta.permissions().mode() & 0o077 != 0 {
-        tracing::warn!(path = %path.display(), "the node key can be read by others: chmod 600 it");
+        tracing::warn!(path = %path.display(), "the key can be read by others: chmod 600 it");
     }
     let text = fs::read_to_string(path).map_err(unreadable)?;
     text.trim().parse().map_err(|_| KeyError::Malformed(path.to_owned()))
@@ -113,7 +120,9 @@ fn read_key(path: &Path) -> Result<NodeKey, KeyError> {
 fn write_new_key(path: &Path) -> Result<NodeKey, KeyError> {
     let unwritable = |e| KeyError::Unwritable(path.to_owned(), e);
     let key = NodeKey::generate(&mut system_rng());
-    let fresh = path.with_extension("new");
+    let mut fresh = path.as_os_str().to_owned();
+    fresh.push(".new");
+    let fresh = PathBuf::from(fresh);
     let mut file =
         OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&fresh).map_err(unwritable)?;
     writeln!(file, "{}", hex::encode(key.to_bytes())).map_err(unwritable)?;
@@ -150,6 +159,10 @@ mod tests {
         let (_temp, data) = dir();
         let key = data.node_key(None).unwrap();
         assert_eq!(data.node_key(None).unwrap().to_bytes(), key.to_bytes());
+        assert_eq!(
+            kept_key(&data.path().join(KEY_FILE)).map(|(kept, new)| (kept.to_bytes(), new)).unwrap(),
+            (key.to_bytes(), false)
+        );
         let mode = fs::metadata(data.path().join(KEY_FILE)).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
     }

@@ -1,6 +1,7 @@
 //! The program: flags in, a running node out. Everything that speaks a protocol is in the crates below; here they are joined.
 //!
-//! [`cli`] → [`config`] (checked) → [`assemble`] (rooms and the channels between them) → [`banner`], [`http`]. `demo`, `listen` and
+//! [`cli`] → [`config`] (checked) → [`assemble`] (rooms and the channels between them) → [`banner`], [`http`]. [`discovery`] names
+//! to the waku/0 side whom it may dial; [`dns_tree`] makes lists for it. `demo`, `listen` and
 //! `post` are [`client`]s of one peer.
 
 pub mod assemble;
@@ -10,6 +11,8 @@ pub mod client;
 pub mod commands;
 pub mod config;
 pub mod demo;
+pub mod discovery;
+pub mod dns_tree;
 mod health;
 pub mod http;
 pub mod keys;
@@ -17,6 +20,7 @@ pub mod logging;
 mod metrics;
 pub mod output;
 mod probe;
+pub mod storage;
 
 /// This program's version.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -8,6 +8,7 @@ use causeway::{
     commands,
     config::ConfigError,
     demo,
+    dns_tree::{self, InputError},
     output::remark,
 };
 
@@ -26,9 +27,11 @@ fn main() -> ExitCode {
     let done = runtime.block_on(async {
         match cli.command {
             Command::Bridge(args) => commands::bridge(*args).await,
+            Command::Legacy(args) => commands::legacy(*args).await,
             Command::Demo(args) => demo::run(args).await,
             Command::Listen(args) => commands::listen(args).await,
             Command::Post(args) => commands::post(args).await,
+            Command::DnsTree(args) => dns_tree::run(&args),
         }
     });
     // Blocking work (mining) of a task that is gone must not hold the exit up.
@@ -42,5 +45,9 @@ fn main() -> ExitCode {
 fn failed(error: &anyhow::Error) -> ExitCode {
     remark(format_args!("causeway: {error:#}"));
     let misread = matches!(error.downcast_ref(), Some(ClientError::Address(_)));
-    if misread || error.is::<ConfigError>() { ExitCode::from(USAGE) } else { ExitCode::FAILURE }
+    if misread || error.is::<ConfigError>() || error.is::<InputError>() {
+        ExitCode::from(USAGE)
+    } else {
+        ExitCode::FAILURE
+    }
 }

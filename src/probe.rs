@@ -2,20 +2,24 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use bridge::{Direction, DropReason, Stage, handle::LAG_BUCKETS_SECS};
-use waku2::validate::Reason;
+mod crossing;
+mod v0;
+
+pub(crate) use crossing::CrossingProbe;
+
+use crate::{discovery::Sources, storage::accounts::Ledger};
 
 /// The rooms that are looked at.
 #[derive(Debug)]
 pub(crate) struct Probe {
     /// The waku/0 side.
     pub(crate) v0: waku0::Handle,
-    /// The Waku Network side.
-    pub(crate) v2: waku2::Handle,
-    /// What is between them.
-    pub(crate) bridge: bridge::Handle,
-    /// Bounds of the bridge's queues.
-    pub(crate) limits: bridge::Limits,
+    /// Its accounts.
+    pub(crate) ledger: Ledger,
+    /// What discovery has found.
+    pub(crate) found: Sources,
+    /// What a bridge has besides.
+    pub(crate) crossing: Option<CrossingProbe>,
 }
 
 /// What was seen.
@@ -23,8 +27,8 @@ pub(crate) struct Probe {
 pub(crate) struct Reading {
     /// waku/0 peers whose Status was exchanged.
     pub(crate) v1_peers: usize,
-    /// Waku Network peers that relay a bridged topic with us.
-    pub(crate) v2_peers: usize,
+    /// Waku Network peers that relay a bridged topic with us; `None` where nothing is bridged.
+    pub(crate) v2_peers: Option<usize>,
     /// The bridge's queues.
     pub(crate) queues: Vec<Queue>,
     /// All numbers, those of one name together.
@@ -76,177 +80,15 @@ pub(crate) enum Amount {
 impl Probe {
     /// Looks once.
     pub(crate) async fn read(&self) -> Reading {
-        let status = self.bridge.status();
-        let by_dialler = self.v1_peers().await;
-        Reading {
-            v1_peers: status.v1_peers,
-            v2_peers: status.v2_peers,
-            queues: self.queues(&status),
-            samples: [
-                by_dialler,
-                self.v0_samples(),
-                self.v2_samples(),
-                self.crossings(),
-                self.lags(),
-                self.bridge_samples(&status),
-            ]
-            .concat(),
+        let mut reading = self.read_v0().await;
+        reading.samples.push(Sample {
+            labels: vec![("version", crate::VERSION.into())],
+            ..gauge("waku_version", "This program's version", 1)
+        });
+        if let Some(crossing) = &self.crossing {
+            crossing.read(&mut reading);
         }
-    }
-
-    fn queues(&self, status: &bridge::Status) -> Vec<Queue> {
-        let jobs = self.limits.max_jobs;
-        vec![
-            Queue { stage: "v1_to_v2", depth: status.depths.total(Direction::V1ToV2), bound: jobs },
-            Queue { stage: "v2_to_v1", depth: status.depths.total(Direction::V2ToV1), bound: jobs },
-            Queue { stage: "mining", depth: status.waiting_to_mine, bound: self.limits.max_seal_jobs },
-        ]
-    }
-
-    async fn v1_peers(&self) -> Vec<Sample> {
-        let peers = self.v0.peers().await;
-        let running = |inbound| peers.iter().filter(|p| p.options.is_some() && p.inbound == inbound).count();
-        let sample = |direction: &str, inbound| Sample {
-            labels: vec![("protocol", "waku/0".into()), ("dir", direction.into())],
-            ..gauge("v1_peers", "waku/0 peers whose Status was exchanged, by who dialled", running(inbound) as u64)
-        };
-        vec![sample("in", true), sample("out", false)]
-    }
-
-    fn v0_samples(&self) -> Vec<Sample> {
-        let c = self.v0.counters();
-        let mut samples = vec![
-            counter("waku_envelopes_received", "Envelopes read from peers, whatever became of them", read(&c.received)),
-            counter("waku_envelopes_validated", "New envelopes taken from peers", read(&c.validated)),
-            counter("waku_envelopes_duplicate", "Envelopes that were here before", read(&c.duplicates)),
-            counter("waku_envelopes_forwarded", "Copies of envelopes handed to connections", read(&c.forwarded)),
-            counter("waku_envelopes_posted", "Own envelopes taken", read(&c.posted)),
-            counter(
-                "waku_envelope_events_shed",
-                "Envelopes that the bridge was too busy to hear of",
-                read(&c.events_shed),
-            ),
-            counter("v1_disconnects", "waku/0 peers left for a fault", read(&c.faults)),
-            gauge("connected_peers", "waku/0 peers whose Status was exchanged", read(&c.peers)),
-            gauge("waku_envelopes_pooled", "Live envelopes", read(&c.pooled)),
-            gauge("waku_envelopes_pooled_bytes", "Bytes of live envelopes", read(&c.pooled_bytes)),
-        ];
-        samples.extend(c.rejected.by_reason().map(|(reason, n)| Sample {
-            labels: vec![("reason", reason.into())],
-            ..counter("waku_envelopes_rejected", "Envelopes not taken", n)
-        }));
-        samples
-    }
-
-    fn v2_samples(&self) -> Vec<Sample> {
-        let c = self.v2.counters();
-        let messages = "waku_node_messages";
-        let mut samples = vec![
-            Sample {
-                labels: vec![("version", crate::VERSION.into())],
-                ..gauge("waku_version", "This program's version", 1)
-            },
-            Sample {
-                labels: vec![("type", "relay".into())],
-                ..counter(messages, "Messages accepted from relay", read(&c.accepted))
-            },
-            counter("waku_relay_published", "Own messages sent", read(&c.published)),
-            counter("waku_relay_ignored", "Messages dropped without blame", read(&c.ignored)),
-            counter("waku_relay_unsent", "Messages not sent to a peer that reads too slowly", read(&c.unsent)),
-            counter("waku_relay_events_shed", "Messages that the bridge was too busy to hear of", read(&c.events_shed)),
-            counter("waku_peers_refused", "Peers left because of their cluster", read(&c.refused_peers)),
-            gauge("libp2p_peers", "Waku Network peers connected", read(&c.peers)),
-        ];
-        samples.extend(Reason::ALL.iter().map(|reason| Sample {
-            labels: vec![("type", reason.name().into())],
-            ..counter("waku_relay_rejected", "Messages dropped with blame", read(&c.rejected[reason.index()]))
-        }));
-        samples
-    }
-
-    /// The full table, and the two families of the old bridge.
-    fn crossings(&self) -> Vec<Sample> {
-        let counters = self.bridge.counters();
-        let mut samples: Vec<Sample> = counters
-            .table()
-            .map(|line| Sample {
-                labels: vec![
-                    ("direction", line.direction.as_str().into()),
-                    ("route", line.route.to_string()),
-                    ("result", line.result.into()),
-                    ("reason", line.reason.into()),
-                ],
-                ..counter("bridge_messages", "Envelopes and messages by what became of them", line.count)
-            })
-            .collect();
-        samples.extend(Direction::ALL.map(|direction| Sample {
-            labels: vec![("type", direction.as_str().into())],
-            ..counter("waku_bridge_transfers", "What crossed", counters.crossed(direction))
-        }));
-        let dropped = |reason| Direction::ALL.iter().map(|d| counters.dropped(*d, reason)).sum();
-        let kinds = [("duplicate", DropReason::Duplicate), ("value_error", DropReason::BadTopic)];
-        samples.extend(kinds.map(|(kind, reason)| Sample {
-            labels: vec![("type", kind.into())],
-            ..counter("waku_bridge_dropped", "What did not cross, as the bridge of nwaku counted it", dropped(reason))
-        }));
-        samples
-    }
-
-    fn lags(&self) -> Vec<Sample> {
-        let counters = self.bridge.counters();
-        let lag = |direction: Direction| {
-            let lag = counters.lag(direction);
-            // The reading is cumulative, the exporter adds up itself.
-            let below = std::iter::once(0).chain(lag.at_most);
-            let each = lag.at_most.iter().zip(below).map(|(upto, below)| upto - below);
-            let over = lag.count - lag.at_most.last().copied().unwrap_or(0);
-            let buckets = LAG_BUCKETS_SECS.into_iter().zip(each).chain([(f64::INFINITY, over)]).collect();
-            Sample {
-                name: "bridge_lag_seconds",
-                help: "From being sent to being confirmed on the other side",
-                labels: vec![("direction", direction.as_str().into())],
-                amount: Amount::Histogram { sum: lag.sum.as_secs_f64(), count: lag.count, buckets },
-            }
-        };
-        Direction::ALL.map(lag).to_vec()
-    }
-
-    fn bridge_samples(&self, status: &bridge::Status) -> Vec<Sample> {
-        let tally = &status.tally;
-        let mut samples = Vec::new();
-        for direction in Direction::ALL {
-            samples.extend(Stage::ALL.map(|stage| Sample {
-                labels: vec![("direction", direction.as_str().into()), ("stage", stage.as_str().into())],
-                ..gauge("bridge_queue_depth", "Jobs by stage", status.depths.of(direction, stage) as u64)
-            }));
-        }
-        let tags = [("envelope", tally.tagged_envelopes), ("message", tally.tagged_messages)];
-        samples.extend(tags.map(|(kind, n)| Sample {
-            labels: vec![("kind", kind.into())],
-            ..counter("bridge_tag_seen", "Envelopes and messages with an origin tag", n)
-        }));
-        samples.extend([
-            counter("bridge_mined", "Envelopes mined, whatever became of them", tally.mined),
-            counter("bridge_rebuilt", "Envelopes rebuilt from a tag instead of mined", tally.rebuilt),
-            counter("bridge_restored", "Messages restored from a tag", tally.restored),
-            counter(
-                "bridge_noncanonical_topic",
-                "Messages whose topic was not in canonical form",
-                tally.noncanonical_topics,
-            ),
-            counter("bridge_no_timestamp", "Messages without a time", tally.no_timestamp),
-            counter("bridge_profile_mismatch", "Envelopes of a bridge set up differently", tally.profile_mismatches),
-            counter("bridge_failed_attempts", "Publishing or posting failed, once each", tally.failed_attempts),
-            counter("bridge_dedup_evicted_early", "Entries forgotten before their time", tally.seen_evicted_early),
-            gauge(
-                "libp2p_pubsub_peers",
-                "Waku Network peers that relay a bridged topic with us",
-                status.v2_peers as u64,
-            ),
-            gauge("bridge_dedup_entries", "Entries of the memory of what was seen", status.seen_entries as u64),
-            gauge("bridge_pow_waiting", "Envelopes waiting to be mined", status.waiting_to_mine as u64),
-        ]);
-        samples
+        reading
     }
 }
 

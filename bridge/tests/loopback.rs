@@ -33,6 +33,7 @@ async fn v1_node(key: u8, to: Option<&waku0::Handle>) -> (waku0::Handle, mpsc::R
         limits: Limits::default(),
         network: Network::default(),
         settings: Settings::default(),
+        accounts: None,
     };
     (waku0::run::start(config, events).await.unwrap().0, inbox)
 }

@@ -14,9 +14,10 @@ use aes::Aes256;
 use aes::cipher::{BlockCipherEncrypt, KeyInit, KeyIvInit, StreamCipher};
 use bytes::{Buf, Bytes, BytesMut};
 use ctr::Ctr128BE;
-use sha3::{Digest, Keccak256};
+use sha3::Digest;
 use subtle::ConstantTimeEq;
 
+use crate::frame_hash::FrameHash;
 use crate::rlp::{self, Item, Reader};
 
 /// Longest frame content, in bytes, code included: its size has three bytes. Source: RLPx, "Framing".
@@ -36,8 +37,8 @@ const HEADER_DATA: [u8; 3] = [0xc2, 0x80, 0x80];
 pub struct Secrets {
     pub(crate) aes: [u8; 32],
     pub(crate) mac: [u8; 32],
-    pub(crate) egress: Keccak256,
-    pub(crate) ingress: Keccak256,
+    pub(crate) egress: FrameHash,
+    pub(crate) ingress: FrameHash,
 }
 
 impl Secrets {
@@ -62,7 +63,7 @@ fn keystream(aes: &[u8; 32]) -> Ctr128BE<Aes256> {
 }
 
 /// The sending direction.
-pub struct Sealer<H = Keccak256> {
+pub struct Sealer<H = FrameHash> {
     cipher: Ctr128BE<Aes256>,
     mac: RunningMac<H>,
 }
@@ -133,7 +134,7 @@ pub(crate) struct UnderWay {
 }
 
 /// The receiving direction.
-pub struct Opener<H = Keccak256> {
+pub struct Opener<H = FrameHash> {
     cipher: Ctr128BE<Aes256>,
     mac: RunningMac<H>,
     /// Size of the frame whose header was read.
@@ -286,6 +287,7 @@ pub enum FrameError {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use sha3::Keccak256;
     use sha3::digest::{FixedOutput, HashMarker, Output, OutputSizeUser, Update, consts::U32};
 
     use super::*;
@@ -293,7 +295,7 @@ mod tests {
 
     /// Both ends of one direction.
     fn pair() -> (Sealer, Opener) {
-        let state = Keccak256::new_with_prefix(b"state");
+        let state = FrameHash::new_with_prefix(b"state");
         let secrets = Secrets { aes: [1; 32], mac: [2; 32], egress: state.clone(), ingress: state };
         (secrets.clone().into_codec().0, secrets.into_codec().1)
     }

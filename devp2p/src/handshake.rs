@@ -20,6 +20,7 @@ pub use self::reception::MAX_PACKET_BYTES;
 use self::reception::{Form, Opened, Reception};
 use crate::ecies::{self, EciesError, IV_BYTES};
 use crate::frame::Secrets;
+use crate::frame_hash::FrameHash;
 use crate::key::{KeyError, NodeKey, PublicKey, SIGNATURE_BYTES};
 use crate::rlp::{Reader, RlpError};
 
@@ -267,8 +268,8 @@ impl Secrets {
         let aes = keccak(&[&agreed.shared, &shared]);
         let mac = keccak(&[&agreed.shared, &aes]);
         let from_initiator =
-            Keccak256::new().chain_update(xor(&mac, &agreed.recipient_nonce)).chain_update(agreed.auth);
-        let from_recipient = Keccak256::new().chain_update(xor(&mac, &agreed.initiator_nonce)).chain_update(agreed.ack);
+            FrameHash::new().chain_update(xor(&mac, &agreed.recipient_nonce)).chain_update(agreed.auth);
+        let from_recipient = FrameHash::new().chain_update(xor(&mac, &agreed.initiator_nonce)).chain_update(agreed.ack);
         let (egress, ingress) =
             if agreed.initiator { (from_initiator, from_recipient) } else { (from_recipient, from_initiator) };
         Self { aes, mac, egress, ingress }
@@ -480,7 +481,7 @@ mod tests {
                 assert_eq!(secrets.aes, array(session, "aes_secret"));
                 assert_eq!(secrets.mac, array(session, "mac_secret"));
             }
-            let digest = |state: &Keccak256| <[u8; 32]>::from(state.clone().finalize());
+            let digest = |state: &FrameHash| <[u8; 32]>::from(state.clone().finalize());
             assert_eq!(digest(&initiator.egress), array(session, "initiator_egress_mac_digest"));
             assert_eq!(digest(&initiator.ingress), array(session, "initiator_ingress_mac_digest"));
             let (mut from_initiator, mut to_initiator) = initiator.into_codec();
@@ -552,14 +553,29 @@ mod tests {
         assert_eq!(sent.finish(&ack).err(), Some(HandshakeError::EphemeralKey(KeyError::NotOnCurve)));
     }
 
+    /// EIP-8: whoever can decrypt a packet reads what it knows of it.
     #[test]
-    fn h05_much_padding_and_further_elements_are_taken() {
+    fn h05_padding_unknown_versions_and_further_elements_are_taken() {
+        let values = json("rlpx/eip8.json");
+        let ours = key(&values, "static_key_b");
+        let waits = || AuthAwaited::new(&ours, material(array(&values, "nonce_b"), key(&values, "ephemeral_b")));
+        // Of version 56, with three elements more.
+        let auth = hex(&values, "auth_3");
+        assert_eq!(waits().accept(&auth).unwrap().remote, key(&values, "static_key_a").public());
         let mut rng = StdRng::seed_from_u64(1);
-        let (ours, theirs) = (NodeKey::generate(&mut rng), NodeKey::generate(&mut rng));
-        let drawn = Material { padding: 3000, ..Material::draw(&mut rng) };
-        let (_, auth) = AuthSent::start(&theirs, &ours.public(), drawn);
-        assert!(auth.len() > 3200);
-        assert!(AuthAwaited::new(&ours, Material::draw(&mut rng)).accept(&auth).is_ok());
+        let mut padded = |padding| {
+            let drawn = Material { padding, ..Material::draw(&mut rng) };
+            AuthSent::start(&key(&values, "static_key_a"), &ours.public(), drawn).1
+        };
+        let overhead = padded(100).len() - 100;
+        assert!(waits().accept(&padded(MAX_PACKET_BYTES - overhead)).is_ok());
+        let long = padded(MAX_PACKET_BYTES - overhead + 1);
+        assert_eq!(waits().accept(&long).err(), Some(HandshakeError::PacketSize(MAX_PACKET_BYTES + 1)));
+        // A size prefix cannot say more than this, and is all that is read of it.
+        let longest = padded(usize::from(u16::MAX) + 2 - overhead);
+        assert_eq!(longest.len(), 65_537);
+        let mut received = BytesMut::from(&longest[..2]);
+        assert_eq!(waits().receive(&mut received).err(), Some(HandshakeError::PacketSize(65_537)));
     }
 
     proptest! {

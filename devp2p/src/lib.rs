@@ -35,6 +35,7 @@ pub mod enr;
 #[cfg(test)]
 mod fixtures;
 pub mod frame;
+pub mod frame_hash;
 pub mod handshake;
 pub mod hello;
 pub mod inbound;

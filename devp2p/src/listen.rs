@@ -22,7 +22,7 @@ const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// Ports below this are for programs with the right to them.
-const FIRST_COMMON_PORT: u16 = 1024;
+pub(crate) const FIRST_COMMON_PORT: u16 = 1024;
 
 /// Listens on an address.
 pub(crate) async fn bind(addr: SocketAddr) -> Result<TcpListener, StartError> {

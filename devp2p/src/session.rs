@@ -16,8 +16,8 @@ use crate::budget::{SMALL_PACKET_BYTES, Want};
 use crate::clock::Now;
 pub use crate::close::{CloseCause, Fault};
 use crate::disconnect::DisconnectReason;
-use crate::frame::{Frame, FrameTooLarge, MAX_FRAME_BYTES, Opener, Sealer, Secrets};
-use crate::handshake::{Accepted, AuthAwaited, AuthSent, Material, Progress};
+use crate::frame::{Frame, FrameTooLarge, MAX_FRAME_BYTES, Opener, Sealer};
+use crate::handshake::{AuthAwaited, AuthSent, Material};
 use crate::hello::{Capability, Hello, MAX_HELLO_BYTES, Offered, P2P_VERSION};
 use crate::key::{NodeKey, PublicKey};
 use crate::meter::{Meter, Parked};
@@ -28,6 +28,8 @@ use crate::packet::Packet;
 use crate::rlp;
 use crate::snappy;
 
+mod opening;
+
 /// From the TCP connect to the peer's Hello. Source: go-ethereum 1.9, `handshakeTimeout`.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -36,6 +38,10 @@ pub const READ_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Between two of our pings, so that the peer never sees [`READ_TIMEOUT`] of silence. Source: go-ethereum, `pingInterval`.
 pub const PING_INTERVAL: Duration = Duration::from_secs(15);
+
+/// A tick that is so late says that we were stopped or starved. What the peer has sent meanwhile is then read before its
+/// silence is judged, and it has as long again.
+const LATE: Duration = Duration::from_secs(1);
 
 /// Longest message taken after decompression, in bytes. Source: go-ethereum and reth, 2^24 - 1.
 pub const MAX_MESSAGE_BYTES: usize = (1 << 24) - 1;
@@ -207,25 +213,6 @@ impl Session {
         }
     }
 
-    /// Keeps our Hello back until [`Session::admit`]: the peer's key can then be judged before anything is said.
-    pub fn hold(&mut self) {
-        self.held = true;
-    }
-
-    /// The peer's key, once [`Session::hold`] keeps the Hello of an encrypted connection back.
-    #[must_use]
-    pub fn waiting_for_admission(&self) -> Option<PublicKey> {
-        if self.held && matches!(self.phase, Phase::Greeting(_)) { self.remote } else { None }
-    }
-
-    /// Sends the Hello kept back, and goes on.
-    pub fn admit(&mut self, now: Now) {
-        if std::mem::take(&mut self.held) && matches!(self.phase, Phase::Greeting(_)) {
-            self.greet();
-            self.advance(now);
-        }
-    }
-
     /// From now on packets wait for their memory: see [`Session::wants`].
     pub fn meter(&mut self) {
         self.meter.on = true;
@@ -292,7 +279,10 @@ impl Session {
             return;
         }
         if now.instant >= self.deadline && !self.meter.is_waiting() {
-            return self.time_out();
+            if now.instant < self.deadline + LATE {
+                return self.time_out();
+            }
+            self.deadline = now.instant + LATE;
         }
         if self.next_ping.is_some_and(|at| now.instant >= at) {
             self.say(PING, EMPTY_LIST);
@@ -348,7 +338,7 @@ impl Session {
 
     /// Works off the input as far as it goes.
     fn advance(&mut self, now: Now) {
-        while !self.must_wait() {
+        while !self.waits_for_admission() && !self.meter.is_parked() {
             match self.step(now) {
                 Ok(true) => {}
                 Ok(false) => break,
@@ -358,11 +348,6 @@ impl Session {
         if self.wants().is_some() {
             self.meter.wait(now.instant);
         }
-    }
-
-    /// For admission, or for memory.
-    fn must_wait(&self) -> bool {
-        self.meter.is_parked() || self.held && matches!(self.phase, Phase::Greeting(_))
     }
 
     /// One handshake packet or one frame; false when there is none yet.
@@ -385,85 +370,6 @@ impl Session {
             }
             Phase::Closed => Ok(false),
         }
-    }
-
-    /// Goes on with the handshake; false while its packet is not all here.
-    fn handshake(&mut self) -> Result<bool, Fault> {
-        let secrets = match std::mem::replace(&mut self.phase, Phase::Closed) {
-            Phase::AuthSent(state) => match state.receive(&mut self.input)? {
-                Progress::Waiting(state) => return Ok(self.wait(Phase::AuthSent(state))),
-                Progress::Done(secrets) => secrets,
-            },
-            Phase::AuthAwaited(state) => match state.receive(&mut self.input)? {
-                Progress::Waiting(state) => return Ok(self.wait(Phase::AuthAwaited(state))),
-                Progress::Done(accepted) => self.accepted(accepted),
-            },
-            phase @ (Phase::Greeting(_) | Phase::Running(_) | Phase::Closed) => return Ok(self.wait(phase)),
-        };
-        let (sealer, opener) = secrets.into_codec();
-        self.phase = Phase::Greeting(Codec { sealer, opener });
-        if self.remote == Some(self.hello.key) {
-            return Err(Fault::ConnectedToSelf);
-        }
-        if !self.held {
-            self.greet();
-        }
-        Ok(true)
-    }
-
-    /// Puts a phase back; there is no step to take.
-    fn wait(&mut self, phase: Phase) -> bool {
-        self.phase = phase;
-        false
-    }
-
-    fn accepted(&mut self, accepted: Accepted) -> Secrets {
-        self.remote = Some(accepted.remote);
-        self.output.push(accepted.ack);
-        accepted.secrets
-    }
-
-    fn greet(&mut self) {
-        let hello = self.hello.encode();
-        self.say(HELLO, &hello);
-    }
-
-    /// A message before the peer's Hello.
-    fn greeting(&mut self, now: Now, frame: &Frame) -> Result<(), Fault> {
-        match frame.code {
-            HELLO => self.establish(now, Hello::decode(&frame.data)?),
-            DISCONNECT => {
-                self.close(remote_cause(&frame.data));
-                Ok(())
-            }
-            code => Err(Fault::BeforeHello(code)),
-        }
-    }
-
-    fn establish(&mut self, now: Now, hello: Hello) -> Result<(), Fault> {
-        if self.remote != Some(hello.key) {
-            return Err(Fault::UnexpectedIdentity);
-        }
-        let mux = Mux::new(&self.offered, &hello.capabilities);
-        if mux.is_empty() {
-            return Err(Fault::NothingShared);
-        }
-        let shared = mux.capabilities();
-        if let Phase::Greeting(codec) = std::mem::replace(&mut self.phase, Phase::Closed) {
-            let snappy = hello.p2p_version.min(self.hello.p2p_version) >= 5;
-            self.phase = Phase::Running(Running { codec, mux, snappy, limit: MAX_FIRST_MESSAGE_BYTES });
-        }
-        self.deadline = now.instant + READ_TIMEOUT;
-        self.next_ping = Some(now.instant + PING_INTERVAL);
-        self.events.push_back(SessionEvent::Established(Peer {
-            key: hello.key,
-            client_id: hello.client_id,
-            offered: hello.capabilities,
-            shared,
-            p2p_version: hello.p2p_version,
-            listen_port: hello.listen_port,
-        }));
-        Ok(())
     }
 
     /// A message after Hello.

@@ -69,7 +69,7 @@ async fn f25_two_hundred_peers_leave_nothing_behind() {
     }
     assert_eq!((told.opened, told.closed), (150, 150));
     assert!(told.packets <= 50);
-    node.handle.all_closed().await;
+    node.all_closed().await;
     assert_eq!(node.handle.connections(), ConnectionCounts::default());
     assert_eq!(node.handle.read_memory().bytes, 0);
     assert!(node.events.try_recv().is_err(), "and nothing is told twice");

@@ -5,8 +5,8 @@
 mod support;
 
 use devp2p::{Enode, Host, Limits, Network, Packet, ServerConfig};
-use support::nodes::{Node, config};
-use support::{WAKU0, key};
+use support::nodes::{Node, config, soon};
+use support::{WAKU0, key, plain};
 
 #[tokio::test]
 async fn a_suggested_node_is_dialled_and_remembered() {
@@ -18,7 +18,7 @@ async fn a_suggested_node_is_dialled_and_remembered() {
     assert!(b.handle.suggest(a.handle.enode().clone()));
     assert_eq!(b.opened().await.1.key, key(1).public());
     assert_eq!(a.opened().await.1.key, key(2).public());
-    b.handle.shutdown().await;
+    soon(b.handle.shutdown()).await;
     a.closed().await;
     let text = std::fs::read_to_string(&book).unwrap();
     assert!(text.contains(&a.handle.enode().to_string()) && text.contains("last_good_unix_secs"), "{text}");
@@ -76,20 +76,23 @@ async fn f17_a_node_that_restarts_on_another_port_is_found_where_it_is_named() {
     assert!(node.handle.suggest(other.handle.enode().clone()));
     node.opened().await;
     other.opened().await;
-    other.handle.shutdown().await;
+    soon(other.handle.shutdown()).await;
     node.closed().await;
     let mut moved = Node::start(config(2, &[])).await;
     assert_ne!(moved.handle.enode().tcp, other.handle.enode().tcp);
     // Until the end of the connection is noted the old place counts as good.
-    loop {
-        assert!(node.handle.suggest(moved.handle.enode().clone()));
-        tokio::select! {
-            biased;
-            (_, peer, _) = node.opened() => break assert_eq!(peer.key, key(2).public()),
-            () = tokio::task::yield_now() => {}
+    let found = async {
+        loop {
+            assert!(node.handle.suggest(moved.handle.enode().clone()));
+            tokio::select! {
+                biased;
+                (_, peer, _) = node.opened() => return peer.key,
+                () = tokio::task::yield_now() => {}
+            }
+            tokio::task::yield_now().await;
         }
-        tokio::task::yield_now().await;
-    }
+    };
+    assert_eq!(soon(found).await, key(2).public());
     assert_eq!(moved.opened().await.1.key, key(1).public());
 }
 
@@ -107,4 +110,29 @@ async fn two_nodes_that_dial_each_other_at_once_keep_one_connection() {
         b.handle.try_send(at_b, Packet::new(WAKU0, 0, b"from b".to_vec())).unwrap();
         assert_eq!((a.body().await, b.body().await), (b"from b".to_vec(), b"from a".to_vec()));
     }
+}
+
+/// Nobody of those it knows is there when it starts.
+#[tokio::test]
+async fn f15_a_node_whose_nodes_are_all_away_serves_and_meets_them_when_they_come() {
+    // An address of this test's own, so that nobody else is given the port meanwhile.
+    let reserved = std::net::TcpListener::bind("127.0.15.15:0").unwrap();
+    let addr = reserved.local_addr().unwrap();
+    drop(reserved);
+    let [away, never] = [9, 8].map(|secret| Enode {
+        key: key(secret).public(),
+        host: Host::Ip(addr.ip()),
+        tcp: if secret == 9 { addr.port() } else { 1 },
+        udp: 0,
+    });
+    let unknown = Enode { host: Host::Dns("nowhere.invalid".into()), ..never.clone() };
+    let mut node = Node::start(config(1, &[away, never, Enode { key: key(7).public(), ..unknown }])).await;
+    let mut peer = node.puppet(2).await;
+    peer.hello().await;
+    let (conn, inbound_peer, _) = node.opened().await;
+    assert_eq!((inbound_peer.key, peer.frames().await[0].code), (key(2).public(), 0));
+    node.handle.try_send(conn, Packet::new(WAKU0, 0, b"served".to_vec())).unwrap();
+    assert_eq!(plain(&peer.frames().await[0].data, true), b"served");
+    let _late = Node::start(ServerConfig { listen: Some(addr), ..config(9, &[]) }).await;
+    assert_eq!(node.opened().await.1.key, key(9).public());
 }

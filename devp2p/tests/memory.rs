@@ -280,7 +280,7 @@ mod on_loopback {
         }
         assert!(kept.iter().all(|body| body.len() == 2 * MIB));
         drop((kept, small, senders));
-        node.handle.all_closed().await;
+        node.all_closed().await;
         assert_eq!(node.handle.read_memory().bytes, 0);
         let peak = node.handle.read_memory().peak_bytes;
         assert!(peak <= 8 * MIB + 4 * MIB, "{peak}");

@@ -10,7 +10,7 @@ use std::time::Duration;
 use devp2p::{
     CloseCause, ConnId, DisconnectReason, Enode, Limits, Packet, Server, ServerConfig, StartError, TrySendError,
 };
-use support::nodes::{Node, config};
+use support::nodes::{Node, config, soon};
 use support::{SHH6, WAKU0, key, plain, snappy};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -66,7 +66,7 @@ async fn the_reason_of_a_disconnect_arrives_after_what_was_sent() {
 #[tokio::test]
 async fn a_shutdown_is_told_to_every_peer() {
     let (mut a, at_a, mut b, at_b) = pair().await;
-    a.handle.shutdown().await;
+    soon(a.handle.shutdown()).await;
     assert_eq!(a.closed().await, (at_a, CloseCause::Local(DisconnectReason::ClientQuitting)));
     assert_eq!(b.closed().await, (at_b, CloseCause::Remote(DisconnectReason::ClientQuitting)));
     let refused = TcpStream::connect(a.handle.listen_addr().unwrap()).await;
@@ -107,7 +107,7 @@ async fn the_node_itself_is_refused_and_never_dialled() {
     let mut own = node.puppet(1).await;
     let frames = own.frames().await;
     assert_eq!((frames[0].code, &frames[0].data[..]), (1, &[0xc1, 0x0a][..]));
-    node.handle.shutdown().await;
+    soon(node.handle.shutdown()).await;
     assert!(node.events.try_recv().is_err(), "such a connection is never opened");
 }
 
@@ -138,7 +138,17 @@ async fn h22_silent_strangers_give_way_to_a_newcomer() {
     let mut newcomer = node.puppet(2).await;
     newcomer.hello().await;
     assert_eq!(node.opened().await.1.key, key(2).public());
-    assert_eq!(silent[0].read(&mut [0; 1]).await.unwrap(), 0, "the oldest was dropped");
+    assert_eq!(soon(silent[0].read(&mut [0; 1])).await.unwrap(), 0, "the oldest was dropped");
+}
+
+/// Sends until no more is taken, and says why.
+async fn fill(node: &Node, conn: ConnId, packet: &Packet) -> TrySendError {
+    loop {
+        match node.handle.try_send(conn, packet.clone()) {
+            Ok(()) => tokio::task::yield_now().await,
+            Err(error) => return error,
+        }
+    }
 }
 
 #[tokio::test]
@@ -152,12 +162,7 @@ async fn h25_a_peer_that_does_not_read_fills_only_its_own_queue() {
     let (at_reader, ..) = node.opened().await;
     let noise: Vec<_> = (0..500_000_u32).map(|at| (at.wrapping_mul(2_654_435_761) >> 11) as u8).collect();
     let packet = Packet::new(WAKU0, 1, noise);
-    loop {
-        match node.handle.try_send(at_stuck, packet.clone()) {
-            Ok(()) => tokio::task::yield_now().await,
-            Err(error) => break assert_eq!(error, TrySendError::Full),
-        }
-    }
+    assert_eq!(soon(fill(&node, at_stuck, &packet)).await, TrySendError::Full);
     assert_eq!(reader.frames().await[0].code, 0);
     node.handle.try_send(at_reader, Packet::new(WAKU0, 1, b"unhurt".to_vec())).unwrap();
     assert_eq!(plain(&reader.frames().await[0].data, true), b"unhurt");
@@ -172,10 +177,11 @@ async fn h25_a_peer_that_does_not_read_is_dropped() {
     let (conn, ..) = node.opened().await;
     let noise: Vec<_> = (0..500_000_u32).map(|at| (at.wrapping_mul(2_654_435_761) >> 11) as u8).collect();
     let packet = Packet::new(WAKU0, 1, noise);
-    while node.handle.try_send(conn, packet.clone()).is_ok() {
-        tokio::task::yield_now().await;
-    }
+    soon(fill(&node, conn, &packet)).await;
     assert_eq!(node.closed().await, (conn, CloseCause::WriteTimeout));
+    node.all_closed().await;
+    assert_eq!(node.handle.connections().all, 0, "its slot is free");
+    assert_eq!(Limits::default().write_timeout, Duration::from_secs(20));
 }
 
 #[tokio::test]
@@ -210,7 +216,7 @@ async fn a_server_nobody_listens_to_stops() {
         last = frames;
     }
     assert_eq!(last.last().unwrap().code, 1, "it said goodbye");
-    handle.shutdown().await;
+    soon(handle.shutdown()).await;
 }
 
 #[tokio::test]

@@ -1,5 +1,10 @@
 //! The program as a person meets it: real processes, real sockets on loopback, no other software.
 
+mod accounting;
+mod discovery;
+mod legacy;
+#[path = "../support/name_server.rs"]
+mod name_server;
 mod process;
 
 use std::time::Duration;

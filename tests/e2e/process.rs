@@ -133,13 +133,14 @@ impl Output {
     }
 }
 
-/// A bridge on free loopback ports.
+/// A bridge, or a waku/0 node alone, on free loopback ports.
 pub(crate) struct Bridge {
     output: Output,
     pub(crate) data_dir: TempDir,
     pub(crate) banner: Vec<String>,
     pub(crate) enode: String,
-    pub libp2p: String,
+    /// Empty for a waku/0 node alone.
+    pub(crate) libp2p: String,
     http: String,
     /// The line of the log that says it is up.
     pub(crate) ready: String,
@@ -157,10 +158,20 @@ impl Bridge {
     }
 
     pub(crate) fn start_with(data_dir: &Path, flags: &[&str], environment: Environment<'_>) -> Self {
+        let flags = [&["bridge", "--tcp-port=0"], flags].concat();
+        Self::spawn(data_dir, &flags, environment)
+    }
+
+    /// A waku/0 node alone.
+    pub(crate) fn legacy_in(data_dir: &Path, flags: &[&str]) -> Self {
+        Self::spawn(data_dir, &[&["legacy"], flags].concat(), &[])
+    }
+
+    fn spawn(data_dir: &Path, arguments: &[&str], environment: Environment<'_>) -> Self {
         let data = format!("--data-dir={}", data_dir.display());
-        let fixed =
-            ["bridge", &data, "--listen-address=127.0.0.1", "--devp2p-tcp-port=0", "--tcp-port=0", "--rest-port=0"];
-        let output = Output::with(&[&fixed[..], flags].concat(), environment);
+        let fixed = [&*data, "--listen-address=127.0.0.1", "--devp2p-tcp-port=0", "--rest-port=0"];
+        let (command, flags) = arguments.split_first().expect("a command");
+        let output = Output::with(&[&[*command], &fixed[..], flags].concat(), environment);
         let ready = output.wait_for_error_line("Node setup complete");
         let mut banner = Vec::new();
         while let Ok(line) = output.stdout.recv_timeout(LIMIT) {
@@ -171,13 +182,19 @@ impl Bridge {
             }
         }
         let value = |name: &str| {
-            let line =
-                banner.iter().find(|l| l.starts_with(name)).unwrap_or_else(|| panic!("no {name} in {banner:#?}"));
-            line.split_whitespace().nth(1).unwrap_or_default().to_owned()
+            let line = banner.iter().find(|l| l.starts_with(name));
+            line.and_then(|line| line.split_whitespace().nth(1)).unwrap_or_default().to_owned()
         };
         let (enode, libp2p, http) = (value("enode"), value("libp2p"), value("http"));
+        assert!(!enode.is_empty() && !http.is_empty(), "{banner:#?}");
         let data_dir = tempfile::tempdir().expect("a temporary directory");
         Self { output, data_dir, enode, libp2p, http, banner, ready }
+    }
+
+    /// The signed record that it logs when it is up.
+    pub(crate) fn record(&self) -> String {
+        let record = self.ready.split_whitespace().find_map(|word| word.split("enr=").nth(1));
+        record.unwrap_or_else(|| panic!("no record in {}", self.ready)).to_owned()
     }
 
     /// The status and the body of a page.
@@ -203,6 +220,11 @@ impl Bridge {
 
     pub(crate) fn http_port(&self) -> &str {
         self.http.split([':', '/']).nth(4).expect("a port")
+    }
+
+    /// SIGKILL: it gets no chance to write anything.
+    pub(crate) fn kill(self) {
+        drop(self);
     }
 
     /// SIGTERM; the exit code, or nothing if it takes longer.

@@ -107,7 +107,7 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
-    use crate::topic::Topic;
+    use crate::{pow::Unsealed, topic::Topic};
 
     const EXPIRY: u32 = 1_582_200_000;
     const TTL: u32 = 15;
@@ -150,6 +150,24 @@ mod tests {
         let now = u64::from(EXPIRY);
         assert!(admit(&envelope(), now, &policy(floor)).is_ok());
         assert_eq!(admit(&envelope(), now, &policy(floor.next_up())), Err(Refusal::LowPow));
+    }
+
+    /// No data and a second to live is the cheapest work there is: the RLP without the nonce still counts.
+    #[test]
+    fn h30_work_is_compared_exactly_also_for_nothing_that_lives_a_second() {
+        let now = u64::from(EXPIRY);
+        let unsealed = Unsealed::new(EXPIRY, 1, Topic([7; 4]), Bytes::new()).unwrap();
+        let short_rlp = 1 + 5 + 1 + 5 + 1;
+        assert_eq!(unsealed.short_rlp_len(), short_rlp);
+        for bits in [1, 5, 9] {
+            let nonce = (0..).find(|nonce| unsealed.zero_bits(*nonce) == bits).unwrap();
+            let envelope = unsealed.clone().seal(nonce);
+            let work = f64::from(1 << bits) / short_rlp as f64;
+            for (floor, taken) in [(work.next_down(), true), (work, true), (work.next_up(), false)] {
+                let expected = if taken { Ok(Pow::new(work).unwrap()) } else { Err(Refusal::LowPow) };
+                assert_eq!(admit(&envelope, now, &policy(floor)), expected, "{bits} bits, {floor}");
+            }
+        }
     }
 
     #[test]

@@ -55,6 +55,8 @@ pub struct Counters {
     pub faults: AtomicU64,
     /// Events lost because nobody took them.
     pub events_shed: AtomicU64,
+    /// Epochs of accounts lost because nobody took them.
+    pub epochs_shed: AtomicU64,
     /// Gauge: peers whose Status was exchanged.
     pub peers: AtomicU64,
     /// Gauge: envelopes in the pool.

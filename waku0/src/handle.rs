@@ -5,7 +5,7 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
-use devp2p::{ConnId, Enode, PublicKey};
+use devp2p::{ConnId, Enode, PublicKey, ServerHandle, budget::Spent, server::ConnectionCounts};
 use tokio::sync::{mpsc, oneshot};
 
 pub use crate::node::{PostError, Posted};
@@ -82,7 +82,7 @@ pub struct PeerInfo {
 #[derive(Debug, Clone)]
 pub struct Handle {
     pub(crate) commands: mpsc::Sender<Command>,
-    pub(crate) enode: Arc<Enode>,
+    pub(crate) server: ServerHandle,
     pub(crate) counters: Arc<Counters>,
 }
 
@@ -170,7 +170,26 @@ impl Handle {
     /// Where this node can be dialled.
     #[must_use]
     pub fn enode(&self) -> &Enode {
-        &self.enode
+        self.server.enode()
+    }
+
+    /// Names a node that may be dialled when a slot is free, as discovery does. False when too many wait to be looked at:
+    /// name it again later.
+    #[must_use]
+    pub fn suggest(&self, node: Enode) -> bool {
+        self.server.suggest(node)
+    }
+
+    /// How many connections there are, from the TCP connect on.
+    #[must_use]
+    pub fn connections(&self) -> ConnectionCounts {
+        self.server.connections()
+    }
+
+    /// Memory charged for packets on their way in.
+    #[must_use]
+    pub fn read_memory(&self) -> Spent {
+        self.server.read_memory()
     }
 
     /// What the node counts.

@@ -19,6 +19,7 @@
 //! | [`limits`], [`whitelist`] | how much peers may send | 5/WAKU0 "Rate Limits" |
 //! | [`budget`], [`outbox`] | how much a peer may be sent, and what waits for it | 5/WAKU0 "Rate Limits" |
 //! | [`confirm`] | what became of own posts | 5/WAKU0 "Message Confirmations" |
+//! | [`accounting`] | what each peer brought and was brought, by epoch | 5/WAKU0 "Accounting for resources" |
 //! | [`fault`] | why a session ends, and what the peer is told | |
 //! | [`settings`] | what a node takes, keeps and announces | |
 //! | [`node`] | the core | |
@@ -27,6 +28,7 @@
 //! Only waku/0 is spoken. Requests for history are recognised and ignored.
 
 pub mod acceptance;
+pub mod accounting;
 pub mod admit;
 pub mod bloom;
 pub mod budget;

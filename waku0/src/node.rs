@@ -19,30 +19,30 @@ use bytes::Bytes;
 use devp2p::{ConnId, Packet, clock::Now};
 use rand::Rng;
 
+mod accounts;
 mod answers;
 mod change;
 mod gossip;
+mod intake;
 
 pub use change::UPDATE_DELAY;
 
 pub use crate::settings::{Change, Settings};
 use crate::{
     acceptance::Acceptance,
-    admit::{Policy, Refusal, before_pow},
+    accounting::{Accounts, Epoch},
+    admit::{Policy, Refusal},
     confirm::{Outcome, Posts},
     counters::{Counters, count, count_by, gauge},
-    envelope::{DecodeError, Envelope, EnvelopeHash},
+    envelope::{Envelope, EnvelopeHash},
     fault::Fault,
     forwards::Forwards,
     keccak::Lanes,
     limits::{Addresses, Gate, OverRate, Rates},
     outbox::Overflow,
-    packet::{
-        Code, MAX_READ_BEFORE_STATUS, MAX_READ_BODY, MAX_SENT_BODY, confirm::MAX_REFUSALS, messages, p2p::Direct,
-    },
-    peer::{Awaiting, Peer, PeerOptions, Remote, Running, TooManyMarks},
+    packet::{Code, MAX_READ_BEFORE_STATUS, MAX_READ_BODY, MAX_SENT_BODY, messages, p2p::Direct},
+    peer::{Awaiting, Peer, PeerOptions, Remote, Running},
     pool::{Entry, Pool, PoolFull},
-    pow::Pow,
     status::StatusOptions,
     version::Version,
     whitelist::Whitelist,
@@ -106,6 +106,8 @@ pub enum Action {
         /// Its connection.
         conn: ConnId,
     },
+    /// The accounts of an epoch in which there was traffic.
+    EpochClosed(Epoch),
 }
 
 /// An own envelope that was taken.
@@ -161,6 +163,7 @@ pub struct Node {
     update: Option<(Arc<StatusOptions>, Option<devp2p::Body>)>,
     addresses: Addresses,
     posts: Posts,
+    accounts: Accounts,
     peers: BTreeMap<ConnId, Peer>,
     /// Running peers by slot.
     slots: Vec<Option<ConnId>>,
@@ -199,6 +202,7 @@ impl Node {
             update: None,
             addresses: Addresses::default(),
             posts: Posts::default(),
+            accounts: Accounts::new(settings.accounting_epoch, now),
             peers: BTreeMap::new(),
             slots: Vec::new(),
             pool: Pool::new(settings.pool, [rng.next_u64(), rng.next_u64()]),
@@ -306,6 +310,7 @@ impl Node {
     pub fn stalled(&mut self, now: Now, conn: ConnId, packet: Packet) {
         self.now = now;
         self.draining.remove(&conn);
+        self.take_back(conn, &packet);
         let held = match self.peers.get_mut(&conn) {
             Some(Peer::Running(running)) => running.outbox.hold(now.instant, packet),
             Some(Peer::AwaitingStatus(_)) => Err(Overflow), // Too full for our first packet: of no use.
@@ -327,6 +332,7 @@ impl Node {
         }
         let silent = self.posts.expire(now.instant);
         self.end_posts(silent);
+        self.tick_accounts();
         if self.update_at.is_some_and(|at| at <= now.instant) {
             self.tell_changes();
         }
@@ -341,7 +347,8 @@ impl Node {
             Peer::AwaitingStatus(awaiting) => Some(awaiting.deadline),
             Peer::Running(running) => running.wake_at(self.now.instant),
         });
-        peers.chain(self.update_at).chain(self.posts.wake_at()).fold(self.next_sweep, Instant::min)
+        let due = [Some(self.accounts.closes_at()), self.update_at, self.posts.wake_at()];
+        peers.chain(due.into_iter().flatten()).fold(self.next_sweep, Instant::min)
     }
 
     /// The next thing to do. The shell takes all there are before it reads on or waits.
@@ -416,122 +423,6 @@ impl Node {
         Ok(())
     }
 
-    fn receive_messages(&mut self, conn: ConnId, body: &Bytes) -> Result<(), Fault> {
-        let mut refused = Vec::new();
-        let mut envelopes = messages::decode(body)?;
-        while let Some(batch) = envelopes.next_batch(self.lanes) {
-            let batch = batch?;
-            self.measure_new(&batch);
-            for item in batch {
-                count(&self.counters.received);
-                match item {
-                    Ok(envelope) => {
-                        let hash = envelope.hash();
-                        let refusal = self.receive_envelope(conn, envelope, body.len())?;
-                        if let Some(refusal) = refusal
-                            && self.confirmations
-                            && refused.len() < MAX_REFUSALS
-                        {
-                            refused.push((hash, refusal));
-                        }
-                    }
-                    Err(_) => {
-                        count(&self.counters.rejected.malformed);
-                        self.mark(conn)?;
-                    }
-                }
-            }
-        }
-        self.gauge_pool();
-        if self.confirmations {
-            self.confirm(conn, body, &refused);
-        }
-        Ok(())
-    }
-
-    /// Computes side by side the work that [`Self::receive_envelope`] would look at: not that of duplicates, nor of what
-    /// a cheaper check refuses.
-    fn measure_new(&self, batch: &[Result<Envelope, DecodeError>]) {
-        let now = self.now.unix_secs();
-        let looked_at = |envelope: &&Envelope| {
-            let hash = envelope.hash();
-            self.pool.get(&hash).is_none()
-                && !self.pool.has_left(&hash)
-                && before_pow(envelope, now, self.acceptance.policy()).is_ok()
-        };
-        let mut new: Vec<&Envelope> = batch.iter().flatten().filter(looked_at).collect();
-        new.sort_unstable_by_key(|envelope| envelope.hash());
-        new.dedup();
-        Envelope::measure_all(self.lanes, &new);
-    }
-
-    /// Cheapest refusal first: a duplicate costs one hash, and its work is never looked at.
-    fn receive_envelope(
-        &mut self,
-        conn: ConnId,
-        envelope: Envelope,
-        body_len: usize,
-    ) -> Result<Option<NotTaken>, Fault> {
-        let Some(Peer::Running(running)) = self.peers.get_mut(&conn) else { return Ok(None) };
-        let slot = running.slot;
-        running
-            .intake
-            .envelope(self.now.instant, envelope.topic(), &self.rates, &self.counters)
-            .map_err(|OverRate(meter)| Fault::OverRate(meter))?;
-        let hash = envelope.hash();
-        if let Some(entry) = self.pool.get_mut(&hash) {
-            entry.brought(slot);
-            count(&self.counters.duplicates);
-            return Ok(None);
-        }
-        if self.pool.has_left(&hash) {
-            count(&self.counters.duplicates);
-            return Ok(None);
-        }
-        match self.acceptance.judge(self.now, &envelope) {
-            Ok(pow) => Ok(self.take(conn, slot, envelope, pow, body_len).err().map(NotTaken::PoolFull)),
-            Err(refusal) => {
-                count(self.counters.rejected.of(refusal));
-                if refusal.is_a_mark() {
-                    self.mark(conn)?;
-                }
-                Ok(Some(NotTaken::Refused(refusal)))
-            }
-        }
-    }
-
-    /// Keeps, delivers and forwards a new envelope.
-    fn take(
-        &mut self,
-        conn: ConnId,
-        slot: usize,
-        envelope: Envelope,
-        pow: Pow,
-        body_len: usize,
-    ) -> Result<(), PoolFull> {
-        // A slice keeps the whole packet alive, and much of it may be of no use.
-        let alone = envelope.raw().len() * 2 >= body_len;
-        let envelope = Arc::new(if alone { envelope } else { envelope.detached() });
-        let (known_by, brought_by) = Default::default();
-        let mut entry = Entry { envelope: Arc::clone(&envelope), pow, own: false, known_by, brought_by };
-        entry.brought(slot);
-        self.pool
-            .insert(self.now.unix_secs(), entry)
-            .inspect_err(|PoolFull| count(&self.counters.rejected.pool_full))?;
-        count(&self.counters.validated);
-        self.actions.push_back(Action::Deliver { envelope: Arc::clone(&envelope), from: conn });
-        if !self.light {
-            self.forward(envelope);
-        }
-        Ok(())
-    }
-
-    /// Counts an envelope against the peer that should not have sent it.
-    fn mark(&mut self, conn: ConnId) -> Result<(), Fault> {
-        let Some(Peer::Running(running)) = self.peers.get_mut(&conn) else { return Ok(()) };
-        running.marks.add(self.now.instant).map_err(|TooManyMarks| Fault::TooManyMarks)
-    }
-
     fn check_light(&self, peer: &PeerOptions) -> Result<(), Fault> {
         if self.light && peer.light { Err(Fault::BothLight) } else { Ok(()) }
     }
@@ -569,7 +460,11 @@ impl Node {
                 if !held.is_empty() {
                     budget.renew_topics(now);
                 }
-                self.actions.extend(held.into_iter().map(|packet| Action::Send { to: conn, packet }));
+                for packet in held {
+                    self.account_retried(conn, &packet);
+                    self.actions.push_back(Action::Send { to: conn, packet });
+                }
+                let Some(Peer::Running(running)) = self.peers.get_mut(&conn) else { return };
                 if running.outbox.may_send(now) {
                     self.draining.insert(conn);
                 }
@@ -613,15 +508,6 @@ impl Node {
     fn gauge_peers(&self) {
         gauge(&self.counters.peers, self.slots.iter().flatten().count());
     }
-}
-
-/// Why an envelope of a packet was not kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-enum NotTaken {
-    #[error(transparent)]
-    Refused(Refusal),
-    #[error(transparent)]
-    PoolFull(PoolFull),
 }
 
 fn check_len(body: &[u8], limit: usize) -> Result<(), Fault> {

@@ -58,10 +58,12 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// A peer has sent it.
-    pub(crate) fn brought(&mut self, slot: usize) {
+    /// A peer has sent it. Returns whether for the first time.
+    pub(crate) fn brought(&mut self, slot: usize) -> bool {
+        let first = !self.brought_by.contains(slot);
         self.known_by.insert(slot);
         self.brought_by.insert(slot);
+        first
     }
 }
 

@@ -27,6 +27,7 @@ use tracing::{debug, info};
 pub use devp2p::StartError;
 
 use crate::{
+    accounting::Epoch,
     confirm::Outcome,
     counters::count,
     envelope::{Envelope, EnvelopeHash},
@@ -66,6 +67,8 @@ pub struct Config {
     pub network: Network,
     /// What the node takes, keeps and announces.
     pub settings: Settings,
+    /// Who keeps accounts, if anyone does. When this queue is full, an epoch is lost and counted.
+    pub accounts: Option<mpsc::Sender<Epoch>>,
 }
 
 /// Starts a node that speaks waku/0. The task ends after [`Handle::shutdown`], or when all handles are dropped.
@@ -89,13 +92,14 @@ pub async fn start(config: Config, events: mpsc::Sender<Event>) -> Result<(Handl
     let server = Server::start(server, inbox).await?;
     let node = node(settings);
     let (commands, orders) = mpsc::channel(COMMAND_QUEUE);
-    let handle = Handle { commands, enode: Arc::new(server.enode().clone()), counters: Arc::clone(node.counters()) };
+    let handle = Handle { commands, server: server.clone(), counters: Arc::clone(node.counters()) };
     let shell = Shell {
         node,
         server,
         connected: HashMap::new(),
         followed: HashMap::new(),
         consumer: Consumer { events, owed: VecDeque::new() },
+        accounts: config.accounts,
     };
     Ok((handle, tokio::spawn(shell.run(packets, orders))))
 }
@@ -114,6 +118,7 @@ struct Shell {
     /// Who waits for what becomes of a post; as many posts as the node follows, each of which ends.
     followed: HashMap<EnvelopeHash, Vec<oneshot::Sender<Outcome>>>,
     consumer: Consumer,
+    accounts: Option<mpsc::Sender<Epoch>>,
 }
 
 impl Shell {
@@ -175,8 +180,10 @@ impl Shell {
     }
 
     /// Takes leave of all peers. What they still say is not read, or a full queue would keep them from closing.
-    async fn stop(self, packets: mpsc::Receiver<ServerEvent>) {
+    async fn stop(mut self, packets: mpsc::Receiver<ServerEvent>) {
         drop(packets);
+        self.node.close_accounts(now());
+        self.carry();
         self.server.shutdown().await;
     }
 
@@ -244,6 +251,7 @@ impl Shell {
                 Action::Direct { conn, packet } => self.tell(Event::Direct { conn, packet }),
                 Action::PeerRunning { conn } => self.tell(Event::PeerRunning { conn }),
                 Action::PeerGone { conn } => self.tell(Event::PeerGone { conn }),
+                Action::EpochClosed(epoch) => self.keep_accounts(epoch),
             }
         }
     }
@@ -253,6 +261,13 @@ impl Shell {
             Ok(()) => {}
             Err(TrySendError::Full) => self.node.stalled(now(), to, packet),
             Err(TrySendError::Gone) => debug!(conn = to.0, "packet for a connection that is over"),
+        }
+    }
+
+    fn keep_accounts(&mut self, epoch: Epoch) {
+        let Some(accounts) = &self.accounts else { return };
+        if accounts.try_send(epoch).is_err() {
+            count(&self.node.counters().epochs_shed);
         }
     }
 

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use crate::{
-    interest::Interest, limits::Rates, pool::PoolLimits, pow::Pow, status::StatusOptions, whitelist::Whitelist,
+    accounting::DEFAULT_EPOCH, interest::Interest, limits::Rates, pool::PoolLimits, pow::Pow, status::StatusOptions,
+    whitelist::Whitelist,
 };
 
 /// The least work taken unless set otherwise. Source: Nimbus's default and that of status-go's fleets.
@@ -33,6 +34,8 @@ pub struct Settings {
     pub pool: PoolLimits,
     /// How long a peer may take for its Status.
     pub status_timeout: Duration,
+    /// How long accounts are summed up, in whole seconds.
+    pub accounting_epoch: Duration,
 }
 
 impl Default for Settings {
@@ -47,6 +50,7 @@ impl Default for Settings {
             max_message_size: 1 << 20, // status-go's and Nimbus's default.
             pool: PoolLimits::default(),
             status_timeout: Duration::from_secs(10), // status-go waits for ever, Nimbus 5 s.
+            accounting_epoch: DEFAULT_EPOCH,
         }
     }
 }

@@ -29,6 +29,7 @@ fn config(seed: u64, static_nodes: Vec<Enode>) -> Config {
         limits: Limits::default(),
         network: Network::default(),
         settings: Settings { min_pow: Pow::new(0.001).unwrap(), ..Settings::default() },
+        accounts: None,
     }
 }
 

@@ -2,23 +2,12 @@
 //!
 //! `R-001` to `R-095` follow the sections of 5/WAKU0 v0.6; the words beside them are ours, in short.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#[path = "../../tests/support/tested.rs"]
+mod tested;
 
-use std::{
-    collections::BTreeSet,
-    fs,
-    path::{Path, PathBuf},
-};
+use std::{fs, path::Path};
 
-/// How a requirement is met.
-enum Met {
-    /// These tests show it.
-    By(&'static [&'static str]),
-    /// No test can, or does so far.
-    Untested(&'static str),
-}
-
-use Met::{By, Untested};
+use tested::Met::{self, By, Untested};
 
 const UNKNOWN: Met = By(&["what_is_unknown_or_never_asked_for_is_ignored"]);
 const FILTERS: Met = By(&[
@@ -53,7 +42,15 @@ const REQUIREMENTS: [(u8, &str, Met); 95] = [
         "nothing expired is sent",
         By(&["r_006_what_expires_while_it_waits_is_not_sent", "what_expires_in_a_slow_peers_queue_is_left_out"]),
     ),
-    (7, "nothing is sent twice", By(&["a_peer_that_has_it_is_not_told", "in_a_ring_everyone_gets_it_once"])),
+    (
+        7,
+        "nothing is sent twice",
+        By(&[
+            "a_peer_that_has_it_is_not_told",
+            "in_a_ring_everyone_gets_it_once",
+            "r_007_what_still_waits_for_a_peer_and_comes_from_it_is_not_sent_to_it",
+        ]),
+    ),
     (8, "a packet is a code and one RLP object", By(&["printed_packet", "a_body_is_one_list"])),
     (9, "subprotocol waku, version 0", By(&["names_are_those_of_the_hello"])),
     (10, "form of status and update", By(&["printed_vectors", "printed_updates"])),
@@ -170,9 +167,20 @@ const REQUIREMENTS: [(u8, &str, Met); 95] = [
     (68, "and sends only its own", By(&["light_nodes_post_and_do_not_relay"])),
     (69, "two light nodes part", By(&["two_light_nodes_part", "r_069_two_that_are_light_part_whichever_turned"])),
     (70, "known by the option", By(&["r_070_peers_that_claim_to_be_light_and_relay_are_tolerated"])),
-    (71, "pairwise accounts", ACCOUNTING),
-    (72, "of what was expected", ACCOUNTING),
-    (73, "saved once an epoch", ACCOUNTING),
+    (
+        71,
+        "pairwise accounts",
+        By(&[
+            "r_071_what_a_peer_was_brought_counts_once_its_connection_has_taken_it",
+            "sums_are_kept_by_peer_and_closed_at_multiples_of_an_epoch",
+        ]),
+    ),
+    (72, "of what was expected", By(&["r_072_only_what_was_expected_counts_and_once_for_each_peer"])),
+    (
+        73,
+        "saved once an epoch",
+        By(&["r_073_an_epoch_is_closed_after_a_minute_and_when_the_node_stops", "accounts_are_read_after_a_restart"]),
+    ),
     (
         74,
         "compatible with earlier and later versions",
@@ -192,7 +200,10 @@ const REQUIREMENTS: [(u8, &str, Met); 95] = [
     (
         83,
         "codes that are never answered have a fall-back",
-        By(&["r_083_a_post_ends_as_unanswered_in_time_whoever_was_there", "answers_never_asked_for_are_ignored"]),
+        By(&[
+            "r_083_a_post_ends_as_unanswered_in_time_whoever_was_there",
+            "h36_a_million_answers_never_asked_for_are_ignored",
+        ]),
     ),
     (84, "new options may be added", LATER_PEERS),
     (85, "unknown keys are ignored", LATER_PEERS),
@@ -212,60 +223,27 @@ const REQUIREMENTS: [(u8, &str, Met); 95] = [
     ),
 ];
 
-const ACCOUNTING: Met = Untested("accounts wait for the archive, which saves them");
-
-/// The names of all functions in the tests and sources of the crates that speak devp2p.
-fn functions() -> BTreeSet<String> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let mut folders: Vec<PathBuf> =
-        ["waku0", "devp2p"].iter().flat_map(|krate| ["src", "tests"].map(|part| root.join(krate).join(part))).collect();
-    let mut names = BTreeSet::new();
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                folders.push(path);
-            } else if path.extension().is_some_and(|extension| extension == "rs") {
-                let text = fs::read_to_string(path).unwrap();
-                names.extend(text.lines().filter_map(|line| {
-                    let name = line.trim_start().trim_start_matches("async ").strip_prefix("fn ")?;
-                    Some(name.split('(').next()?.to_owned())
-                }));
-            }
-        }
-    }
-    names
-}
-
 #[test]
 fn every_requirement_names_tests_that_exist_or_a_reason() {
-    let functions = functions();
-    for (place, (number, asks, met)) in (1..).zip(&REQUIREMENTS) {
+    for (place, (number, asks, _)) in (1..).zip(&REQUIREMENTS) {
         assert_eq!(place, *number, "{asks}");
-        match met {
-            By(tests) => {
-                assert!(!tests.is_empty(), "R-{number:03}");
-                for test in *tests {
-                    assert!(functions.contains(*test), "R-{number:03} ({asks}): there is no test {test}");
-                }
-            }
-            Untested(reason) => assert!(reason.len() > 10, "R-{number:03}"),
-        }
     }
+    tested::check(REQUIREMENTS.map(|(number, asks, met)| (format!("R-{number:03} ({asks})"), met)));
 }
 
 /// A test that bears a requirement's number is in the table.
 #[test]
 fn every_numbered_test_is_listed() {
-    let listed: BTreeSet<&str> = REQUIREMENTS
-        .iter()
-        .flat_map(|(_, _, met)| match met {
-            By(tests) => tests.to_vec(),
-            Untested(_) => Vec::new(),
-        })
-        .collect();
-    let numbered = |name: &String| name.starts_with("r_0") && name.get(5..6) == Some("_");
-    for name in functions().iter().filter(|name| numbered(name)) {
-        assert!(listed.contains(name.as_str()), "{name}");
+    let is_numbered = |name: &str| name.starts_with("r_0") && name.get(5..6) == Some("_");
+    tested::check_numbered(is_numbered, REQUIREMENTS.map(|(_, _, met)| met));
+}
+
+/// Who reads the README learns what no test shows.
+#[test]
+fn what_is_untested_stands_in_the_readme() {
+    let readme = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md")).unwrap();
+    for (number, asks, met) in &REQUIREMENTS {
+        let named = readme.contains(&format!("R-{number:03}")) && *number != 1 && *number != 95;
+        assert_eq!(named, matches!(met, Untested(_)), "R-{number:03} ({asks})");
     }
 }

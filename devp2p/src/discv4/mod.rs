@@ -23,4 +23,4 @@ mod run;
 mod table;
 
 pub use endpoint::{Contact, Endpoint};
-pub use run::{Config, Handle, RequestError, StartError, start};
+pub use run::{Config, Handle, RequestError, StartError, bind, start};

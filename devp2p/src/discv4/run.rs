@@ -1,7 +1,8 @@
 //! Carries packets and time for the core: shell.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr};
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use rand::rngs::StdRng;
@@ -17,6 +18,7 @@ use crate::clock::now;
 use crate::enode::{Enode, Host};
 use crate::enr::{Enr, EnrError};
 use crate::key::{NodeKey, PublicKey};
+use crate::listen::FIRST_COMMON_PORT;
 
 /// Commands waiting for the task; who finds the queue full waits.
 const MAX_COMMANDS: usize = 16;
@@ -33,14 +35,15 @@ const RESOLVE_EVERY: Duration = Duration::from_secs(60);
 /// Pause after the socket failed to receive, so that a broken socket does not take a processor.
 const SOCKET_PAUSE: Duration = Duration::from_millis(100);
 
+/// The address of a socket that has none.
+const UNKNOWN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
+
 /// What discovery is started with.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// Our static key, that of RLPx.
     pub key: NodeKey,
-    /// Where to receive; port 0 takes a free one.
-    pub listen: SocketAddr,
-    /// The address to tell others, when it is not that of `listen`.
+    /// The address to tell others, when it is not that of the socket.
     pub advertised_ip: Option<IpAddr>,
     /// The port of RLPx to tell others; 0 for none.
     pub tcp: u16,
@@ -57,7 +60,15 @@ pub enum StartError {
         /// The address asked for.
         addr: SocketAddr,
         /// What the system says.
-        source: std::io::Error,
+        source: io::Error,
+    },
+    /// The port is one for which a right is needed.
+    #[error(
+        "discovery cannot listen on udp {addr}: ports below {FIRST_COMMON_PORT} need the right CAP_NET_BIND_SERVICE. Give it to the program (setcap cap_net_bind_service=+ep FILE, or AmbientCapabilities=CAP_NET_BIND_SERVICE in a systemd unit), or choose a higher port"
+    )]
+    Privileged {
+        /// The address asked for.
+        addr: SocketAddr,
     },
     /// Our own record is refused, which no configuration brings about.
     #[error("our own record: {0}")]
@@ -153,23 +164,35 @@ impl Handle {
     }
 }
 
-/// Begins discovery. Nodes that proved their address go to `found`; when it is full they are left out, for the table keeps
-/// them and [`Handle::nodes`] gives them.
+/// A socket to receive on; port 0 takes a free one. Whoever must know the port before discovery begins opens it first.
 ///
 /// # Errors
-/// [`StartError`] when the port is taken or the system has no randomness. Bootstrap nodes that do not answer are no error:
-/// they are asked again, at growing intervals.
-pub async fn start(config: Config, found: mpsc::Sender<Enode>) -> Result<Handle, StartError> {
-    let addr = config.listen;
-    let listen = |source| StartError::Listen { addr, source };
-    let socket = UdpSocket::bind(addr).await.map_err(listen)?;
-    let bound = socket.local_addr().map_err(listen)?;
+/// [`StartError`] when the port is taken, or one that needs a right.
+pub async fn bind(addr: SocketAddr) -> Result<UdpSocket, StartError> {
+    UdpSocket::bind(addr).await.map_err(|source| refused(addr, source))
+}
+
+fn refused(addr: SocketAddr, source: io::Error) -> StartError {
+    if source.kind() == io::ErrorKind::PermissionDenied && (1..FIRST_COMMON_PORT).contains(&addr.port()) {
+        return StartError::Privileged { addr };
+    }
+    StartError::Listen { addr, source }
+}
+
+/// Begins discovery on a socket. Nodes that proved their address go to `found`; when it is full they are left out, for the
+/// table keeps them and [`Handle::nodes`] gives them.
+///
+/// # Errors
+/// [`StartError`] when the socket is none any more or the system has no randomness. Bootstrap nodes that do not answer are
+/// no error: they are asked again, at growing intervals.
+pub fn start(socket: UdpSocket, config: Config, found: mpsc::Sender<Enode>) -> Result<Handle, StartError> {
+    let bound = socket.local_addr().map_err(|source| StartError::Listen { addr: UNKNOWN, source })?;
     let ip = config.advertised_ip.or_else(|| Some(bound.ip()).filter(|ip| !ip.is_unspecified()));
     let endpoint = Endpoint { ip, udp: bound.port(), tcp: config.tcp };
     let (bootstrap, names) = split(&config.bootstrap);
     let enode = Enode {
         key: config.key.public(),
-        host: Host::Ip(ip.unwrap_or(IpAddr::V4(std::net::Ipv4Addr::LOCALHOST))),
+        host: Host::Ip(ip.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST))),
         tcp: config.tcp,
         udp: bound.port(),
     };
@@ -307,5 +330,43 @@ impl Shell {
 fn answer<T>(to: Option<oneshot::Sender<T>>, value: T) {
     if let Some(to) = to {
         let _ = to.send(value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_low_port_without_the_right_to_it_says_which_right() {
+        let said = |port: u16| refused(([0, 0, 0, 0], port).into(), io::ErrorKind::PermissionDenied.into()).to_string();
+        assert!(said(443).contains("CAP_NET_BIND_SERVICE") && !said(30303).contains("CAP_NET_BIND_SERVICE"));
+    }
+
+    #[tokio::test]
+    async fn two_nodes_find_each_other_and_a_taken_port_is_an_error() {
+        let (found, mut by_a) = mpsc::channel(4);
+        let socket = bind(([127, 0, 0, 1], 0).into()).await.unwrap();
+        let taken = socket.local_addr().unwrap();
+        assert!(matches!(bind(taken).await, Err(StartError::Listen { addr, .. }) if addr == taken));
+        let config = |secret, bootstrap| Config {
+            key: NodeKey::from_bytes(&[secret; 32]).unwrap(),
+            advertised_ip: None,
+            tcp: taken.port(),
+            bootstrap,
+        };
+        let a = start(socket, config(1, Vec::new()), found).unwrap();
+        assert_eq!((a.enode().udp, a.enode().tcp), (taken.port(), taken.port()));
+
+        let (found, mut by_b) = mpsc::channel(4);
+        let socket = bind(([127, 0, 0, 1], 0).into()).await.unwrap();
+        let b = start(socket, config(2, vec![a.enode().clone()]), found).unwrap();
+        let both = async { (by_a.recv().await, by_b.recv().await) };
+        let (found_by_a, found_by_b) = tokio::time::timeout(Duration::from_secs(60), both).await.unwrap();
+        assert_eq!((found_by_a.as_ref(), found_by_b.as_ref()), (Some(b.enode()), Some(a.enode())));
+        assert_eq!(b.ask_record(a.enode()).await.as_ref(), Ok(a.record()));
+        a.shutdown().await;
+        b.shutdown().await;
+        assert_eq!((by_a.recv().await, by_b.recv().await), (None, None), "stopped");
     }
 }

@@ -81,6 +81,19 @@ fn h22_a_crowd_from_one_subnet_makes_room_before_a_single_stranger() {
     assert_eq!(table.counts().pending_inbound, 3);
 }
 
+/// With the limits that hold by default, from as many subnets as they like.
+#[test]
+fn h22_of_a_thousand_silent_strangers_fifty_wait_and_a_newcomer_is_one_of_them() {
+    let mut table = table(&[], &Limits::default());
+    let strangers: Vec<_> = (0..1000_u32).map(|at| table.register(Some(ip((at % 200) as u8))).unwrap()).collect();
+    let waiting = strangers.iter().filter(|(_, order)| order.borrow().is_none()).count();
+    assert_eq!((waiting, table.counts().pending_inbound), (50, 50));
+    let (newcomer, order) = table.register(Some(ip(250))).unwrap();
+    assert!(order.borrow().is_none());
+    assert_eq!(table.admit(newcomer, id(1)), Ok(()));
+    assert_eq!(table.counts().pending_inbound, 49);
+}
+
 #[tokio::test]
 async fn queues_are_bounded_in_packets_and_in_bytes() {
     let mut table = table(&[], &limits());

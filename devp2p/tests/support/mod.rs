@@ -47,6 +47,10 @@ pub(crate) struct Link {
     pub(crate) a: Session,
     pub(crate) b: Session,
     pub(crate) now: Now,
+    /// What `b` says is lost.
+    pub(crate) a_is_deaf: bool,
+    /// What `a` says is lost.
+    pub(crate) b_is_deaf: bool,
     pub(crate) a_saw: Vec<SessionEvent>,
     pub(crate) b_saw: Vec<SessionEvent>,
 }
@@ -58,6 +62,8 @@ impl Link {
             a: Session::initiate(a, b.key.public(), &mut rng(1), now),
             b: Session::respond(b, &mut rng(2), now),
             now,
+            a_is_deaf: false,
+            b_is_deaf: false,
             a_saw: Vec::new(),
             b_saw: Vec::new(),
         }
@@ -66,7 +72,8 @@ impl Link {
     /// Carries bytes both ways, in pieces of `cut`, until nothing moves.
     pub(crate) fn carry(&mut self, cut: usize) {
         loop {
-            let moved = carry(&mut self.a, &mut self.b, self.now, cut) | carry(&mut self.b, &mut self.a, self.now, cut);
+            let mut moved = carry(&mut self.a, &mut self.b, self.now, if self.b_is_deaf { 0 } else { cut });
+            moved |= carry(&mut self.b, &mut self.a, self.now, if self.a_is_deaf { 0 } else { cut });
             self.a_saw.extend(std::iter::from_fn(|| self.a.next_event()));
             self.b_saw.extend(std::iter::from_fn(|| self.b.next_event()));
             if !moved {
@@ -90,10 +97,13 @@ impl Link {
     }
 }
 
+/// In pieces of `cut` bytes; 0 loses them.
 fn carry(from: &mut Session, to: &mut Session, now: Now, cut: usize) -> bool {
     let mut moved = false;
     while let Some(bytes) = from.next_output() {
-        bytes.chunks(cut).for_each(|chunk| to.receive(now, chunk));
+        if cut > 0 {
+            bytes.chunks(cut).for_each(|chunk| to.receive(now, chunk));
+        }
         moved = true;
     }
     moved

@@ -1,4 +1,7 @@
-//! Servers on loopback, and puppets that talk to them over TCP.
+//! Servers on loopback, and puppets that talk to them over TCP. No wait is without an end: see [`soon`].
+
+use std::future::Future;
+use std::time::Duration;
 
 use devp2p::frame::Frame;
 use devp2p::handshake::{AuthSent, Material};
@@ -6,8 +9,17 @@ use devp2p::{CloseCause, ConnId, Enode, Limits, Network, Peer, Server, ServerCon
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
+use tokio::time::timeout;
 
 use super::{Puppet, SHH6, WAKU0, key, local, rng};
+
+/// So long is never needed; without it what does not come would be waited for without end.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What comes of a wait; panics when nothing does.
+pub(crate) async fn soon<T>(wait: impl Future<Output = T>) -> T {
+    timeout(PATIENCE, wait).await.expect("it comes at last")
+}
 
 pub(crate) struct Node {
     pub(crate) handle: ServerHandle,
@@ -34,7 +46,7 @@ impl Node {
     }
 
     pub(crate) async fn event(&mut self) -> ServerEvent {
-        self.events.recv().await.unwrap()
+        soon(self.events.recv()).await.unwrap()
     }
 
     pub(crate) async fn opened(&mut self) -> (ConnId, Peer, bool) {
@@ -58,6 +70,11 @@ impl Node {
         }
     }
 
+    /// Waits until no task of a connection is left.
+    pub(crate) async fn all_closed(&self) {
+        soon(self.handle.all_closed()).await;
+    }
+
     /// A puppet that has shaken hands with this node over TCP.
     pub(crate) async fn puppet(&self, secret: u8) -> Wire {
         self.greeted(TcpStream::connect(self.handle.listen_addr().unwrap()).await.unwrap(), secret).await
@@ -68,9 +85,9 @@ impl Node {
         let (state, auth) = AuthSent::start(&key(secret), &self.handle.enode().key, Material::draw(&mut rng(9)));
         stream.write_all(&auth).await.unwrap();
         let mut ack = vec![0; 2];
-        stream.read_exact(&mut ack).await.unwrap();
+        soon(stream.read_exact(&mut ack)).await.unwrap();
         ack.resize(2 + usize::from(u16::from_be_bytes([ack[0], ack[1]])), 0);
-        stream.read_exact(&mut ack[2..]).await.unwrap();
+        soon(stream.read_exact(&mut ack[2..])).await.unwrap();
         Wire { stream, puppet: Puppet::new(secret, state.finish(&ack).unwrap()) }
     }
 }
@@ -84,19 +101,19 @@ impl Wire {
     pub(crate) async fn hello(&mut self) {
         let hello = self.puppet.hello(5, &[WAKU0]).encode();
         let frame = self.puppet.frame(0, &hello);
-        self.stream.write_all(&frame).await.unwrap();
+        soon(self.stream.write_all(&frame)).await.unwrap();
     }
 
     pub(crate) async fn send(&mut self, code: u64, body: &[u8]) {
         let frame = self.puppet.frame(code, body);
-        self.stream.write_all(&frame).await.unwrap();
+        soon(self.stream.write_all(&frame)).await.unwrap();
     }
 
     /// The next frames; none once the stream has ended.
     pub(crate) async fn frames(&mut self) -> Vec<Frame> {
         loop {
             let mut buffer = [0; 4096];
-            let read = self.stream.read(&mut buffer).await.unwrap_or(0);
+            let read = soon(self.stream.read(&mut buffer)).await.unwrap_or(0);
             let frames = self.puppet.takes(&buffer[..read]);
             if read == 0 || !frames.is_empty() {
                 return frames;

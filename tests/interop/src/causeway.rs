@@ -138,15 +138,25 @@ impl Causeway {
 /// # Errors
 /// When the data directory's name is not Unicode.
 pub(crate) fn bridge_arguments(data_dir: &Path) -> Result<Vec<String>> {
+    let mut arguments = node_arguments("bridge", data_dir)?;
+    arguments.push("--tcp-port=0".to_owned());
+    Ok(arguments)
+}
+
+/// A waku/0 node alone, in the same way.
+pub(crate) fn legacy_arguments(data_dir: &Path) -> Result<Vec<String>> {
+    node_arguments("legacy", data_dir)
+}
+
+fn node_arguments(command: &str, data_dir: &Path) -> Result<Vec<String>> {
     let Some(data_dir) = data_dir.to_str() else { bail!("the temporary directory is not Unicode") };
     let arguments = [
-        "bridge",
+        command,
         "--data-dir",
         data_dir,
         "--listen-address",
         "127.0.0.1",
         "--devp2p-tcp-port=0",
-        "--tcp-port=0",
         "--rest-port=0",
         "--waku-v1-pow=0.000002",
         "--log-format=json",

@@ -8,7 +8,10 @@ mod causeway;
 mod cpu;
 mod crossing;
 mod deadline;
+mod geth_peer;
 mod gossip;
+#[path = "../../support/name_server.rs"]
+mod name_server;
 mod payloads;
 mod process;
 mod programs;

@@ -1,4 +1,4 @@
-//! Builds what the scenarios run: the two Go peers and the bridge. Progress goes to standard error.
+//! Builds what the scenarios run: the three Go peers and the bridge. Progress goes to standard error.
 
 use crate::deadline::now;
 use anyhow::{Context, Result, bail};
@@ -13,6 +13,8 @@ const GO_WAKU_TOOLCHAIN: &str = "go1.20.14";
 pub(crate) struct Programs {
     /// status-go's waku/0 and waku/1, and the envelope benchmarks.
     pub(crate) status_go: PathBuf,
+    /// go-ethereum's discovery.
+    pub(crate) geth_disc: PathBuf,
     /// A go-waku relay node.
     pub(crate) go_waku: PathBuf,
     /// The message benchmarks, on go-libp2p's gossipsub.
@@ -29,11 +31,14 @@ impl Programs {
     pub(crate) fn build(given: Option<&Path>) -> Result<Self> {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
         let (status_go, go_waku) = (root.join("peers/status-go"), root.join("peers/go-waku"));
+        let geth_disc = root.join("peers/geth-disc");
         go(&status_go, &[], &["."])?;
+        go(&geth_disc, &[], &["."])?;
         go(&go_waku, &[("GOTOOLCHAIN", GO_WAKU_TOOLCHAIN)], &["-tags", "gowaku_no_rln", ".", "./bench"])?;
         let causeway = given.map_or_else(|| causeway(root), |path| Ok(path.to_owned()))?;
         Ok(Self {
             status_go: status_go.join("bin/status-go-peer"),
+            geth_disc: geth_disc.join("bin/geth-disc-peer"),
             go_waku: go_waku.join("bin/go-waku-peer"),
             go_waku_bench: go_waku.join("bin/bench"),
             causeway,

@@ -67,6 +67,11 @@ impl StatusPeer {
         &self.enode
     }
 
+    /// Its public key, 128 hex digits.
+    pub(crate) fn key(&self) -> &str {
+        node_key(&self.enode)
+    }
+
     /// Waits until it has a waku/0 session with the node of that enode.
     ///
     /// # Errors

@@ -58,9 +58,9 @@ struct Fuzz {
     /// For each target.
     #[arg(long, default_value_t = 60)]
     seconds: u64,
-    /// This target alone.
+    /// This target alone; may be repeated.
     #[arg(long)]
-    target: Option<String>,
+    target: Vec<String>,
     /// A few seconds for each target.
     #[arg(long, conflicts_with = "seconds")]
     quick: bool,
@@ -83,7 +83,7 @@ fn run(command: Command) -> Result<()> {
     match command {
         Command::Fuzz(fuzz) => {
             let seconds = if fuzz.quick { QUICK_SECONDS } else { fuzz.seconds };
-            let targets = fuzzing::chosen(fuzz.target.as_deref())?;
+            let targets = fuzzing::chosen(&fuzz.target)?;
             if fuzz.blind { fuzzing::blind(&targets, seconds) } else { fuzzing::guided(&targets, seconds) }
         }
         Command::Sim { seconds } => sim::run(Duration::from_secs(seconds)),
@@ -94,7 +94,7 @@ fn run(command: Command) -> Result<()> {
 
 /// Each part with this much time; all are run, whatever the first of them finds.
 fn all(share: Duration) -> Result<()> {
-    let targets = fuzzing::chosen(None)?;
+    let targets = fuzzing::chosen(&[])?;
     let each = share.as_secs() * fuzzing::at_once() as u64 / targets.len() as u64;
     let results = [fuzzing::guided(&targets, each.max(1)), sim::run(share), soak::run(share, 10)];
     results.into_iter().collect()

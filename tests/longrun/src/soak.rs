@@ -86,6 +86,7 @@ impl Clients {
             limits: Limits::default(),
             network: Network::default(),
             settings: Settings::default(),
+            accounts: None,
         };
         let v0 = waku0::run::start(config, events).await?.0;
         let (events, v2_events) = mpsc::channel(EVENTS);

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use devp2p::ConnId;
 
-use super::{Action, Node, NotTaken};
+use super::{Action, Node, intake::NotTaken};
 use crate::{
     admit::Refusal,
     confirm::{Ended, split_refused},

@@ -12,6 +12,7 @@ use devp2p::{ConnId, Packet, clock::Now};
 
 use super::{Action, Node};
 use crate::{
+    accounting::Volume,
     counters::{count, count_by, gauge},
     envelope::{Envelope, EnvelopeHash},
     fault::Fault,
@@ -137,12 +138,14 @@ impl Node {
 
     fn send_messages(&mut self, receivers: &[ConnId], carried: &[Arc<Envelope>], body: Bytes) {
         let posts = self.own_posts(carried);
+        let volume = Volume::together(carried);
         let (body, mut batch) = (devp2p::Body::from(body), None);
         for to in receivers {
             let Some(Peer::Running(running)) = self.peers.get_mut(to) else { continue };
             running.budget.note(self.now.instant);
             let packet = Packet::new(running.version.capability(), Code::Messages.number(), body.clone());
             self.actions.push_back(Action::Send { to: *to, packet });
+            self.account_sent(*to, volume);
             self.expect_answer(*to, body.plain(), &posts, &mut batch);
         }
     }
@@ -186,6 +189,7 @@ impl Node {
         let carried = Bundle { running, pool: &mut self.pool, now: self.now, light: self.light }.take();
         let body = messages::encode(&carried).pop()?;
         count_by(&self.counters.forwarded, carried.len());
+        self.account_sent(conn, Volume::together(&carried));
         let posts = self.own_posts(&carried);
         self.expect_answer(conn, &body, &posts, &mut None);
         Some(body)

@@ -12,6 +12,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 
 use super::MAX_SENT_BODY;
 use crate::{
+    accounting::Volume,
     envelope::{DecodeError, Envelope},
     keccak::Lanes,
 };
@@ -61,6 +62,15 @@ impl Envelopes {
         }
         let broken = self.next_raw()?.err()?;
         Some(Err(self.end(broken)))
+    }
+
+    /// How many items there are, and their bytes together, as far as they can be read. Nothing is hashed.
+    pub(crate) fn volume(mut self) -> Volume {
+        let mut volume = Volume::default();
+        while let Some(Ok(raw)) = self.next_raw() {
+            volume += Volume::of(1, raw.len());
+        }
+        volume
     }
 
     /// The next item's bytes. An error stays where it is.

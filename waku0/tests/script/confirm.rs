@@ -204,13 +204,13 @@ fn answers_to_what_we_send_are_not_counted_against_a_peer() {
 
 /// Acknowledgements of batches never sent, as many as one likes, are ignored, and kept nowhere.
 #[test]
-fn answers_never_asked_for_are_ignored() {
+fn h36_a_million_answers_never_asked_for_are_ignored() {
     let mut network = Network::new([unlimited()]);
     let conn = dial_confirming(&mut network);
     let hash = network.post(0, envelope(TOPIC, 10, 1)).unwrap().hash;
     let batch = last_batch(&network, conn);
     let now = network.now;
-    for n in 0..200_000_u32 {
+    for n in 0..1_000_000_u32 {
         let unknown = BatchHash::from([n.to_be_bytes(); 8].concat().try_into().map(|bytes: [u8; 32]| bytes).unwrap());
         let (code, body) = match n % 2 {
             0 => (Code::BatchAck, unknown.encode_ack()),
@@ -220,7 +220,7 @@ fn answers_never_asked_for_are_ignored() {
     }
     network.settle();
     assert_eq!((network.stories[0].ended.len(), network.left_with(0).len()), (0, 0));
-    assert_eq!(network.nodes[0].counters().answers_ignored.load(Relaxed), 200_000);
+    assert_eq!(network.nodes[0].counters().answers_ignored.load(Relaxed), 1_000_000);
     // Another peer cannot answer for the one that was asked, and the latter still can.
     let stranger = dial_confirming(&mut network);
     network.cut(0, stranger);

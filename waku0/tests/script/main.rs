@@ -2,10 +2,13 @@
 
 #![expect(clippy::unwrap_used, reason = "a script that cannot go on has failed")]
 
+mod accounts;
 mod change;
 mod confirm;
 mod direct;
+mod faults;
 mod gossip;
+mod hostile;
 mod network;
 mod rates;
 mod session;

@@ -12,6 +12,7 @@ use devp2p::{ConnId, NodeId, NodeKey, Packet, clock::Now};
 use rand::{SeedableRng, rngs::StdRng};
 use waku0::{
     Envelope, EnvelopeHash, Pow, Topic,
+    accounting::Epoch,
     confirm::Outcome,
     fault::Fault,
     interest::Interest,
@@ -66,6 +67,7 @@ pub(crate) struct Story {
     pub(crate) gone: Vec<ConnId>,
     pub(crate) ended: Vec<(EnvelopeHash, Outcome)>,
     pub(crate) direct: Vec<(ConnId, Direct)>,
+    pub(crate) epochs: Vec<Epoch>,
 }
 
 /// Where a connection of a node leads.
@@ -88,6 +90,8 @@ pub(crate) struct Network {
     start: Now,
     /// Connections that take nothing for now.
     pub(crate) full: Vec<ConnId>,
+    /// How many bytes these connections still take. The last packet may be longer, as long as there is room at all.
+    pub(crate) room: BTreeMap<ConnId, isize>,
     /// Packets of envelopes that went from node to node.
     pub(crate) packets: usize,
     ends: BTreeMap<(usize, ConnId), End>,
@@ -107,6 +111,7 @@ impl Network {
             heard_at: BTreeMap::new(),
             start: now,
             full: Vec::new(),
+            room: BTreeMap::new(),
             packets: 0,
             ends: BTreeMap::new(),
             next_conn: 1,
@@ -252,9 +257,8 @@ impl Network {
     }
 
     fn carry(&mut self, node: usize, action: Action, mail: &mut VecDeque<(usize, ConnId, Packet)>) {
-        let story = &mut self.stories[node];
         match action {
-            Action::Send { to, packet } if self.full.contains(&to) => self.nodes[node].stalled(self.now, to, packet),
+            Action::Send { to, packet } if !self.takes(to, &packet) => self.nodes[node].stalled(self.now, to, packet),
             Action::Send { to, packet } => match self.ends.get(&(node, to)) {
                 Some(End::Node(other, conn)) => {
                     self.packets += usize::from(packet.code == Code::Messages.number());
@@ -269,15 +273,26 @@ impl Network {
                 None => {}
             },
             Action::Disconnect { conn, fault } => {
-                story.left.push((conn, fault));
+                self.stories[node].left.push((conn, fault));
                 self.close(node, conn);
             }
-            Action::Deliver { envelope, from } => story.delivered.push((envelope.hash(), from)),
-            Action::PostEnded { hash, outcome } => story.ended.push((hash, outcome)),
-            Action::Direct { conn, packet } => story.direct.push((conn, packet)),
-            Action::PeerRunning { conn } => story.running.push(conn),
-            Action::PeerGone { conn } => story.gone.push(conn),
+            Action::Deliver { envelope, from } => self.stories[node].delivered.push((envelope.hash(), from)),
+            Action::PostEnded { hash, outcome } => self.stories[node].ended.push((hash, outcome)),
+            Action::Direct { conn, packet } => self.stories[node].direct.push((conn, packet)),
+            Action::PeerRunning { conn } => self.stories[node].running.push(conn),
+            Action::PeerGone { conn } => self.stories[node].gone.push(conn),
+            Action::EpochClosed(epoch) => self.stories[node].epochs.push(epoch),
         }
+    }
+
+    /// Whether a connection takes a packet now.
+    fn takes(&mut self, conn: ConnId, packet: &Packet) -> bool {
+        let Some(room) = self.room.get_mut(&conn) else { return !self.full.contains(&conn) };
+        let takes = *room > 0;
+        if takes {
+            *room -= packet.body.plain().len() as isize;
+        }
+        takes
     }
 
     fn close(&mut self, node: usize, conn: ConnId) {

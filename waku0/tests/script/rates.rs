@@ -7,7 +7,6 @@ use devp2p::ConnId;
 use proptest::prelude::*;
 use waku0::{
     Envelope, Pow, Topic,
-    bloom::Bloom,
     fault::Fault,
     limits::{Flow, Meter, Rates},
     node::{Change, Settings},
@@ -189,28 +188,6 @@ fn r_054_limits_are_announced_in_status() {
     }
 }
 
-/// 100,000 updates: as fast as they come they are a flood, at a rate that is allowed the last one holds.
-#[test]
-fn a_storm_of_updates_ends_the_session_or_changes_nothing_but_the_last_word() {
-    let update = |n: u32| {
-        let bloom = Some(Bloom::from_iter([Topic(n.to_be_bytes())]));
-        StatusOptions { bloom, ..Default::default() }.encode_update()
-    };
-    let mut network = Network::new([easy()]);
-    let hasty = network.dial_wanting_all(0);
-    (0..100_000).for_each(|n| network.say(0, hasty, Code::StatusUpdate, update(n)));
-    assert_eq!(network.left_with(0), [0x10]);
-    let patient = network.dial_wanting_all(0);
-    for n in 0..1_000 {
-        network.pass(Duration::from_millis(10));
-        network.say(0, patient, Code::StatusUpdate, update(n));
-    }
-    let last = envelope(Topic(999_u32.to_be_bytes()), 10, 1);
-    network.post(0, last.clone()).unwrap();
-    network.pass(SECOND);
-    assert_eq!(network.heard_envelopes(0, patient), [[last.hash()]]);
-}
-
 #[test]
 fn r_055_a_peer_that_wants_five_packets_a_second_never_gets_a_sixth() {
     let mut network = Network::new([unlimited()]);
@@ -319,6 +296,33 @@ fn r_006_what_expires_while_it_waits_is_not_sent() {
     let alive = network.post(0, envelope(TOPIC, 10, 3)).unwrap().hash;
     network.pass(2 * SECOND);
     assert_eq!(network.heard_envelopes(0, conn), [vec![short(1).hash()], vec![alive]]);
+}
+
+/// Two wait for a peer beyond its rate. One of them it sends itself: it has that now, whoever was to bring it.
+#[test]
+fn r_007_what_still_waits_for_a_peer_and_comes_from_it_is_not_sent_to_it() {
+    let mut network = Network::new([unlimited()]);
+    let (sender, limited) = (network.dial_wanting_all(0), network.dial_with(0, &limits(0, 1, 0)));
+    let [first, own, other] = [1, 2, 3].map(|nonce| envelope(TOPIC, 10, nonce));
+    for e in [&first, &own, &other] {
+        network.say(0, sender, Code::Messages, bundle([e]));
+    }
+    assert_eq!(network.heard_envelopes(0, limited), [[first.hash()]], "the others wait");
+    network.say(0, limited, Code::Messages, bundle([&own]));
+    network.pass(3 * SECOND);
+    assert_eq!(network.heard_envelopes(0, limited), [[first.hash()], [other.hash()]]);
+    // Nor when its connection was full, or when it asks for the pool again.
+    let [waits, goes] = [4, 5].map(|nonce| envelope(TOPIC, 10, nonce));
+    network.full.push(limited);
+    for e in [&goes, &waits] {
+        network.say(0, sender, Code::Messages, bundle([e]));
+    }
+    network.say(0, limited, Code::Messages, bundle([&waits]));
+    network.say(0, limited, Code::StatusUpdate, limits(0, 0, 0).encode_update());
+    network.full.clear();
+    network.pass(3 * SECOND);
+    assert_eq!(network.heard_envelopes(0, limited).concat()[2..], [goes.hash()]);
+    assert_eq!((network.delivered(0).len(), network.left_with(0)), (5, vec![]));
 }
 
 #[test]

@@ -1,6 +1,6 @@
 module geth-disc-peer
 
-go 1.24
+go 1.22
 
 require github.com/ethereum/go-ethereum v1.14.13
 
@@ -16,5 +16,7 @@ require (
 	github.com/tklauser/numcpus v0.6.1 // indirect
 	golang.org/x/crypto v0.22.0 // indirect
 	golang.org/x/exp v0.0.0-20231110203233-9a3e6036ecaa // indirect
+	golang.org/x/sync v0.7.0 // indirect
 	golang.org/x/sys v0.22.0 // indirect
+	golang.org/x/time v0.5.0 // indirect
 )

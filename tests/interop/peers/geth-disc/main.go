@@ -1,4 +1,4 @@
-// geth-disc-peer runs go-ethereum's node discovery, version 4. Commands come one a line on standard input, events go one JSON
+// geth-disc-peer runs go-ethereum's node discovery: version 4, and lists in DNS. Commands come one a line on standard input, events go one JSON
 // object a line to standard output. It stays on loopback.
 package main
 
@@ -141,8 +141,11 @@ func walk(disc *discover.UDPv4) {
 	}
 }
 
-// run obeys one command: "nodes", or "ping", "enr", "resolve" or "lookup" with an enode.
+// run obeys one command: "nodes", or "ping", "enr", "resolve" or "lookup" with an enode, or one of DNS.
 func run(disc *discover.UDPv4, words []string) error {
+	if done, err := runDNS(words); done {
+		return err
+	}
 	if words[0] == "nodes" {
 		nodes := []string{}
 		for _, bucket := range disc.TableBuckets() {

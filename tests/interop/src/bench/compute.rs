@@ -9,11 +9,16 @@ use crate::scenarios::Lab;
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
 use std::hint::black_box;
+use std::sync::Arc;
 use waku0::bloom::Bloom;
+use waku0::keccak::Lanes;
+use waku0::packet::messages;
 use waku0::{Envelope, Pow, Topic, Unsealed};
 
 /// Envelopes checked in one pass.
 const ENVELOPES: u32 = 2000;
+/// Envelopes in one packet.
+const IN_A_PACKET: usize = 100;
 /// Topics in the bloom filter that they are matched with.
 const TOPICS: u32 = 200;
 /// Nonces tried between two looks at the clock.
@@ -26,7 +31,7 @@ const EXPIRY: u32 = 1_800_000_000;
 
 /// Both in one run.
 pub(super) fn beside_status_go(lab: &Lab, effort: &Effort) -> Result<Vec<Figure>> {
-    let mut figures = vec![validation(lab, effort)?];
+    let mut figures = validation(lab, effort)?;
     figures.extend(mining(lab, effort)?);
     Ok(figures)
 }
@@ -37,39 +42,53 @@ fn status_go(lab: &Lab, effort: &Effort, mode: &str) -> Result<Vec<Event>> {
     driver("bench of computing", &lab.programs().status_go, &arguments)
 }
 
-/// Decoding, hash, proof of work and bloom match of envelopes of one size.
-fn validation(lab: &Lab, effort: &Effort) -> Result<Figure> {
+/// Decoding, hash, proof of work and bloom match of envelopes of one size, as they come in packets.
+fn validation(lab: &Lab, effort: &Effort) -> Result<Vec<Figure>> {
     let lines = status_go(lab, effort, "validate")?;
     let line = lines.iter().find(|line| text(line, "what").starts_with("decode + hash + PoW")).context("no figure")?;
     let size = number(line, "envelope_bytes").context("no size")? as usize;
     let peer = line["per_cpu_s"].as_f64();
 
-    let (mut raws, mut bloom) = (Vec::new(), Bloom::EMPTY);
+    let (mut envelopes, mut bloom) = (Vec::new(), Bloom::EMPTY);
     for index in 0..ENVELOPES {
         let topic = Topic((index.wrapping_mul(0x9e37_79b9)).to_be_bytes());
         if index < TOPICS {
             bloom.insert(topic);
         }
-        raws.push(envelope_of(size, topic, index.into())?);
+        envelopes.push(Arc::new(envelope_of(size, topic, index.into())?));
     }
+    let bodies: Vec<Bytes> = envelopes.chunks(IN_A_PACKET).flat_map(messages::encode).collect();
     let floor = Pow::new(0.001)?;
-    let ours = timed(effort, || {
-        for raw in &raws {
-            let envelope = Envelope::decode(raw.clone())?;
+    let with = |lanes: Lanes| {
+        let ours = timed(effort, || {
+            bodies.iter().try_for_each(|body| check(body, lanes, floor, &bloom))?;
+            Ok(ENVELOPES.into())
+        })?;
+        let name = format!("check an envelope of {size} bytes, {lanes}");
+        Ok(Figure { name, ours, peer, unit: "envelopes per CPU-second, one thread", runs: effort.runs })
+    };
+    Lanes::available().into_iter().map(with).collect()
+}
+
+/// What a node does with a packet of envelopes that are new to it, before it keeps them.
+fn check(body: &Bytes, lanes: Lanes, floor: Pow, bloom: &Bloom) -> Result<()> {
+    let mut items = messages::decode(body)?;
+    while let Some(batch) = items.next_batch(lanes) {
+        let batch = batch?.into_iter().collect::<Result<Vec<_>, _>>()?;
+        Envelope::measure_all(lanes, &batch.iter().collect::<Vec<_>>());
+        for envelope in &batch {
             black_box((envelope.hash(), envelope.pow() >= floor && bloom.contains(envelope.topic())));
         }
-        Ok(ENVELOPES.into())
-    })?;
-    let name = format!("check an envelope of {size} bytes");
-    Ok(Figure { name, ours, peer, unit: "envelopes per CPU-second, one thread", runs: effort.runs })
+    }
+    Ok(())
 }
 
 /// An envelope whose encoding has this many bytes.
-fn envelope_of(size: usize, topic: Topic, nonce: u64) -> Result<Bytes> {
+fn envelope_of(size: usize, topic: Topic, nonce: u64) -> Result<Envelope> {
     let found = (0..size).rev().find_map(|length| {
         let data = Bytes::from(bytes(length, nonce));
         let envelope = Unsealed::new(EXPIRY, TTL, topic, data).ok()?.seal(nonce);
-        (envelope.raw().len() <= size).then(|| envelope.raw().clone())
+        (envelope.raw().len() <= size).then_some(envelope)
     });
     found.with_context(|| format!("no envelope has {size} bytes"))
 }
@@ -77,13 +96,17 @@ fn envelope_of(size: usize, topic: Topic, nonce: u64) -> Result<Bytes> {
 /// Nonces tried, at three sizes.
 fn mining(lab: &Lab, effort: &Effort) -> Result<Vec<Figure>> {
     let lines = status_go(lab, effort, "pow")?;
-    let sizes = lines.iter().filter(|line| is(line, "median"));
-    let figures: Vec<Figure> = sizes.map(|line| mining_at(line, effort)).collect::<Result<_>>()?;
+    let mut figures = Vec::new();
+    for line in lines.iter().filter(|line| is(line, "median")) {
+        for lanes in Lanes::available() {
+            figures.push(mining_at(line, lanes, effort)?);
+        }
+    }
     ensure!(!figures.is_empty(), "status-go printed no figure");
     Ok(figures)
 }
 
-fn mining_at(line: &Event, effort: &Effort) -> Result<Figure> {
+fn mining_at(line: &Event, lanes: Lanes, effort: &Effort) -> Result<Figure> {
     let hashed = number(line, "hashed_bytes").context("no size")? as usize;
     let unsealed = (0..hashed)
         .rev()
@@ -92,13 +115,12 @@ fn mining_at(line: &Event, effort: &Effort) -> Result<Figure> {
         .with_context(|| format!("nothing to mine has {hashed} bytes"))?;
     let mut from = 0;
     let ours = timed(effort, || {
-        black_box(unsealed.search(0, from, NONCES, NEVER));
+        black_box(unsealed.search_in(lanes, 0, from, NONCES, NEVER));
         from += NONCES;
         Ok(NONCES)
     })?;
-    let name = format!("mine, {hashed} bytes hashed");
     Ok(Figure {
-        name,
+        name: format!("mine, {hashed} bytes hashed, {lanes}"),
         ours,
         peer: line["nonces_per_cpu_s"].as_f64(),
         unit: "nonces per CPU-second, one thread",

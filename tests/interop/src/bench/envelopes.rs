@@ -1,7 +1,7 @@
-//! The bridge as a relay of envelopes, beside status-go: one driver feeds both, in turns, each started afresh for each run.
+//! The waku/0 node as a relay of envelopes, beside status-go: one driver feeds both, in turns, each started afresh for each run.
 
 use super::{Effort, Figure, driver};
-use crate::causeway::bridge_arguments;
+use crate::causeway::legacy_arguments;
 use crate::process::{Event, is, number, text};
 use crate::scenarios::Lab;
 use crate::table::Table;
@@ -10,6 +10,7 @@ use anyhow::{Context, Result, bail, ensure};
 /// The nodes, by the names that the driver gives them.
 const OURS: &str = "causeway";
 const PEER: &str = "status-go";
+const BOTH: [&str; 2] = [OURS, PEER];
 /// Envelopes in one packet.
 const BATCH: &str = "100";
 /// Light clients on one node.
@@ -23,7 +24,7 @@ const MEMORY: &str = "MiB resident, less is better";
 
 /// In on one connection, out on another.
 pub(super) fn relay(lab: &Lab, effort: &Effort) -> Result<Vec<Figure>> {
-    let lines = run(lab, &["relay", "-n", &effort.envelopes.to_string(), "-batch", BATCH], effort.runs)?;
+    let lines = run(lab, &["relay", "-n", &effort.envelopes.to_string(), "-batch", BATCH], effort.runs, &BOTH, "")?;
     let both = |unit, value: &dyn Fn(&str) -> Result<f64>| -> Result<Figure> {
         let (name, runs) = ("relay of envelopes".to_owned(), effort.runs);
         Ok(Figure { name, ours: value(OURS)?, peer: Some(value(PEER)?), unit, runs })
@@ -39,7 +40,7 @@ pub(super) fn relay(lab: &Lab, effort: &Effort) -> Result<Vec<Figure>> {
 pub(super) fn light_clients(lab: &Lab, _: &Effort) -> Result<Vec<Figure>> {
     const RUNS: u32 = 1; // what is connected stays; a second run tells the same
     let (clients, envelopes) = (CLIENTS.to_string(), PASSING.to_string());
-    let lines = run(lab, &["clients", "-clients", &clients, "-n", &envelopes, "-batch", BATCH], RUNS)?;
+    let lines = run(lab, &["clients", "-clients", &clients, "-n", &envelopes, "-batch", BATCH], RUNS, &BOTH, "")?;
     [
         ("rss_mb", MEMORY),
         ("kb_per_client", "KiB for each"),
@@ -56,7 +57,7 @@ pub(super) fn light_clients(lab: &Lab, _: &Effort) -> Result<Vec<Figure>> {
 /// Single envelopes at random moments.
 pub(super) fn hop(lab: &Lab, effort: &Effort) -> Result<Vec<Figure>> {
     const RUNS: u32 = 2; // most of its time is status-go's broadcast interval
-    let lines = run(lab, &["hop", "-n", &effort.hops.to_string()], RUNS)?;
+    let lines = run(lab, &["hop", "-n", &effort.hops.to_string()], RUNS, &BOTH, "")?;
     [("hop latency, median", "p50_ms"), ("hop latency, 95 of 100", "p95_ms")]
         .into_iter()
         .map(|(name, key)| {
@@ -80,7 +81,11 @@ const DATA: &str = "542";
 
 const GROWTH: [Growth; 3] = [
     Growth { what: "receivers", flag: "-receivers", steps: &[(1, 5000), (10, 5000), (50, 2000), (200, 1000)] },
-    Growth { what: "envelopes in the pool", flag: "-prefill", steps: &[(0, 5000), (1_000, 5000), (100_000, 5000)] },
+    Growth {
+        what: "envelopes in the pool",
+        flag: "-prefill",
+        steps: &[(0, 5000), (1_000, 5000), (100_000, 5000), (1_000_000, 5000)],
+    },
     Growth {
         what: "bytes of data",
         flag: "-data",
@@ -90,6 +95,12 @@ const GROWTH: [Growth; 3] = [
 
 /// Runs of each step; each run of each node takes about two seconds.
 const GROWTH_RUNS: u32 = 3;
+
+/// A pool that status-go does not get through within a minute: it looks at all of it in every broadcast.
+const OURS_ALONE: u32 = 1_000_000;
+
+/// Room for that pool.
+const LARGE_POOL: &str = "--waku-v0-pool-envelopes=1100000 --waku-v0-pool-size=2GiB";
 
 /// The columns of [`growth`]: also the heading of the file.
 pub(super) const GROWTH_COLUMNS: [&str; 7] =
@@ -101,15 +112,16 @@ pub(super) fn growth(lab: &Lab, effort: &Effort) -> Result<Table> {
     for Growth { what, flag, steps } in GROWTH {
         for (value, envelopes) in steps {
             eprintln!("interop: bench: {value} {what}");
+            let nodes: &[&str] = if *value == OURS_ALONE { &[OURS] } else { &[OURS, PEER] };
             let (value, envelopes) = (value.to_string(), envelopes.to_string());
             // The driver takes the last of a flag that is given twice.
             let mode = ["relay", "-batch", BATCH, "-ttl", "600", "-pow", "0.00001", "-data", DATA];
-            let lines =
-                run(lab, &[&mode[..], &["-n", &envelopes, flag, &value]].concat(), effort.runs.min(GROWTH_RUNS))?;
-            for node in [OURS, PEER] {
+            let mode = [&mode[..], &["-n", &envelopes, flag, &value]].concat();
+            let lines = run(lab, &mode, effort.runs.min(GROWTH_RUNS), nodes, LARGE_POOL)?;
+            for node in nodes {
                 let cell = |key| figure(&lines, node, key).map(super::readable);
                 let figures = [cell("cpu_us_per_env")?, cell("env_per_s")?, cell("peak_rss_mb")?];
-                let start = [what.to_owned(), value.clone(), node.to_owned()];
+                let start = [what.to_owned(), value.clone(), (*node).to_owned()];
                 table.row(start.into_iter().chain(figures).chain([envelopes.clone()]));
             }
         }
@@ -117,12 +129,13 @@ pub(super) fn growth(lab: &Lab, effort: &Effort) -> Result<Table> {
     Ok(table)
 }
 
-fn run(lab: &Lab, mode: &[&str], runs: u32) -> Result<Vec<Event>> {
+/// Lets the driver measure these nodes. `flags` are for ours.
+fn run(lab: &Lab, mode: &[&str], runs: u32, nodes: &[&str], flags: &str) -> Result<Vec<Event>> {
     let programs = lab.programs();
-    let ours = bridge_arguments(&lab.data_dir("bench"))?.join(" ");
-    // A relay beside a relay: nothing is to be turned into messages for a v2 side that is not there, and neither limits its peers.
+    let ours = legacy_arguments(&lab.data_dir("bench"))?.join(" ");
+    // Neither limits its peers.
     let ours = format!(
-        "{OURS}={} {ours} --log-level=warn --bridge-direction=v2-to-v1 --devp2p-max-peers={MAX_PEERS} --waku-v0-rate-limit=none",
+        "{OURS}={} {ours} --log-level=warn --devp2p-max-peers={MAX_PEERS} --waku-v0-rate-limit=none {flags}",
         programs.causeway.display()
     );
     let peer = format!("{PEER}={} -quiet -minpow 0.000002 -maxpeers {MAX_PEERS}", programs.status_go.display());
@@ -131,7 +144,12 @@ fn run(lab: &Lab, mode: &[&str], runs: u32) -> Result<Vec<Event>> {
     ensure!(spaces.iter().all(|path| !path.to_string_lossy().contains(' ')), "no spaces in paths, please: {spaces:?}");
     let mut arguments = vec!["bench".to_owned()];
     arguments.extend(mode.iter().map(|&word| word.to_owned()));
-    arguments.extend(["-runs".to_owned(), runs.to_string(), "-spawn".to_owned(), peer, "-spawn".to_owned(), ours]);
+    arguments.extend(["-runs".to_owned(), runs.to_string()]);
+    for (node, command) in [(PEER, peer), (OURS, ours)] {
+        if nodes.contains(&node) {
+            arguments.extend(["-spawn".to_owned(), command]);
+        }
+    }
     let lines = driver("bench of envelopes", &programs.status_go, &arguments)?;
     // The driver itself fails when an envelope is missing.
     if let Some(doubled) = lines.iter().find(|line| number(line, "duplicates").is_some_and(|count| count > 0)) {

@@ -1,11 +1,16 @@
 //! waku/0 gossip through the node: peers that see each other only through it, with all the wishes that status-go knows.
 
 use super::Lab;
+use crate::causeway::Causeway;
+use crate::deadline::poll;
 use crate::gossip::{EASY, Post, arrivals, await_arrivals, count, exactly, fence, filter_of, post, unbroken};
 use crate::payloads::{bytes, spread};
+use crate::process::{Process, is};
 use crate::status_peer::{Envelope, StatusPeer};
-use anyhow::{Result, anyhow, ensure};
+use anyhow::{Context as _, Result, anyhow, ensure};
+use serde_json::Value;
 use std::thread;
+use std::time::Duration;
 
 /// Envelopes each way between two full peers.
 const BOTH_WAYS: usize = 500;
@@ -13,13 +18,17 @@ const BOTH_WAYS: usize = 500;
 const OF_EACH: usize = 25;
 /// Broadcasts that are confirmed to us.
 const LOTS: u64 = 4;
+/// An epoch of a second, and time to write it.
+const ACCOUNTED: Duration = Duration::from_secs(10);
+/// status-go broadcasts every 300 ms, and is answered at once.
+const CONFIRMED: Duration = Duration::from_secs(20);
 /// Topics of which no two share a bit of a bloom filter.
 const TOPICS: [&str; 5] = ["c1020300", "c4050601", "c7080902", "ca0b0c04", "cd0e0f07"];
 
 /// Full peers; one dials us, we dial the other.
 pub(super) fn both_ways(lab: &Lab) -> Result<String> {
     let a = lab.status("gossip-a", &[])?;
-    let node = lab.relay("gossip-node", &[&a], &[])?;
+    let node = lab.relay("gossip-node", &[&a], &["--accounting-epoch=1"])?;
     let b = lab.status_at(&node, "gossip-b", &[])?;
     let posts = |seed| -> Vec<Post<'_>> {
         let payloads = spread(BOTH_WAYS, seed).into_iter().enumerate();
@@ -35,8 +44,34 @@ pub(super) fn both_ways(lab: &Lab) -> Result<String> {
     exactly(&b, &from_a).map_err(|e| node.explain(e))?;
     exactly(&a, &from_b).map_err(|e| node.explain(e))?;
     unbroken(&[&a, &b])?;
+    for peer in [&a, &b] {
+        accounts_are(&node, peer, BOTH_WAYS)?;
+    }
     node.stop()?;
-    Ok(format!("{BOTH_WAYS} each way, once each, nothing back"))
+    Ok(format!("{BOTH_WAYS} each way, once each, nothing back; the accounts say so"))
+}
+
+/// Waits until the node's accounts of a peer, all epochs together, say that so many came and as many went.
+fn accounts_are(node: &Causeway, peer: &StatusPeer, envelopes: usize) -> Result<()> {
+    let path = format!("/legacy/v1/accounting?peer={}", peer.key());
+    let sums = || -> Result<[u64; 2]> {
+        let (_, body) = node.get(&path)?;
+        let page: Value = serde_json::from_str(&body)?;
+        let rows = page["accounts"].as_array().with_context(|| format!("no accounts in {body}"))?;
+        let sum = |way: &str| rows.iter().filter_map(|row| row[way]["envelopes"].as_u64()).sum();
+        Ok([sum("received"), sum("sent")])
+    };
+    let mut last = sums()?;
+    let reached = poll(ACCOUNTED, || {
+        last = sums().ok()?;
+        last.iter().all(|sum| *sum >= envelopes as u64).then_some(())
+    });
+    ensure!(
+        reached.is_some() && last == [envelopes as u64; 2],
+        "{}: accounts of {last:?} envelopes",
+        peer.process().name()
+    );
+    Ok(())
 }
 
 /// A peer that asks for much work, and then for more.
@@ -156,7 +191,7 @@ fn judge(picky: &StatusPeer, full: &StatusPeer, wanted: &[Envelope], all: &[Enve
     exactly(picky, wanted)
 }
 
-/// Peers that confirm what they get, and a node that neither confirms nor asks for it.
+/// Peers that confirm what they get: a node that neither confirms nor asks for it, one that confirms, and a client that posts.
 pub(super) fn confirming(lab: &Lab) -> Result<String> {
     let a = lab.status("confirming-a", &["-confirm"])?;
     let node = lab.relay("confirming-node", &[&a], &[])?;
@@ -173,5 +208,43 @@ pub(super) fn confirming(lab: &Lab) -> Result<String> {
     node.stop()?;
     let answered = count(a.process(), 0, "batch-acknowledged") + count(b.process(), 0, "batch-acknowledged");
     ensure!(answered == 0, "{answered} acknowledgements from a node that announced none");
-    Ok(format!("{} each way between peers that acknowledge them", from_a.len()))
+    let c = lab.status("confirming-c", &["-confirm"])?;
+    let batches = confirmed_by_us(lab, &c)?;
+    acknowledged_to_us(lab, &c)?;
+    Ok(format!(
+        "{} each way; {batches} batches confirmed by us when we say that we do, and a post of ours by the peer",
+        from_a.len()
+    ))
+}
+
+/// A node that confirms: the peer hears of every batch, without an error. Gives how many that were.
+fn confirmed_by_us(lab: &Lab, peer: &StatusPeer) -> Result<usize> {
+    let node = lab.relay("confirming-too", &[peer], &["--confirmations"])?;
+    let before = peer.process().log().len();
+    let posted = post(peer, &on_each_topic(0x7000))?;
+    let taken = poll(CONFIRMED, || {
+        let validated = node.metric("waku_envelopes_validated_total").ok()??;
+        (validated >= posted.len() as f64).then_some(())
+    });
+    ensure!(taken.is_some(), "{}", node.process().failure("not all envelopes were taken"));
+    let heard = |event: &Value| is(event, "batch-acknowledged").then_some(());
+    peer.process().wait("an acknowledged batch", before, CONFIRMED, heard)?;
+    unbroken(&[peer])?;
+    node.stop()?;
+    let events = peer.process().log().since(before);
+    let answers: Vec<_> = events.iter().filter(|event| is(event, "batch-acknowledged")).collect();
+    let wrong = answers.iter().find(|answer| answer["errors"].as_array().is_some_and(|errors| !errors.is_empty()));
+    ensure!(wrong.is_none(), "good envelopes were confirmed with errors: {wrong:?}");
+    Ok(answers.len())
+}
+
+/// A post of ours to a peer that confirms ends as acknowledged.
+fn acknowledged_to_us(lab: &Lab, peer: &StatusPeer) -> Result<()> {
+    let arguments = ["post", peer.enode(), "--text=did you get this?"];
+    let client = Process::spawn("confirming-post", &lab.programs().causeway, &arguments)?;
+    let status = client.exit(CONFIRMED)?;
+    let said = client.log().since(0);
+    let acknowledged = said.iter().any(|line| line.as_str() == Some("acknowledged by the peer"));
+    ensure!(status.success() && acknowledged, "{}", client.failure(&format!("ended with {status}, and said {said:?}")));
+    Ok(())
 }

@@ -1,6 +1,7 @@
 //! What must hold between the bridge and peers that nobody wrote for it, one scenario a function.
 
 mod crossing;
+mod discovery;
 mod gossip;
 mod limits;
 mod odd_peers;
@@ -9,6 +10,7 @@ mod program;
 mod round_trip;
 
 use crate::causeway::Causeway;
+use crate::geth_peer::GethPeer;
 use crate::programs::Programs;
 use crate::status_peer::StatusPeer;
 use crate::waku_peer::WakuPeer;
@@ -83,6 +85,12 @@ pub(crate) const ALL: &[Scenario] = &[
         run: odd_peers::live_beside_others,
     },
     Scenario {
+        name: "discovery",
+        claim: "go-ethereum finds us over UDP and we its nodes; it reads lists that we sign, and we those that it signs",
+        beside: true,
+        run: discovery::both_ways,
+    },
+    Scenario {
         name: "gossip",
         claim: "full peers that meet only in us: 500 envelopes of mixed sizes each way, once each, and none comes back",
         beside: true,
@@ -114,7 +122,7 @@ pub(crate) const ALL: &[Scenario] = &[
     },
     Scenario {
         name: "confirming",
-        claim: "peers that acknowledge what they get do no harm, and are sent no acknowledgement that was not announced",
+        claim: "acknowledgements, both ways: read, given when announced, and not otherwise; our own post ends as acknowledged",
         beside: true,
         run: gossip::confirming,
     },
@@ -158,6 +166,14 @@ impl Lab {
     /// When it does not start: a failure, not a skip.
     pub(crate) fn status(&self, name: &str, flags: &[&str]) -> Result<StatusPeer> {
         StatusPeer::start(&self.programs.status_go, name, flags)
+    }
+
+    /// Starts go-ethereum's discovery.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub(crate) fn geth(&self, name: &str, flags: &[&str]) -> Result<GethPeer> {
+        GethPeer::start(&self.programs.geth_disc, name, flags)
     }
 
     /// Starts a go-waku peer.

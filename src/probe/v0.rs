@@ -1,0 +1,135 @@
+//! What the waku/0 side counts.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use waku0::limits::Meter;
+
+use super::{Probe, Reading, Sample, counter, gauge, read};
+use crate::discovery::Found;
+
+impl Probe {
+    pub(super) async fn read_v0(&self) -> Reading {
+        let mut samples = self.v1_peers().await;
+        samples.extend(self.v0_samples());
+        samples.extend(self.v0_connections());
+        samples.extend(self.discovered());
+        let v1_peers = self.v0.counters().peers.load(Relaxed);
+        Reading { v1_peers: usize::try_from(v1_peers).unwrap_or(usize::MAX), samples, ..Reading::default() }
+    }
+
+    async fn v1_peers(&self) -> Vec<Sample> {
+        let peers = self.v0.peers().await;
+        let running = |inbound| peers.iter().filter(|p| p.options.is_some() && p.inbound == inbound).count();
+        let sample = |direction: &str, inbound| Sample {
+            labels: vec![("protocol", "waku/0".into()), ("dir", direction.into())],
+            ..gauge("v1_peers", "waku/0 peers whose Status was exchanged, by who dialled", running(inbound) as u64)
+        };
+        vec![sample("in", true), sample("out", false)]
+    }
+
+    fn v0_samples(&self) -> Vec<Sample> {
+        let c = self.v0.counters();
+        let mut samples = vec![
+            counter("waku_envelopes_received", "Envelopes read from peers, whatever became of them", read(&c.received)),
+            counter("waku_envelopes_validated", "New envelopes taken from peers", read(&c.validated)),
+            counter("waku_envelopes_duplicate", "Envelopes that were here before", read(&c.duplicates)),
+            counter("waku_envelopes_forwarded", "Copies of envelopes handed to connections", read(&c.forwarded)),
+            counter("waku_envelopes_posted", "Own envelopes taken", read(&c.posted)),
+            counter(
+                "waku_envelope_events_shed",
+                "Envelopes that the bridge was too busy to hear of",
+                read(&c.events_shed),
+            ),
+            counter("waku_envelopes_expired", "Envelopes whose time was over", read(&c.expired)),
+            counter("waku_envelopes_throttled", "Copies that waited because of a peer's limits", read(&c.throttled)),
+            counter("waku_envelopes_unsendable", "Envelopes that fit no packet that may be sent", read(&c.unsendable)),
+            counter(
+                "waku_batches_confirmed",
+                "Packets of envelopes that were acknowledged",
+                read(&c.batches_confirmed),
+            ),
+            counter("waku_updates_sent", "Status Updates handed to connections", read(&c.updates_sent)),
+            counter(
+                "waku_accounting_lost",
+                "Epochs of accounts lost because the database is behind",
+                read(&c.epochs_shed),
+            ),
+            counter("waku_accounting_failures", "Writes of accounts that failed", self.ledger.failures()),
+            counter("v1_disconnects", "waku/0 peers left for a fault", read(&c.faults)),
+            gauge("connected_peers", "waku/0 peers whose Status was exchanged", read(&c.peers)),
+            gauge("waku_envelopes_pooled", "Live envelopes", read(&c.pooled)),
+            gauge("waku_envelopes_pooled_bytes", "Bytes of live envelopes", read(&c.pooled_bytes)),
+        ];
+        let posts = [
+            ("acknowledged", &c.posts_acknowledged),
+            ("refused", &c.posts_refused),
+            ("unanswered", &c.posts_unanswered),
+        ];
+        samples.extend(posts.map(|(outcome, n)| Sample {
+            labels: vec![("outcome", outcome.into())],
+            ..counter("waku_posts_ended", "Own envelopes by what peers that confirm said of them", read(n))
+        }));
+        samples.extend(Meter::ALL.map(|meter| Sample {
+            labels: vec![("meter", meter.name().into())],
+            ..counter("v1_rate_limit_excess", "What waku/0 peers sent beyond their limits", c.excess.of(meter))
+        }));
+        let left = [("too_slow", &c.too_slow), ("over_rate", &c.over_rate)];
+        samples.extend(left.map(|(why, n)| Sample {
+            labels: vec![("reason", why.into())],
+            ..counter("v1_peers_left", "waku/0 peers left, by what matters to an operator", read(n))
+        }));
+        let ignored = [
+            ("unknown_code", &c.ignored_packets),
+            ("request", &c.requests_ignored),
+            ("untrusted_p2p", &c.p2p_untrusted),
+            ("answer", &c.answers_ignored),
+        ];
+        samples.extend(ignored.map(|(kind, n)| Sample {
+            labels: vec![("kind", kind.into())],
+            ..counter("waku_packets_ignored", "Packets passed over", read(n))
+        }));
+        samples.extend(c.rejected.by_reason().map(|(reason, n)| Sample {
+            labels: vec![("reason", reason.into())],
+            ..counter("waku_envelopes_rejected", "Envelopes not taken", n)
+        }));
+        samples
+    }
+
+    fn v0_connections(&self) -> Vec<Sample> {
+        let (connections, memory) = (self.v0.connections(), self.v0.read_memory());
+        let states = [
+            ("pending_inbound", connections.pending_inbound),
+            ("hello_exchanged", connections.peers),
+            ("all", connections.all),
+        ];
+        let mut samples: Vec<Sample> = states
+            .into_iter()
+            .map(|(state, n)| Sample {
+                labels: vec![("state", state.into())],
+                ..gauge("v1_connections", "devp2p connections, from the TCP connect on", n as u64)
+            })
+            .collect();
+        let (now, peak) = (memory.bytes as u64, memory.peak_bytes as u64);
+        samples.push(gauge("v1_read_memory_bytes", "Memory for waku/0 packets on their way in, of --read-budget", now));
+        samples.push(gauge("v1_read_memory_peak_bytes", "Most of it at any time so far", peak));
+        samples
+    }
+
+    /// Only of what runs.
+    fn discovered(&self) -> Vec<Sample> {
+        let sources = [("discv4", &self.found.discv4), ("dns", &self.found.dns)];
+        let running = || sources.iter().filter_map(|(name, found)| Some((*name, found.as_ref()?)));
+        let family = |metric, help, count: fn(&Found) -> &AtomicU64| {
+            running().map(move |(source, found)| Sample {
+                labels: vec![("source", source.into())],
+                ..counter(metric, help, read(count(found)))
+            })
+        };
+        let found = family("v1_discovered", "waku/0 nodes found, or found anew with a new address", |f| &f.nodes);
+        let unusable =
+            family("v1_discovered_unusable", "Of these, nodes without an address or a TCP port", |f| &f.unusable);
+        let left_out =
+            family("v1_discovered_left_out", "Of these, nodes that came too fast to be looked at", |f| &f.left_out);
+        found.chain(unusable).chain(left_out).collect()
+    }
+}

@@ -1,0 +1,466 @@
+//! Hostile inputs and faults of the surroundings that the devp2p and waku/0 side must survive, and the tests that show each.
+//! What has none says why.
+//!
+//! `H..` are rows of the project's list of hostile inputs and `F..` of its list of faults. Both lists also have rows about
+//! libp2p, storage and the HTTP surface, which are not here. What must be seen is the same for all: a typed error or an
+//! orderly close, bounded memory and work, and nothing lost for anybody else.
+
+#[path = "support/tested.rs"]
+mod tested;
+
+use tested::Met::{self, By, Untested};
+
+/// Row, what comes in or breaks, and how it is shown to be survived.
+const THREATS: [(&str, &str, Met); 55] = [
+    (
+        "H01",
+        "an auth or ack too short to be encrypted, of every length",
+        By(&["h01_anything_shorter_than_the_overhead_is_refused", "h01_short_auths_and_acks_close"]),
+    ),
+    (
+        "H02",
+        "an ephemeral key off the curve fails like a bad tag",
+        By(&[
+            "h02_points_off_the_curve_fail_like_a_bad_tag",
+            "h02_a_stand_in_never_opens_a_message",
+            "h02_keys_off_the_curve_close_like_a_bad_tag",
+        ]),
+    ),
+    (
+        "H03",
+        "10,000 bad tags, nonces and swapped tags",
+        By(&[
+            "h03_every_flipped_byte_is_refused",
+            "h03_flipped_bytes_of_the_older_form_are_refused",
+            "h03_a_tampered_auth_or_ack_closes_without_a_word",
+            "h03_ten_thousand_bad_tags_close_alike_and_nobody_is_told_which",
+        ]),
+    ),
+    (
+        "H04",
+        "size prefixes of 0, 1 and 65,535 with nothing behind them",
+        By(&[
+            "h04_the_size_prefix_is_bounded",
+            "h04_size_prefixes_out_of_bounds_close_at_once",
+            "h04_a_handshake_that_does_not_come_times_out",
+        ]),
+    ),
+    (
+        "H05",
+        "an auth with 64 KiB of padding, an unknown version, further elements",
+        By(&["h05_padding_unknown_versions_and_further_elements_are_taken"]),
+    ),
+    ("H06", "an auth whose fields are none", By(&["h06_malformed_fields_are_refused"])),
+    ("H07", "a replayed auth", By(&["h07_a_replayed_auth_leads_to_nothing"])),
+    (
+        "H08",
+        "wrong MACs and flipped bits",
+        By(&["h08_any_flipped_bit_is_refused", "h08_a_flipped_bit_closes_without_a_word"]),
+    ),
+    (
+        "H09",
+        "a frame that announces 16 MiB and comes a byte a second",
+        By(&[
+            "h09_nothing_is_allocated_for_what_is_announced",
+            "h09_a_frame_that_trickles_does_not_hold_off_the_timeout",
+        ]),
+    ),
+    ("H10", "an empty frame", By(&["h10_an_empty_frame_closes"])),
+    (
+        "H11",
+        "a Hello that is too long, of 10,000 capabilities, or with a key that is none or not the handshake's",
+        By(&[
+            "h11_bad_hellos_have_their_errors",
+            "h11_a_long_hello_is_refused_by_its_header",
+            "the_wrong_key_is_told_so",
+            "no_key_is_an_invalid_identity",
+        ]),
+    ),
+    (
+        "H12",
+        "messages before Hello, and a second Hello",
+        By(&["h12_messages_before_hello_close", "h12_a_second_hello_changes_nothing"]),
+    ),
+    (
+        "H13",
+        "snappy where there is none, and none where there is",
+        By(&["h13_snappy_in_version_4_and_none_in_version_5_close", "bodies_that_cannot_be_read_are_a_breach"]),
+    ),
+    (
+        "H14",
+        "blocks that claim 4 GiB, or more than they hold; 20 of 15 MiB at once",
+        By(&[
+            "h14_a_snappy_block_is_judged_by_its_claim_before_anything_is_allocated",
+            "h14_a_block_that_lies_is_charged_before_it_is_unpacked_and_given_back",
+            "h14_h29_twenty_peers_that_send_15_mib_at_once_share_the_budget",
+            "the_densest_block_passes_and_a_denser_claim_does_not",
+        ]),
+    ),
+    ("H15", "malformed snappy", By(&["h15_malformed_snappy_closes"])),
+    (
+        "H16",
+        "malformed RLP",
+        By(&["h16_invalid_vectors_are_refused", "h16_each_malformed_form_has_its_error", "fields_have_one_spelling"]),
+    ),
+    (
+        "H17",
+        "100,000 lists within each other",
+        By(&[
+            "h17_deep_nesting_ends_without_the_stack",
+            "h17_a_hundred_thousand_lists_within_each_other_end_without_the_stack",
+        ]),
+    ),
+    (
+        "H18",
+        "1,000,000 empty lists in a packet",
+        By(&["h18_a_million_empty_lists_are_walked_once", "h18_a_million_empty_lists_are_walked_once_at_most"]),
+    ),
+    ("H19", "100,000 pings whose answers are not read", By(&["h19_pings_without_reading_get_one_answer"])),
+    (
+        "H20",
+        "reasons of a disconnect in every form, and in none",
+        By(&["h20_every_form_in_the_field_is_read", "h20_every_form_of_disconnect_closes_cleanly"]),
+    ),
+    (
+        "H21",
+        "codes that nobody knows",
+        By(&[
+            "h21_reserved_codes_are_dropped_and_foreign_ones_close",
+            "thunks_are_ignored_or_close",
+            "what_is_unknown_or_never_asked_for_is_ignored",
+        ]),
+    ),
+    (
+        "H22",
+        "1,000 connections that never speak, or a byte every four seconds",
+        By(&[
+            "h22_the_oldest_silent_stranger_makes_room",
+            "h22_a_crowd_from_one_subnet_makes_room_before_a_single_stranger",
+            "h22_of_a_thousand_silent_strangers_fifty_wait_and_a_newcomer_is_one_of_them",
+            "h22_silent_strangers_give_way_to_a_newcomer",
+            "h22_a_thousand_silent_strangers_do_not_keep_a_newcomer_out",
+            "h22_a_byte_every_four_seconds_ends_with_the_handshakes_time",
+        ]),
+    ),
+    (
+        "H23",
+        "an address that connects again every 10 ms",
+        By(&[
+            "h23_an_address_comes_again_after_the_throttle",
+            "h23_loopback_private_and_trusted_addresses_are_never_throttled",
+            "h23_an_address_that_comes_again_at_once_is_refused_and_others_are_not",
+            "h23_loopback_is_not_throttled_unless_asked_for",
+            "what_is_remembered_is_bounded_and_forgotten",
+        ]),
+    ),
+    (
+        "H24",
+        "all slots taken from one subnet",
+        By(&[
+            "h24_connections_are_counted_by_address_and_subnet",
+            "h24_slots_for_our_own_dials_are_kept_from_those_who_dial_us",
+            "h24_one_subnet_does_not_take_all_slots",
+            "h24_trusted_nodes_are_let_in_beside_all_limits",
+        ]),
+    ),
+    (
+        "H25",
+        "a peer that never reads",
+        By(&[
+            "h25_a_peer_that_does_not_read_fills_only_its_own_queue",
+            "h25_a_peer_that_does_not_read_is_dropped",
+            "queues_are_bounded_in_packets_and_in_bytes",
+        ]),
+    ),
+    (
+        "H26",
+        "a Status of bad values, unknown keys, a key twice, or none at all",
+        By(&[
+            "h26_bad_values_in_a_status_end_the_session_and_unknown_ones_do_not",
+            "values_are_refused_with_the_handshakes_reason_and_bytes_as_a_breach",
+            "a_packet_before_status_ends_the_session_and_counts_for_nothing",
+        ]),
+    ),
+    (
+        "H27",
+        "100,000 changes of a bloom filter",
+        By(&[
+            "h27_a_storm_of_updates_ends_the_session_or_changes_nothing_but_the_last_word",
+            "in_a_storm_of_updates_the_last_one_holds",
+        ]),
+    ),
+    (
+        "H28",
+        "envelopes of the past, of the far future, and of times that are none",
+        By(&[
+            "h28_a_clock_that_is_off_costs_the_envelope_and_nonsense_the_session",
+            "the_clock_decides_between_past_and_future",
+            "the_largest_ttl_does_not_wrap",
+            "time_has_a_tolerance_on_both_sides",
+        ]),
+    ),
+    (
+        "H29",
+        "envelopes and packets that are too large, and 20 peers with large packets at once",
+        By(&[
+            "h29_an_envelope_that_is_too_large_is_refused_by_itself",
+            "h29_packets_that_are_half_read_do_not_block_each_other_for_good",
+            "h29_a_server_charges_bodies_until_they_are_dropped",
+            "h14_h29_twenty_peers_that_send_15_mib_at_once_share_the_budget",
+            "frames_over_the_limit_are_refused_by_their_header",
+            "a_pool_of_several_packets_is_split_and_arrives_whole",
+            "what_fits_no_packet_is_kept_and_sent_to_nobody",
+        ]),
+    ),
+    (
+        "H30",
+        "work just under, at and over the floor; no data; a TTL of 0 and 1",
+        By(&[
+            "h30_work_is_compared_exactly_also_for_nothing_that_lives_a_second",
+            "exactly_the_floor_passes",
+            "a_ttl_of_zero_is_refused_even_without_a_floor",
+            "nothing_is_divided_by_zero",
+            "printed_by_status_go",
+        ]),
+    ),
+    (
+        "H31",
+        "10,000 valid envelopes a second from one peer",
+        By(&[
+            "h31_a_flood_of_valid_envelopes_ends_the_session_before_it_fills_the_pool",
+            "r_050_bytes_are_limited_too",
+            "r_050_an_address_is_one_for_all_its_connections",
+            "a_full_pool_prefers_work_and_forgets_nothing_it_dropped",
+        ]),
+    ),
+    (
+        "H32",
+        "one envelope from 50 peers, and again with other nonces",
+        By(&[
+            "h32_the_same_envelope_counts_once_and_with_another_nonce_again",
+            "the_same_envelope_from_many_peers_is_new_once",
+        ]),
+    ),
+    (
+        "H33",
+        "1,000,000 envelopes with a TTL of two days",
+        By(&["h33_a_million_long_lived_envelopes_stay_within_the_pool", "the_bounds_hold_and_the_indexes_agree"]),
+    ),
+    (
+        "H34",
+        "payloads that cannot be decrypted or whose signature is none",
+        Untested("payloads are opaque to gossip; their encryption comes with the mail client"),
+    ),
+    (
+        "H35",
+        "100 light peers that want everything, some of which do not keep up",
+        By(&[
+            "h35_light_peers_that_do_not_keep_up_are_left_and_the_others_miss_nothing",
+            "a_peer_behind_by_more_than_the_pool_is_left",
+        ]),
+    ),
+    (
+        "H36",
+        "1,000,000 acknowledgements of what was never sent",
+        By(&["h36_a_million_answers_never_asked_for_are_ignored"]),
+    ),
+    (
+        "H37",
+        "direct packets of a peer that is not trusted, and completions never asked for",
+        By(&[
+            "packets_of_untrusted_peers_are_counted_and_not_even_read",
+            "trust_ends_when_it_is_taken_back_and_with_the_connection",
+        ]),
+    ),
+    (
+        "H43",
+        "questions of discovery without an endpoint proof, and proofs that are none",
+        By(&[
+            "h43_findnode_without_proof_gets_nothing",
+            "h43_findnode_from_a_forged_source_gets_nothing",
+            "h43_a_pong_with_a_wrong_hash_or_from_elsewhere_proves_nothing",
+        ]),
+    ),
+    (
+        "H44",
+        "Pings from 65,000 ports and from forged addresses",
+        By(&[
+            "h44_a_flood_of_pings_from_one_address_is_cut_off",
+            "h44_answers_to_strangers_are_about_as_long_as_what_they_sent",
+            "h44_pings_from_forged_addresses_leave_room_for_our_own",
+            "h44_forged_addresses_share_an_allowance",
+            "h44_proofs_are_bounded_and_the_oldest_goes",
+        ]),
+    ),
+    (
+        "H45",
+        "neighbors that nobody asked for, of one network, or at addresses that are none",
+        By(&[
+            "h45_neighbors_nobody_asked_for_are_ignored",
+            "h45_neighbors_at_impossible_addresses_are_not_written_to",
+            "h45_one_network_cannot_fill_the_table",
+            "h45_strangers_do_not_send_us_to_special_addresses",
+            "h45_a_network_gets_two_places_in_a_bucket_and_ten_in_the_table",
+            "h45_a_node_does_not_move_into_a_crowded_network",
+            "neighbors_that_cannot_be_written_to_are_left_out",
+        ]),
+    ),
+    (
+        "H46",
+        "packets of discovery that have expired, never do, or are malformed",
+        By(&[
+            "h46_expired_and_everlasting_packets_are_dropped",
+            "h46_bad_packets_are_dropped_without_a_word",
+            "h46_bad_packets_have_their_errors",
+        ]),
+    ),
+    (
+        "H54",
+        "node lists in DNS that are forged, go back, loop, never end or hold no records",
+        By(&[
+            "h54_bad_records_have_their_errors",
+            "h54_links_in_a_circle_end",
+            "h54_lists_without_end_are_cut_off",
+            "h54_a_root_with_a_bad_signature_changes_nothing",
+            "h54_a_lower_sequence_number_changes_nothing",
+            "h54_a_branch_that_names_itself_is_no_record",
+            "h54_ten_thousand_children_and_long_texts_are_refused",
+            "h54_a_list_of_too_many_records_is_cut_off",
+            "h54_a_missing_record_keeps_the_list_and_is_asked_for_again",
+            "h54_records_in_the_wrong_part_are_left_out",
+            "h54_a_record_that_is_none_is_left_out_and_the_rest_stays",
+        ]),
+    ),
+    (
+        "H55",
+        "DNS answers of the wrong server, of names that loop, and of names that take long to read",
+        By(&[
+            "h55_answers_of_a_lying_server_change_nothing",
+            "h55_answers_from_elsewhere_and_under_another_id_are_passed_over",
+            "h55_answers_of_names_without_end_are_survived",
+            "h55_the_dns_library_is_not_older_than_its_repairs",
+        ]),
+    ),
+    (
+        "F07",
+        "no file descriptors left",
+        By(&["f07_pauses_lengthen_and_end", "f07_accepting_resumes_when_descriptors_are_free_again"]),
+    ),
+    (
+        "F08",
+        "half a gigabyte of memory",
+        By(&[
+            "f08_half_a_gigabyte_holds_a_flood_beyond_the_pool",
+            "h29_a_server_charges_bodies_until_they_are_dropped",
+        ]),
+    ),
+    (
+        "F09",
+        "a process that is stopped for a while",
+        By(&[
+            "f09_who_sleeps_over_the_deadline_listens_before_it_judges",
+            "time_in_which_we_did_not_read_is_not_the_peers",
+        ]),
+    ),
+    (
+        "F10",
+        "a clock that jumps a day, or runs off",
+        By(&["f10_a_clock_that_jumps_a_day_costs_envelopes_while_it_is_off_and_no_peers"]),
+    ),
+    (
+        "F11",
+        "a network that is cut for a minute",
+        By(&[
+            "waits_double_to_five_minutes_with_jitter",
+            "a_static_node_is_redialled",
+            "every_rule_holds_in_every_network",
+        ]),
+    ),
+    (
+        "F12",
+        "a connection that is cut one way, or ends without a sign",
+        By(&["f12_who_is_not_heard_any_more_is_given_up_within_half_a_minute", "silence_ends_in_a_timeout"]),
+    ),
+    (
+        "F14",
+        "datagrams that are lost, doubled and overtaken",
+        By(&["f14_loss_doubling_and_reordering_leave_discovery_unhurt", "f14_every_packet_doubled_is_no_storm"]),
+    ),
+    (
+        "F15",
+        "bootstrap nodes, node lists and static nodes that are away at the start",
+        By(&[
+            "f15_bootstrap_nodes_that_are_away_are_asked_again_ever_more_rarely",
+            "f15_a_list_that_cannot_be_reached_is_tried_again_ever_more_rarely",
+            "f15_a_node_whose_nodes_are_all_away_serves_and_meets_them_when_they_come",
+        ]),
+    ),
+    (
+        "F17",
+        "a node that comes back at another port, or another node at its place",
+        By(&[
+            "f17_a_node_that_moved_is_found_again_and_the_old_place_forgotten",
+            "f17_another_key_at_the_same_place_replaces_the_old_one",
+            "f17_a_static_node_that_does_not_answer_is_tried_where_it_was_seen",
+            "f17_a_node_that_restarts_on_another_port_is_found_where_it_is_named",
+        ]),
+    ),
+    (
+        "F22",
+        "a port that is taken",
+        By(&["f22_a_port_that_is_taken_leaves_nothing_half_started", "what_is_taken_already_is_named_with_its_flag"]),
+    ),
+    (
+        "F24",
+        "a peer that reads a kilobyte a second for ten minutes",
+        By(&[
+            "f24_a_slow_reader_gets_what_is_still_of_use_and_the_others_all_at_once",
+            "what_expires_in_a_slow_peers_queue_is_left_out",
+        ]),
+    ),
+    (
+        "F25",
+        "200 peers that come and go every ten seconds for an hour",
+        By(&[
+            "f25_an_hour_of_peers_that_come_and_go_leaves_nothing_behind",
+            "f25_two_hundred_peers_leave_nothing_behind",
+        ]),
+    ),
+];
+
+#[test]
+fn every_threat_names_tests_that_exist_or_a_reason() {
+    for pair in THREATS.windows(2) {
+        // H before F, and each in order.
+        assert!(pair[0].0.starts_with('H') && pair[1].0.starts_with('F') || pair[0].0 < pair[1].0, "{}", pair[1].0);
+    }
+    tested::check(THREATS.map(|(row, what, met)| (format!("hostile input or fault {row} ({what})"), met)));
+}
+
+/// A test that bears the number of a row here is listed; rows that are not here are others' concern.
+#[test]
+fn every_numbered_test_is_listed() {
+    let is_numbered =
+        |name: &str| THREATS.iter().any(|(row, ..)| name.starts_with(&format!("{}_", row.to_lowercase())));
+    tested::check_numbered(is_numbered, THREATS.map(|(_, _, met)| met));
+}
+
+/// RUSTSEC-2026-0118 (a search without end) and -0119 (names that take quadratic time) were repaired in this version.
+const REPAIRED: [u32; 3] = [0, 26, 1];
+
+#[test]
+fn h55_the_dns_library_is_not_older_than_its_repairs() {
+    let lock = include_str!("../Cargo.lock");
+    let mut found = 0;
+    for package in lock.split("[[package]]") {
+        let value = |key: &str| package.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(" = "));
+        let name = value("name").unwrap_or_default().trim_matches('"');
+        if matches!(name, "hickory-proto" | "hickory-net" | "hickory-resolver") {
+            let version = value("version").unwrap_or_default().trim_matches('"');
+            let numbers: Vec<u32> = version.split('.').map_while(|number| number.parse().ok()).collect();
+            assert!(numbers.as_slice() >= &REPAIRED[..], "{name} {version}");
+            found += 1;
+        }
+    }
+    assert!(found >= 3, "{found} of the library's packages");
+}
