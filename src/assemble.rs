@@ -137,9 +137,9 @@ impl Running {
 
     /// Says in the log that the node is up, in the words that scripts wait for.
     pub fn log_ready(&self) {
-        let address = self.addresses().first().map(ToString::to_string).unwrap_or_default();
-        let enr = self.v0.record.as_ref().map(Enr::to_base64).unwrap_or_default();
-        tracing::info!(enode = %self.enode(), %enr, multiaddr = %address, http = %self.http, "Node setup complete");
+        let multiaddr = self.addresses().first().map(tracing::field::display);
+        let enr = self.v0.record.as_ref().map(Enr::to_base64).map(tracing::field::display);
+        tracing::info!(enode = %self.enode(), enr, multiaddr, http = %self.http, "Node setup complete");
     }
 
     /// Returns the name of the first part that ends by itself, which none should.

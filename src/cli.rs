@@ -125,7 +125,7 @@ pub struct V1Args {
     /// Look for waku/0 nodes over UDP (discv4), and let others find us. UDP takes the number of the first devp2p port: open
     /// that as well. Every node of the discovery network can then learn our address and key, and nodes of all kinds are
     /// in it, which are dialled to see what they speak
-    #[arg(long, num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true", value_parser = parse_bool)]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true", value_parser = parse_bool)]
     pub discv4_discovery: bool,
     /// A node at which --discv4-discovery begins; may be repeated. Without any, others may find us, and we find who does
     #[arg(long, value_name = "ENODE")]
@@ -165,7 +165,7 @@ pub struct V1Args {
     #[arg(long, value_name = "N", default_value_t = 131_072)]
     pub waku_v0_pool_envelopes: usize,
     /// Acknowledge packets of envelopes, as clients of status-go ask for
-    #[arg(long, num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true", value_parser = parse_bool)]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true", value_parser = parse_bool)]
     pub confirmations: bool,
     /// Seconds for which the accounts of waku/0 peers are summed up; GET /legacy/v1/accounting shows them
     #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=86_400))]
@@ -263,7 +263,7 @@ pub struct CrossingArgs {
     pub origin_tags: Switch,
     /// Publish messages that come back from waku/0, restored bit for bit, if they were not heard here within 30 s: joins two
     /// v2 networks that meet only in a waku/0 network
-    #[arg(long, num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true", value_parser = parse_bool)]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true", value_parser = parse_bool)]
     pub restore_tagged: bool,
 }
 

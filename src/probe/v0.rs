@@ -10,8 +10,9 @@ use crate::discovery::Found;
 impl Probe {
     pub(super) async fn read_v0(&self) -> Reading {
         let mut samples = self.v1_peers().await;
-        samples.extend(self.v0_samples());
-        samples.extend(self.v0_connections());
+        samples.extend(self.envelopes());
+        samples.extend(self.packets());
+        samples.extend(self.connections());
         samples.extend(self.discovered());
         let v1_peers = self.v0.counters().peers.load(Relaxed);
         Reading { v1_peers: usize::try_from(v1_peers).unwrap_or(usize::MAX), samples, ..Reading::default() }
@@ -27,7 +28,7 @@ impl Probe {
         vec![sample("in", true), sample("out", false)]
     }
 
-    fn v0_samples(&self) -> Vec<Sample> {
+    fn envelopes(&self) -> Vec<Sample> {
         let c = self.v0.counters();
         let mut samples = vec![
             counter("waku_envelopes_received", "Envelopes read from peers, whatever became of them", read(&c.received)),
@@ -35,31 +36,17 @@ impl Probe {
             counter("waku_envelopes_duplicate", "Envelopes that were here before", read(&c.duplicates)),
             counter("waku_envelopes_forwarded", "Copies of envelopes handed to connections", read(&c.forwarded)),
             counter("waku_envelopes_posted", "Own envelopes taken", read(&c.posted)),
-            counter(
-                "waku_envelope_events_shed",
-                "Envelopes that the bridge was too busy to hear of",
-                read(&c.events_shed),
-            ),
             counter("waku_envelopes_expired", "Envelopes whose time was over", read(&c.expired)),
             counter("waku_envelopes_throttled", "Copies that waited because of a peer's limits", read(&c.throttled)),
             counter("waku_envelopes_unsendable", "Envelopes that fit no packet that may be sent", read(&c.unsendable)),
-            counter(
-                "waku_batches_confirmed",
-                "Packets of envelopes that were acknowledged",
-                read(&c.batches_confirmed),
-            ),
-            counter("waku_updates_sent", "Status Updates handed to connections", read(&c.updates_sent)),
-            counter(
-                "waku_accounting_lost",
-                "Epochs of accounts lost because the database is behind",
-                read(&c.epochs_shed),
-            ),
-            counter("waku_accounting_failures", "Writes of accounts that failed", self.ledger.failures()),
-            counter("v1_disconnects", "waku/0 peers left for a fault", read(&c.faults)),
-            gauge("connected_peers", "waku/0 peers whose Status was exchanged", read(&c.peers)),
+            counter("waku_envelope_events_shed", "Envelopes that the bridge was too busy for", read(&c.events_shed)),
             gauge("waku_envelopes_pooled", "Live envelopes", read(&c.pooled)),
             gauge("waku_envelopes_pooled_bytes", "Bytes of live envelopes", read(&c.pooled_bytes)),
         ];
+        samples.extend(c.rejected.by_reason().map(|(reason, n)| Sample {
+            labels: vec![("reason", reason.into())],
+            ..counter("waku_envelopes_rejected", "Envelopes not taken", n)
+        }));
         let posts = [
             ("acknowledged", &c.posts_acknowledged),
             ("refused", &c.posts_refused),
@@ -69,15 +56,20 @@ impl Probe {
             labels: vec![("outcome", outcome.into())],
             ..counter("waku_posts_ended", "Own envelopes by what peers that confirm said of them", read(n))
         }));
-        samples.extend(Meter::ALL.map(|meter| Sample {
-            labels: vec![("meter", meter.name().into())],
-            ..counter("v1_rate_limit_excess", "What waku/0 peers sent beyond their limits", c.excess.of(meter))
-        }));
-        let left = [("too_slow", &c.too_slow), ("over_rate", &c.over_rate)];
-        samples.extend(left.map(|(why, n)| Sample {
-            labels: vec![("reason", why.into())],
-            ..counter("v1_peers_left", "waku/0 peers left, by what matters to an operator", read(n))
-        }));
+        samples
+    }
+
+    fn packets(&self) -> Vec<Sample> {
+        let c = self.v0.counters();
+        let (confirmed, lost) = (read(&c.batches_confirmed), read(&c.epochs_shed));
+        let mut samples = vec![
+            counter("waku_batches_confirmed", "Packets of envelopes that were acknowledged", confirmed),
+            counter("waku_updates_sent", "Status Updates handed to connections", read(&c.updates_sent)),
+            counter("waku_accounting_lost", "Epochs of accounts lost because the database is behind", lost),
+            counter("waku_accounting_failures", "Writes of accounts that failed", self.ledger.failures()),
+            counter("v1_disconnects", "waku/0 peers left for a fault", read(&c.faults)),
+            gauge("connected_peers", "waku/0 peers whose Status was exchanged", read(&c.peers)),
+        ];
         let ignored = [
             ("unknown_code", &c.ignored_packets),
             ("request", &c.requests_ignored),
@@ -88,14 +80,19 @@ impl Probe {
             labels: vec![("kind", kind.into())],
             ..counter("waku_packets_ignored", "Packets passed over", read(n))
         }));
-        samples.extend(c.rejected.by_reason().map(|(reason, n)| Sample {
-            labels: vec![("reason", reason.into())],
-            ..counter("waku_envelopes_rejected", "Envelopes not taken", n)
+        samples.extend(Meter::ALL.map(|meter| Sample {
+            labels: vec![("meter", meter.name().into())],
+            ..counter("v1_rate_limit_excess", "What waku/0 peers sent beyond their limits", c.excess.of(meter))
+        }));
+        let left = [("too_slow", &c.too_slow), ("over_rate", &c.over_rate)];
+        samples.extend(left.map(|(why, n)| Sample {
+            labels: vec![("reason", why.into())],
+            ..counter("v1_peers_left", "waku/0 peers left, by what matters to an operator", read(n))
         }));
         samples
     }
 
-    fn v0_connections(&self) -> Vec<Sample> {
+    fn connections(&self) -> Vec<Sample> {
         let (connections, memory) = (self.v0.connections(), self.v0.read_memory());
         let states = [
             ("pending_inbound", connections.pending_inbound),
