@@ -117,19 +117,21 @@ impl FromStr for Root {
         if text.len() > MAX_TEXT_BYTES {
             return Err(TreeError::TooLong(text.len()));
         }
-        let mut parts = text.split(' ');
+        if !Self::is_meant(text) {
+            return Err(TreeError::Unknown);
+        }
+        let (signed, signature) = text.rsplit_once(" sig=").ok_or(TreeError::Root)?;
+        let mut parts = signed.split(' ');
         if parts.next() != Some(ROOT_PREFIX) {
             return Err(TreeError::Unknown);
         }
         let mut field = |name: &str| parts.next().and_then(|part| part.strip_prefix(name)).ok_or(TreeError::Root);
         let (nodes, links) = (field("e=")?.parse()?, field("l=")?.parse()?);
         let seq = number(field("seq=")?)?;
-        let signature = field("sig=")?;
-        let signed = &text[..text.len().saturating_sub(" sig=".len() + signature.len())];
-        let signature = BASE64URL_NOPAD.decode(signature.as_bytes()).map_err(|_| TreeError::Signature)?;
-        if parts.next().is_some() {
+        if parts.next().is_some() || signature.contains(' ') {
             return Err(TreeError::Root);
         }
+        let signature = BASE64URL_NOPAD.decode(signature.as_bytes()).map_err(|_| TreeError::Signature)?;
         let signature = signature.try_into().map_err(|_| TreeError::Signature)?;
         Ok(Self { nodes, links, seq, digest: Keccak256::digest(signed).into(), signature })
     }
@@ -405,6 +407,12 @@ mod tests {
         assert_eq!(with("e=JWXYDBPXYWG6FX3GMDIBFA6CJ4", "e=JWXY"), Err(TreeError::Label));
         assert_eq!(with("sig=o908", "sig=o9"), Err(TreeError::Signature));
         assert_eq!(format!("{root} x=1").parse::<Root>(), Err(TreeError::Root));
+        // Letters of several bytes, wherever they stand.
+        for odd in
+            [format!("{root}\u{388} x=1"), format!("{root} sig=R\u{388} seq=7 "), root.replace("sig=", "\u{388}sig=")]
+        {
+            assert_eq!(odd.parse::<Root>(), Err(TreeError::Root), "{odd}");
+        }
         assert_eq!(
             format!("{root}{}", " ".repeat(65_536)).parse::<Root>(),
             Err(TreeError::TooLong(root.len() + 65_536))
