@@ -1,6 +1,12 @@
 //! Builds the rooms and joins them. Every channel between two rooms has its length and its reason here.
 
-use std::{future::pending, net::SocketAddr, path::Path, sync::Arc};
+use std::{
+    future::pending,
+    io,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use devp2p::{enode::Enode, enr::Enr};
 use tokio::{sync::mpsc, task::JoinHandle};
@@ -49,8 +55,21 @@ pub enum StartError {
     #[error("discovery can't start: {0}")]
     Discovery(#[from] discovery::StartError),
     /// The Waku Network side.
-    #[error("the Waku Network side can't start: {0}. Another libp2p port: --tcp-port, or 0 for any free one")]
+    #[error(
+        "the Waku Network side can't start: {0}. Other ports: --tcp-port and --websocket-port, or 0 for any free one; without WebSocket: --websocket-support=false"
+    )]
     V2(#[from] waku2::run::StartError),
+    /// A file of the certificate.
+    #[error("can't read {path}: {source}. --websocket-secure-cert-path and --websocket-secure-key-path name the files")]
+    CertificateFile {
+        /// Which.
+        path: PathBuf,
+        /// The system's word.
+        source: io::Error,
+    },
+    /// The certificate.
+    #[error("the certificate of --websocket-secure-cert-path with the key of --websocket-secure-key-path: {0}")]
+    Certificate(waku2::transport::CertificateError),
     /// The bridge.
     #[error("the bridge can't start: {0}")]
     Bridge(#[from] bridge::run::StartError),
@@ -81,7 +100,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let (sender, v0_events) = mpsc::channel(V0_EVENTS);
     let v0 = V0Room::start(config.v0, key, data_dir.path(), sender).await?;
     let crossing = match config.crossing {
-        Some(config) => Some(Crossing::start(config, v2_key, v0.node.clone(), v0_events).await?),
+        Some(config) => Some(Crossing::start(config, v2_key, data_dir.path(), v0.node.clone(), v0_events).await?),
         None => None,
     };
     let probe = Probe {

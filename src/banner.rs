@@ -2,6 +2,8 @@
 
 use std::fmt::{Display, Formatter, Result};
 
+use waku2::Multiaddr;
+
 use crate::assemble::Running;
 
 /// The banner of a running bridge; [`Display`] prints it.
@@ -18,7 +20,9 @@ impl Display for Banner<'_> {
             writeln!(f, "route      {route}")?;
         }
         writeln!(f, "enode      {}", node.enode())?;
-        for address in node.addresses().iter().take(2) {
+        // One for each way to come, and that for `causeway listen` first.
+        let (web, tcp): (Vec<_>, Vec<_>) = node.addresses().iter().partition(|address| is_websocket(address));
+        for address in tcp.first().into_iter().chain(web.first()) {
             writeln!(f, "libp2p     {address}")?;
         }
         writeln!(f, "http       http://{}/readyz  /health  /metrics", node.http())?;
@@ -30,4 +34,9 @@ impl Display for Banner<'_> {
         writeln!(f, "           causeway listen {listen_at}{}", node.listen_arguments())?;
         write!(f, "           causeway post {} --text hello", node.enode())
     }
+}
+
+fn is_websocket(address: &Multiaddr) -> bool {
+    let text = address.to_string();
+    text.contains("/ws/") || text.contains("/wss/")
 }

@@ -11,6 +11,12 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use devp2p::Nat;
 use waku0::{limits::RateLimit, whitelist::Exempt};
 
+mod network;
+mod seek;
+
+pub use network::NetworkArgs;
+pub use seek::SeekArgs;
+
 /// Prefixes under which a flag is looked up in the environment, the first that is set wins.
 const ENV_PREFIXES: [&str; 2] = ["CAUSEWAY_", "WAKUNODE2_"];
 
@@ -60,6 +66,12 @@ pub struct BridgeArgs {
     /// Flags about the Waku Network side.
     #[command(flatten)]
     pub v2: V2Args,
+    /// Flags about which network that is.
+    #[command(flatten)]
+    pub network: NetworkArgs,
+    /// Flags about finding its peers.
+    #[command(flatten)]
+    pub seek: SeekArgs,
     /// Flags about what crosses, and how.
     #[command(flatten)]
     pub bridge: CrossingArgs,
@@ -99,6 +111,14 @@ pub struct NodeArgs {
     /// Added to every port that is not 0, to run several nodes on one machine
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub ports_shift: u16,
+    /// How peers of both networks are told our address: none (the one listened on) or extip:IP. any, upnp and pmp are
+    /// understood, but no port is mapped: open it on the router yourself
+    #[arg(long, value_name = "HOW", default_value_t = Nat::None)]
+    pub nat: Nat,
+    /// A name server: an IP address, or one with a port; may be repeated. It is asked for lists of nodes [default: 1.1.1.1
+    /// 1.0.0.1], and for the addresses of Waku Network peers given by name [default: the system's]
+    #[arg(long, value_name = "IP")]
+    pub dns_addrs_name_server: Vec<String>,
 }
 
 /// Flags about the waku/0 side.
@@ -112,10 +132,6 @@ pub struct V1Args {
     /// devp2p TCP port that others are told, where a router maps it to ours [default: the first that is listened on]
     #[arg(long, value_name = "PORT")]
     pub devp2p_advertised_port: Option<u16>,
-    /// How devp2p peers are told our address: none (the one listened on) or extip:IP. any, upnp and pmp are understood, but no
-    /// port is mapped: open it on the router yourself
-    #[arg(long, value_name = "HOW", default_value_t = Nat::None)]
-    pub nat: Nat,
     /// A waku/0 peer to stay connected to; may be repeated
     #[arg(long, value_name = "ENODE")]
     pub staticnode_v1: Vec<String>,
@@ -134,10 +150,6 @@ pub struct V1Args {
     /// dns-tree` makes such lists
     #[arg(long, value_name = "ENRTREE")]
     pub dns_discovery_url_v1: Vec<String>,
-    /// A name server that is asked for lists of nodes: an IP address, or one with a port; may be repeated [default: 1.1.1.1
-    /// 1.0.0.1]
-    #[arg(long, value_name = "IP")]
-    pub dns_addrs_name_server: Vec<String>,
     /// Lowest proof of work accepted, the same on all bridges of a network. Status fleets used 0.000002, because their
     /// clients mine envelopes over 50,000 bytes that low
     #[arg(long, value_name = "POW", default_value_t = 0.002)]
@@ -205,15 +217,42 @@ pub struct V2Args {
     /// libp2p TCP port; 0 takes any free one
     #[arg(long, alias = "libp2p-tcp-port", value_name = "PORT", default_value_t = 60000)]
     pub tcp_port: u16,
+    /// Take WebSocket connections: browsers can make no others
+    #[arg(long, num_args = 0..=1, require_equals = true, default_value = "true", default_missing_value = "true", value_parser = parse_bool)]
+    pub websocket_support: bool,
+    /// WebSocket port; 0 takes any free one
+    #[arg(long, value_name = "PORT", default_value_t = 8000)]
+    pub websocket_port: u16,
+    /// Take secure WebSocket connections (wss) on the WebSocket port, and plain ones no more: pages served over HTTPS make no
+    /// others. Needs the two files below; a renewed certificate is taken at the next start
+    #[arg(long, num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true", value_parser = parse_bool)]
+    pub websocket_secure_support: bool,
+    /// The private key of the certificate, PEM
+    #[arg(long, value_name = "FILE")]
+    pub websocket_secure_key_path: Option<PathBuf>,
+    /// The certificate and those that signed it, PEM
+    #[arg(long, value_name = "FILE")]
+    pub websocket_secure_cert_path: Option<PathBuf>,
+    /// An address that Waku Network peers are told beside those listened on, for what a router or a proxy maps elsewhere; may
+    /// be repeated
+    #[arg(long, value_name = "MULTIADDR")]
+    pub ext_multiaddr: Vec<String>,
+    /// Tell Waku Network peers the addresses of --ext-multiaddr and no others
+    #[arg(long, num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true", value_parser = parse_bool)]
+    pub ext_multiaddr_only: bool,
+    /// A name with an A record that Waku Network peers are told in place of our address
+    #[arg(long, value_name = "NAME")]
+    pub dns4_domain_name: Option<String>,
+    /// Most Waku Network connections at once; two thirds of them may be opened by peers
+    #[arg(long, value_name = "N", default_value_t = waku2::limits::MAX_CONNECTIONS, value_parser = clap::value_parser!(u32).range(i64::from(waku2::limits::MIN_CONNECTIONS)..))]
+    pub max_connections: u32,
+    /// Most Waku Network peers that may connect to us from one address (of IPv6, one /64): with a further one the oldest is
+    /// left. 0 for no limit; loopback and private ranges are not counted
+    #[arg(long, value_name = "N", default_value_t = waku2::limits::MAX_PER_ADDRESS)]
+    pub ip_colocation_limit: u32,
     /// A Waku Network peer to stay connected to; may be repeated
     #[arg(long, alias = "staticnode", value_name = "MULTIADDR")]
     pub staticnode_v2: Vec<String>,
-    /// The network: peers of another cluster are left. 0 is an open network of one's own
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    pub cluster_id: u16,
-    /// Shards of the network, for automatic sharding; 0 for static sharding, where --bridge-pubsub-topic must be given
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    pub num_shards_in_network: u16,
     /// Name that peers see
     #[arg(long, value_name = "TEXT", default_value_t = crate::agent())]
     pub agent_string: String,
@@ -223,8 +262,9 @@ pub struct V2Args {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Bridge")]
 pub struct CrossingArgs {
-    /// Pubsub topic to bridge with; repeated: the first takes what comes from waku/0, all feed it [default: the shard on
-    /// which /waku/1/… topics land, /waku/2/rs/0/0 in the default network]
+    /// Pubsub topic to bridge with; repeated: the first takes what comes from waku/0, all feed it. They are relayed
+    /// whatever --shard says [default: the shard on which /waku/1/… topics land, /waku/2/rs/0/0 in the default network; 64 and 32 of
+    /// --preset status]
     #[arg(long, value_name = "TOPIC")]
     pub bridge_pubsub_topic: Vec<String>,
     /// Which way to bridge
@@ -513,10 +553,19 @@ mod tests {
     fn without_flags_the_defaults_that_operators_know() {
         let b = bridge(&[]).unwrap();
         assert_eq!((&b.v1.devp2p_tcp_port[..], b.v2.tcp_port, b.surface.rest_port), (&[30303][..], 60000, 8645));
-        assert_eq!((b.v1.read_budget, b.v1.devp2p_inbound_throttle, b.v1.nat), (64 << 20, 30, Nat::None));
+        assert_eq!((b.v1.read_budget, b.v1.devp2p_inbound_throttle, b.node.nat), (64 << 20, 30, Nat::None));
         assert_eq!(b.node.listen_address.to_string(), "0.0.0.0");
         assert!(b.surface.rest_address.is_loopback());
-        assert_eq!((b.v1.waku_v1_pow, b.bridge.bridge_ttl, b.v2.cluster_id), (0.002, 15, 0));
+        assert_eq!((b.v1.waku_v1_pow, b.bridge.bridge_ttl, b.network.cluster_id), (0.002, 15, None));
+    }
+
+    #[test]
+    fn connections_have_the_defaults_that_operators_know() {
+        let v2 = bridge(&[]).unwrap().v2;
+        assert_eq!((v2.websocket_support, v2.websocket_port, v2.websocket_secure_support), (true, 8000, false));
+        assert_eq!((v2.max_connections, v2.ip_colocation_limit, v2.ext_multiaddr_only), (50, 5, false));
+        assert!(bridge(&["--max-connections=11"]).unwrap_err().to_string().contains("--max-connections"));
+        assert!(!bridge(&["--websocket-support=False"]).unwrap().v2.websocket_support);
     }
 
     #[test]
@@ -530,7 +579,7 @@ mod tests {
         let b = bridge(&["--devp2p-tcp-port=1,2", "--devp2p-tcp-port=3", "--read-budget=1GiB", "--nat=extip:1.2.3.4"])
             .unwrap();
         assert_eq!((&b.v1.devp2p_tcp_port[..], b.v1.read_budget), (&[1, 2, 3][..], 1 << 30));
-        assert_eq!(b.v1.nat.to_string(), "extip:1.2.3.4");
+        assert_eq!(b.node.nat.to_string(), "extip:1.2.3.4");
         assert_eq!((parse_bytes("7"), parse_bytes("7KiB")), (Ok(7), Ok(7 << 10)));
         for bad in ["", "MiB", "1MB", "-1", "1.5MiB", "99999999999GiB", "1 MiB"] {
             assert!(parse_bytes(bad).is_err(), "{bad}");

@@ -9,20 +9,28 @@ use std::{
 
 use bridge::{
     config::{Config as BridgeConfig, ConfigError as BridgeError, Profile},
-    content_topic::canonical,
     policy::{Policy, Switch, Ways},
     router::{DEFAULT_ROUTE, Route, Router},
 };
 use devp2p::{
-    Limits, Network,
+    Limits, Nat, Network,
     dnsdisc::{self, Link, LinkError},
     enode::{Enode, EnodeError},
     inbound::InboundLimits,
 };
-use waku0::{Pow, Settings, Topic, limits::Rates, pool::PoolLimits};
-use waku2::{ClusterId, Multiaddr, PubsubTopic, Shard, shard, topic::PubsubTopicError};
+use waku0::{Pow, Settings, limits::Rates, pool::PoolLimits};
+use waku2::{
+    Announce, Multiaddr, PubsubTopic,
+    announce::{Host, MAX_ANNOUNCED},
+};
 
-use crate::cli::{BridgeArgs, Cli, Command, CrossingArgs, LegacyArgs, V1Args};
+pub mod network;
+pub mod seek;
+
+use network::NetworkError;
+use seek::SeekError;
+
+use crate::cli::{BridgeArgs, Cli, Command, CrossingArgs, LegacyArgs, NodeArgs, V1Args, V2Args};
 
 /// Port of name servers. Source: RFC 1035, section 4.2.
 const DNS_PORT: u16 = 53;
@@ -87,14 +95,33 @@ pub struct Discovery {
 pub struct V2 {
     /// Where libp2p peers reach us.
     pub listen: Multiaddr,
+    /// Where browsers reach us: an address on `/ws`, or on `/wss` with [`V2::certificate`].
+    pub websocket: Option<Multiaddr>,
+    /// What they are shown on `/wss`.
+    pub certificate: Option<CertificateFiles>,
+    /// Where peers are told that we are.
+    pub announce: Announce,
+    /// Bounds of the connections.
+    pub limits: waku2::Limits,
+    /// Who is asked for the addresses of names; none is the system's own.
+    pub name_servers: Vec<SocketAddr>,
     /// Peers to stay connected to.
     pub static_peers: Vec<Multiaddr>,
-    /// The network.
-    pub cluster: ClusterId,
-    /// Pubsub topics relayed and bridged; the first takes what comes from waku/0.
-    pub topics: Vec<PubsubTopic>,
+    /// The network, and what is relayed and bridged on it.
+    pub network: network::Network,
+    /// How further peers are found.
+    pub seek: seek::Seek,
     /// Name that peers see.
     pub agent: String,
+}
+
+/// The files of a certificate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CertificateFiles {
+    /// The certificate and those that signed it, PEM.
+    pub certificate: PathBuf,
+    /// Its private key, PEM.
+    pub key: PathBuf,
 }
 
 /// A flag whose value can't be used.
@@ -141,6 +168,37 @@ pub enum ConfigError {
         /// What is wrong with it.
         cause: String,
     },
+    /// Secure WebSocket, and no certificate.
+    #[error(
+        "--websocket-secure-support needs a certificate: give --websocket-secure-cert-path and --websocket-secure-key-path"
+    )]
+    NoCertificate,
+    /// A certificate, and nobody to show it to.
+    #[error(
+        "--websocket-secure-cert-path and --websocket-secure-key-path serve only --websocket-secure-support: add it, or leave them out"
+    )]
+    UnusedCertificate,
+    /// Not an address to announce.
+    #[error(
+        "--ext-multiaddr {value}: {cause}. Give /ip4/<address>/tcp/<port>, or /dns4/<name>/tcp/443/wss for example"
+    )]
+    ExtMultiaddr {
+        /// What was given.
+        value: String,
+        /// What is wrong with it.
+        cause: String,
+    },
+    /// More of them than are announced.
+    #[error("--ext-multiaddr is given {0} times: peers are told {MAX_ANNOUNCED} addresses at most")]
+    ManyExtMultiaddrs(usize),
+    /// Nothing to announce.
+    #[error("--ext-multiaddr-only leaves no address to tell peers: give --ext-multiaddr, or leave it out")]
+    NoExtMultiaddr,
+    /// Not a name.
+    #[error(
+        "--dns4-domain-name {0}: a domain name has letters, digits, hyphens and dots, node.example.org for example"
+    )]
+    DomainName(String),
     /// Not a proof of work.
     #[error("--{flag} {value}: a proof of work is a number from 0 up, 0.002 for example")]
     Pow {
@@ -149,29 +207,12 @@ pub enum ConfigError {
         /// What was given.
         value: f64,
     },
-    /// Not a pubsub topic.
-    #[error("--bridge-pubsub-topic {value}: {cause}. Give /waku/2/rs/<cluster>/<shard>")]
-    Topic {
-        /// What was given.
-        value: String,
-        /// What is wrong with it.
-        cause: PubsubTopicError,
-    },
-    /// A shard of another cluster.
-    #[error(
-        "--bridge-pubsub-topic {topic} belongs to another cluster than --cluster-id {cluster}: peers would leave us. Give both alike"
-    )]
-    OtherCluster {
-        /// The topic.
-        topic: PubsubTopic,
-        /// Our cluster.
-        cluster: u16,
-    },
-    /// Static sharding, and no shard.
-    #[error(
-        "with --num-shards-in-network 0 no shard follows from a topic: give --bridge-pubsub-topic /waku/2/rs/{0}/<shard>"
-    )]
-    NoTopic(u16),
+    /// No network can be made of the flags.
+    #[error(transparent)]
+    Network(#[from] NetworkError),
+    /// No peers can be sought as the flags say.
+    #[error(transparent)]
+    Seek(#[from] SeekError),
     /// A port above 65,535.
     #[error("--ports-shift {shift} takes port {port} out of range: ports end at 65535")]
     Port {
@@ -190,20 +231,33 @@ impl TryFrom<BridgeArgs> for Config {
 
     fn try_from(args: BridgeArgs) -> Result<Self, Self::Error> {
         let shift = args.node.ports_shift;
-        let cluster = ClusterId(args.v2.cluster_id);
-        let topics = topics(&args)?;
+        let network = network::network(&args.network, &args.bridge)?;
         Ok(Self {
             crossing: Some(Crossing {
-                bridge: bridge_config(&args, &topics)?,
+                bridge: bridge_config(&args, &network.bridged)?,
                 v2: V2 {
-                    listen: tcp_address(args.node.listen_address, shifted(args.v2.tcp_port, shift)?),
+                    listen: address(args.node.listen_address, shifted(args.v2.tcp_port, shift)?, ""),
+                    websocket: websocket(&args.v2, args.node.listen_address, shift)?,
+                    certificate: certificate(&args.v2)?,
+                    announce: announce(&args.v2, args.node.nat)?,
+                    limits: waku2::Limits {
+                        connections: args.v2.max_connections,
+                        per_address: args.v2.ip_colocation_limit,
+                        ..waku2::Limits::default()
+                    },
+                    seek: seek::seek(
+                        &args.seek,
+                        args.node.listen_address,
+                        shifted(args.seek.discv5_udp_port, shift)?,
+                        &name_servers(&args.node)?,
+                    )?,
+                    name_servers: name_servers(&args.node)?,
                     static_peers: args.v2.staticnode_v2.iter().map(|a| static_peer(a)).collect::<Result<_, _>>()?,
-                    cluster,
-                    topics,
+                    network,
                     agent: args.v2.agent_string,
                 },
             }),
-            v0: v0(&args.v1, args.node.listen_address, shift)?,
+            v0: v0(&args.v1, &args.node)?,
             http: SocketAddr::new(args.surface.rest_address, shifted(args.surface.rest_port, shift)?),
             data_dir: args.node.data_dir,
             nodekey: args.node.nodekey,
@@ -218,7 +272,7 @@ impl TryFrom<LegacyArgs> for Config {
         let shift = args.node.ports_shift;
         Ok(Self {
             crossing: None,
-            v0: v0(&args.v1, args.node.listen_address, shift)?,
+            v0: v0(&args.v1, &args.node)?,
             http: SocketAddr::new(args.surface.rest_address, shifted(args.surface.rest_port, shift)?),
             data_dir: args.node.data_dir,
             nodekey: args.node.nodekey,
@@ -239,6 +293,7 @@ impl Config {
             "--listen-address=127.0.0.1",
             "--devp2p-tcp-port=0",
             "--tcp-port=0",
+            "--websocket-port=0",
             "--rest-port=0",
         ];
         let Ok(Cli { command: Command::Bridge(args) }) = Cli::without_environment(flags) else {
@@ -248,7 +303,8 @@ impl Config {
     }
 }
 
-fn v0(args: &V1Args, ip: IpAddr, shift: u16) -> Result<V0, ConfigError> {
+fn v0(args: &V1Args, node: &NodeArgs) -> Result<V0, ConfigError> {
+    let (ip, shift) = (node.listen_address, node.ports_shift);
     let ports = args.devp2p_tcp_port.iter().map(|port| Ok(SocketAddr::new(ip, shifted(*port, shift)?)));
     let mut ports = ports.collect::<Result<Vec<_>, ConfigError>>()?.into_iter();
     Ok(V0 {
@@ -259,11 +315,11 @@ fn v0(args: &V1Args, ip: IpAddr, shift: u16) -> Result<V0, ConfigError> {
         network: Network {
             also_listen: ports.collect(),
             advertised_port: args.devp2p_advertised_port,
-            nat: args.nat,
+            nat: node.nat,
             trusted_nodes: enodes("trustednode-v1", &args.trustednode_v1)?,
             ..Network::default()
         },
-        discovery: Discovery { discv4: discv4(args)?, dns: dns(args)? },
+        discovery: Discovery { discv4: discv4(args)?, dns: dns(args, node)? },
         accounting_retention: DAY * u32::try_from(args.accounting_retention).unwrap_or(u32::MAX),
     })
 }
@@ -295,10 +351,14 @@ fn discv4(args: &V1Args) -> Result<Option<Vec<Enode>>, ConfigError> {
 }
 
 /// Name servers without a list are no mistake: other lists than those of waku/0 may be asked for there.
-fn dns(args: &V1Args) -> Result<Option<dnsdisc::Config>, ConfigError> {
+fn dns(args: &V1Args, node: &NodeArgs) -> Result<Option<dnsdisc::Config>, ConfigError> {
     let links: Vec<Link> = parse_all(&args.dns_discovery_url_v1, |value, cause| ConfigError::Link { value, cause })?;
-    let name_servers = args.dns_addrs_name_server.iter().map(|text| name_server(text)).collect::<Result<_, _>>()?;
+    let name_servers = name_servers(node)?;
     Ok((!links.is_empty()).then_some(dnsdisc::Config { links, name_servers }))
+}
+
+fn name_servers(args: &NodeArgs) -> Result<Vec<SocketAddr>, ConfigError> {
+    args.dns_addrs_name_server.iter().map(|text| name_server(text)).collect()
 }
 
 fn name_server(text: &str) -> Result<SocketAddr, ConfigError> {
@@ -345,9 +405,66 @@ fn parse_all<T: FromStr>(
     texts.iter().map(|text| text.parse().map_err(|cause| refuse(text.clone(), cause))).collect()
 }
 
-fn tcp_address(ip: IpAddr, port: u16) -> Multiaddr {
+/// An address on TCP, or on what is behind it.
+fn address(ip: IpAddr, port: u16, behind: &str) -> Multiaddr {
     let family = if ip.is_ipv4() { "ip4" } else { "ip6" };
-    format!("/{family}/{ip}/tcp/{port}").parse().expect("an IP address and a port make a multiaddr")
+    format!("/{family}/{ip}/tcp/{port}{behind}").parse().expect("an IP address and a port make a multiaddr")
+}
+
+/// Secure or plain: one port serves one of them, as with nwaku.
+fn websocket(args: &V2Args, ip: IpAddr, shift: u16) -> Result<Option<Multiaddr>, ConfigError> {
+    if !args.websocket_support && !args.websocket_secure_support {
+        return Ok(None);
+    }
+    let kind = if args.websocket_secure_support { "/wss" } else { "/ws" };
+    Ok(Some(address(ip, shifted(args.websocket_port, shift)?, kind)))
+}
+
+fn certificate(args: &V2Args) -> Result<Option<CertificateFiles>, ConfigError> {
+    match (args.websocket_secure_support, &args.websocket_secure_cert_path, &args.websocket_secure_key_path) {
+        (true, Some(certificate), Some(key)) => {
+            Ok(Some(CertificateFiles { certificate: certificate.clone(), key: key.clone() }))
+        }
+        (true, ..) => Err(ConfigError::NoCertificate),
+        (false, None, None) => Ok(None),
+        (false, ..) => Err(ConfigError::UnusedCertificate),
+    }
+}
+
+/// A name has precedence over an address, which the devp2p side then still tells.
+fn announce(args: &V2Args, nat: Nat) -> Result<Announce, ConfigError> {
+    let extra = args.ext_multiaddr.iter().map(|text| own_address(text)).collect::<Result<Vec<_>, _>>()?;
+    if extra.len() > MAX_ANNOUNCED {
+        return Err(ConfigError::ManyExtMultiaddrs(extra.len()));
+    }
+    if args.ext_multiaddr_only && extra.is_empty() {
+        return Err(ConfigError::NoExtMultiaddr);
+    }
+    let host = match &args.dns4_domain_name {
+        Some(name) if is_domain_name(name) => Some(Host::Dns4(name.clone())),
+        Some(name) => return Err(ConfigError::DomainName(name.clone())),
+        None => nat.external().map(Host::Ip),
+    };
+    Ok(Announce { host, extra, only_extra: args.ext_multiaddr_only })
+}
+
+fn own_address(text: &str) -> Result<Multiaddr, ConfigError> {
+    let refuse = |cause| ConfigError::ExtMultiaddr { value: text.into(), cause };
+    if !["/ip4/", "/ip6/", "/dns"].iter().any(|begin| text.starts_with(begin)) {
+        return Err(refuse("it names no host".into()));
+    }
+    text.parse().map_err(|cause: <Multiaddr as FromStr>::Err| refuse(cause.to_string()))
+}
+
+/// Spec: RFC 1123, section 2.1.
+fn is_domain_name(text: &str) -> bool {
+    let is_label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    text.len() <= 253 && text.split('.').all(is_label)
 }
 
 fn static_peer(text: &str) -> Result<Multiaddr, ConfigError> {
@@ -364,27 +481,6 @@ pub(crate) fn peer_address(text: &str) -> Result<Multiaddr, String> {
         Some("p2p") => Ok(address),
         _ => Err("it does not end in /p2p/<peer id>".into()),
     }
-}
-
-/// The topics of the flags, or the shard on which all bridged content topics land.
-fn topics(args: &BridgeArgs) -> Result<Vec<PubsubTopic>, ConfigError> {
-    let cluster = ClusterId(args.v2.cluster_id);
-    let given = &args.bridge.bridge_pubsub_topic;
-    if given.is_empty() {
-        return Ok(vec![home_shard(cluster, args.v2.num_shards_in_network)?.into()]);
-    }
-    let topics: Vec<PubsubTopic> = parse_all(given, |value, cause| ConfigError::Topic { value, cause })?;
-    match topics.iter().find(|t| t.as_str().parse::<Shard>().is_ok_and(|s| s.cluster != cluster)) {
-        Some(topic) => Err(ConfigError::OtherCluster { topic: topic.clone(), cluster: cluster.0 }),
-        None => Ok(topics),
-    }
-}
-
-/// Where every `/waku/1/…` content topic lands: sharding looks at application and version only.
-/// Spec: 51/WAKU2-RELAY-SHARDING, "Automatic Sharding".
-fn home_shard(cluster: ClusterId, shards: u16) -> Result<Shard, ConfigError> {
-    let index = shard::shard_of(&canonical(Topic([0; 4])), shards).map_err(|_| ConfigError::NoTopic(cluster.0))?;
-    Ok(Shard { cluster, index })
 }
 
 fn bridge_config(args: &BridgeArgs, topics: &[PubsubTopic]) -> Result<BridgeConfig, ConfigError> {
@@ -458,7 +554,7 @@ mod tests {
     }
 
     fn topic_names(config: &Config) -> Vec<&str> {
-        crossing(config).v2.topics.iter().map(PubsubTopic::as_str).collect()
+        crossing(config).v2.network.topics.iter().map(PubsubTopic::as_str).collect()
     }
 
     #[test]
@@ -474,8 +570,10 @@ mod tests {
 
     #[test]
     fn the_default_route_is_where_bridged_topics_land() {
-        let eight = config(&["--cluster-id=1", "--num-shards-in-network=8"]).unwrap();
-        assert_eq!(topic_names(&eight), ["/waku/2/rs/1/4"]);
+        let eight = config(&["--cluster-id=5", "--num-shards-in-network=8"]).unwrap();
+        assert_eq!((topic_names(&eight)[0], topic_names(&eight).len()), ("/waku/2/rs/5/4", 8));
+        let [route] = crossing(&eight).bridge.routes.routes() else { panic!("{:?}", crossing(&eight).bridge.routes) };
+        assert_eq!(route.ways, Ways::Both, "what is relayed besides is not bridged");
         let said = refusal(&["--cluster-id=16", "--num-shards-in-network=0"]);
         assert!(said.contains("--bridge-pubsub-topic /waku/2/rs/16/"), "{said}");
     }
@@ -576,6 +674,66 @@ mod tests {
         assert_eq!(config.v0.listen.port(), 30304);
         assert_eq!(config.v0.network.also_listen, ["0.0.0.0:444".parse().unwrap()]);
         assert_eq!(config.v0.network.advertised_port, Some(80));
+    }
+
+    fn v2(flags: &[&str]) -> V2 {
+        config(flags).unwrap().crossing.expect("a bridge").v2
+    }
+
+    #[test]
+    fn websockets_are_plain_or_secure_or_none() {
+        let listened = |flags: &[&str]| v2(flags).websocket.map(|addr| addr.to_string());
+        assert_eq!(listened(&[]).as_deref(), Some("/ip4/0.0.0.0/tcp/8000/ws"));
+        let flags = ["--listen-address=::1", "--websocket-port=9000", "--ports-shift=1"];
+        assert_eq!(listened(&flags).as_deref(), Some("/ip6/::1/tcp/9001/ws"));
+        assert_eq!(listened(&["--websocket-support=false"]), None);
+        let files = ["--websocket-secure-key-path=key.pem", "--websocket-secure-cert-path=cert.pem"];
+        let secure = ["--websocket-support=false", "--websocket-secure-support", files[0], files[1]];
+        assert_eq!(listened(&secure).as_deref(), Some("/ip4/0.0.0.0/tcp/8000/wss"));
+        let named = CertificateFiles { certificate: "cert.pem".into(), key: "key.pem".into() };
+        assert_eq!(v2(&secure).certificate, Some(named));
+        for (flags, word) in [
+            (&["--websocket-secure-support"][..], "--websocket-secure-cert-path"),
+            (&["--websocket-secure-support", files[0]], "--websocket-secure-cert-path"),
+            (&files[..1], "add it"),
+            (&["--websocket-port=65535", "--ports-shift=1", "--rest-port=0"], "--ports-shift"),
+        ] {
+            let said = refusal(flags);
+            assert!(said.contains(word), "{flags:?}: {said}");
+        }
+    }
+
+    #[test]
+    fn peers_are_told_where_we_are() {
+        let both = config(&["--nat=extip:203.0.113.7"]).unwrap();
+        assert_eq!(both.v0.network.nat.external(), Some("203.0.113.7".parse().unwrap()));
+        assert_eq!(crossing(&both).v2.announce.host, Some(Host::Ip("203.0.113.7".parse().unwrap())));
+        assert_eq!(v2(&[]).announce, Announce::default());
+        assert_eq!(v2(&["--nat=any"]).announce, Announce::default());
+        let extra = "--ext-multiaddr=/dns4/ws.example.org/tcp/443/wss";
+        let told =
+            v2(&["--nat=extip:203.0.113.7", "--dns4-domain-name=node.example.org", extra, "--ext-multiaddr-only"]);
+        assert_eq!(told.announce.host, Some(Host::Dns4("node.example.org".to_owned())), "a name wins");
+        assert!(told.announce.only_extra && told.announce.extra.len() == 1);
+        for (flags, word) in [
+            (&["--ext-multiaddr-only"][..], "give --ext-multiaddr"),
+            (&["--ext-multiaddr="], "--ext-multiaddr"),
+            (&["--ext-multiaddr=/ip4/1.2.3/tcp/1"], "--ext-multiaddr /ip4/1.2.3/tcp/1"),
+            (&["--dns4-domain-name="], "--dns4-domain-name"),
+            (&["--dns4-domain-name=a/tcp/1"], "--dns4-domain-name a/tcp/1"),
+            (&[extra; 21], "21 times"),
+        ] {
+            let said = refusal(flags);
+            assert!(said.contains(word), "{flags:?}: {said}");
+        }
+    }
+
+    #[test]
+    fn connections_are_bounded_as_told() {
+        assert_eq!(v2(&[]).limits, waku2::Limits::default());
+        let told = v2(&["--max-connections=500", "--ip-colocation-limit=0", "--dns-addrs-name-server=9.9.9.9"]);
+        assert_eq!((told.limits.connections, told.limits.per_address), (500, 0));
+        assert_eq!(told.name_servers, ["9.9.9.9:53".parse().unwrap()]);
     }
 
     #[test]

@@ -55,7 +55,7 @@ async fn cross(args: &DemoArgs, wait: Duration, data_dir: &std::path::Path) -> a
     let topic = config
         .crossing
         .as_ref()
-        .and_then(|crossing| crossing.v2.topics.first())
+        .and_then(|crossing| crossing.v2.network.topics.first())
         .context("the default route has no topic")?
         .clone();
     let bridge = assemble::start(config).await?;

@@ -13,7 +13,8 @@ pub fn start(args: LogArgs) {
         .with_default_directive(level(args.log_level).into())
         .from_env_lossy()
         // Libraries tell their inner life at info; operators asked about ours.
-        .add_directive(quiet("libp2p_gossipsub"))
+        // What gossip warns of is what peers send, as often as they like; counters tell of it.
+        .add_directive("libp2p_gossipsub=off".parse().expect("a target and a level make a directive"))
         .add_directive(quiet("libp2p_swarm"));
     let registry = tracing_subscriber::registry().with(filter);
     // A second start (tests run several nodes in one process) leaves the first in place.

@@ -1,8 +1,8 @@
-//! Hostile inputs and faults of the surroundings that the devp2p and waku/0 side must survive, and the tests that show each.
-//! What has none says why.
+//! Hostile inputs and faults of the surroundings that the devp2p and waku/0 side and relay on the Waku Network must survive, and the
+//! tests that show each. What has none says why.
 //!
 //! `H..` are rows of the project's list of hostile inputs and `F..` of its list of faults. Both lists also have rows about
-//! libp2p, storage and the HTTP surface, which are not here. What must be seen is the same for all: a typed error or an
+//! services of the Waku Network, storage and the HTTP surface, which are not here. What must be seen is the same for all: a typed error or an
 //! orderly close, bounded memory and work, and nothing lost for anybody else.
 
 #[path = "support/tested.rs"]
@@ -11,7 +11,7 @@ mod tested;
 use tested::Met::{self, By, Untested};
 
 /// Row, what comes in or breaks, and how it is shown to be survived.
-const THREATS: [(&str, &str, Met); 55] = [
+const THREATS: &[(&str, &str, Met)] = &[
     (
         "H01",
         "an auth or ack too short to be encrypted, of every length",
@@ -315,6 +315,43 @@ const THREATS: [(&str, &str, Met); 55] = [
         ]),
     ),
     (
+        "H47",
+        "discv5: packets of any length and content, many of them",
+        By(&[
+            "h47_only_a_sound_packet_is_answered_and_with_less_than_came",
+            "h47_h49_h51_h53_settings_are_as_deployed_and_bounded",
+        ]),
+    ),
+    (
+        "H48",
+        "discv5: handshakes with a bad signature, key or record",
+        Untested("the crate discv5 reads them, and has the vectors of the specification among its own tests"),
+    ),
+    (
+        "H49",
+        "discv5: answers without end, too long or at the wrong distance",
+        By(&["h47_h49_h51_h53_settings_are_as_deployed_and_bounded"]),
+    ),
+    (
+        "H50",
+        "discv5: requests that are malformed, or of a protocol that nobody speaks",
+        By(&["h50_a_talk_request_of_an_unknown_protocol_gets_an_empty_answer"]),
+    ),
+    (
+        "H51",
+        "discv5: a session from another address, a second packet within a handshake",
+        By(&[
+            "h47_only_a_sound_packet_is_answered_and_with_less_than_came",
+            "h47_h49_h51_h53_settings_are_as_deployed_and_bounded",
+        ]),
+    ),
+    (
+        "H52",
+        "node records that are malformed, or whose Waku keys are",
+        By(&["h52_bad_shards_have_their_errors", "h52_bad_addresses_have_their_errors", "h52_records_that_are_none"]),
+    ),
+    ("H53", "peers that tell us a wrong address", By(&["h47_h49_h51_h53_settings_are_as_deployed_and_bounded"])),
+    (
         "H54",
         "node lists in DNS that are forged, go back, loop, never end or hold no records",
         By(&[
@@ -339,6 +376,114 @@ const THREATS: [(&str, &str, Met); 55] = [
             "h55_answers_from_elsewhere_and_under_another_id_are_passed_over",
             "h55_answers_of_names_without_end_are_survived",
             "h55_the_dns_library_is_not_older_than_its_repairs",
+        ]),
+    ),
+    (
+        "H59",
+        "a yamux window that overflows",
+        By(&[
+            "h59_a_yamux_window_that_overflows_ends_the_connection",
+            "h59_h60_h63_h65_no_library_is_older_than_its_repairs",
+        ]),
+    ),
+    (
+        "H60",
+        "a first yamux frame beyond its window",
+        By(&["h60_a_first_yamux_frame_beyond_its_window_ends_the_connection"]),
+    ),
+    (
+        "H61",
+        "mplex streams and frames without end",
+        By(&[
+            "h61_mplex_streams_without_end_end_the_connection",
+            "h61_mplex_frames_beyond_a_mebibyte_end_the_connection",
+        ]),
+    ),
+    (
+        "H62",
+        "connections without end: of one peer, of one address, half open",
+        By(&[
+            "h62_half_open_connections_are_bounded_and_end",
+            "h62_a_peer_that_opens_many_connections_keeps_two",
+            "the_oldest_of_too_many_at_one_address_is_left",
+            "handshakes_are_bounded_and_forgotten",
+            "two_thirds_are_for_those_who_call",
+        ]),
+    ),
+    (
+        "H63",
+        "Noise messages that are none, keys of RSA",
+        By(&["h63_noise_garbage_ends_the_connection", "h63_keys_of_rsa_are_not_read"]),
+    ),
+    (
+        "H64",
+        "names of protocols that are too long, proposals without end",
+        By(&["h64_lines_that_are_none_end_the_connection", "h64_proposals_without_end_end_with_the_handshakes_time"]),
+    ),
+    (
+        "H65",
+        "WebSocket requests without end or that trickle, frames beyond all bounds, compression",
+        By(&[
+            "h65_requests_that_are_none_end_the_connection",
+            "h65_a_request_that_trickles_ends_with_the_handshakes_time",
+            "h65_frames_beyond_all_bounds_end_the_connection",
+        ]),
+    ),
+    (
+        "H67",
+        "a hundred RPCs of gossip with subscriptions without end",
+        By(&[
+            "h67_subscriptions_without_end_leave_the_node_as_it_was",
+            "h67_only_topics_of_our_cluster_are_remembered_of_a_peer",
+        ]),
+    ),
+    (
+        "H68",
+        "IHAVE, IWANT and IDONTWANT without end",
+        By(&["h68_ids_without_end_are_asked_for_and_answered_within_bounds", "every_parameter_is_the_deployed_one"]),
+    ),
+    (
+        "H69",
+        "grafts on unknown topics, during backoff, and by many peers of one address",
+        By(&["h69_grafts_without_end_end_the_connection", "every_score_is_the_deployed_one"]),
+    ),
+    (
+        "H70",
+        "messages with author, number, signature or key, without a topic, on a thousand others",
+        By(&[
+            "h70_what_is_signed_or_of_no_topic_of_ours_goes_no_further",
+            "h70_a_key_alone_is_no_less_of_a_signature",
+            "signed_messages_are_refused",
+        ]),
+    ),
+    (
+        "H71",
+        "RPCs of gossip that do not decode, or hold nothing that is known",
+        By(&["h71_frames_that_do_not_decode_end_their_stream_and_nothing_else"]),
+    ),
+    (
+        "H73",
+        "messages with fields that lack, are too long, or of impossible times",
+        By(&["h73_what_a_message_may_hold", "what_does_not_decode_is_rejected_by_cause_in_each_position"]),
+    ),
+    (
+        "H79",
+        "peer exchange: questions for everything, ten thousand of them, to learn whom we know",
+        By(&[
+            "h79_frames_are_bounded_before_they_are_read",
+            "h79_ten_thousand_questions_tell_sixty_nodes",
+            "h79_a_peer_and_all_together_have_a_budget",
+            "h79_askers_are_bounded",
+            "h79_the_mesh_the_asker_and_private_addresses_are_never_told",
+        ]),
+    ),
+    (
+        "H82",
+        "metadata of another cluster, of none, of ten thousand shards, or that never comes",
+        By(&[
+            "h82_a_peer_of_another_cluster_or_of_ten_thousand_shards_is_left",
+            "h82_metadata_that_is_none_ends_the_question_and_silence_the_connection",
+            "a_frame_is_bounded_before_it_is_read",
         ]),
     ),
     (
@@ -382,6 +527,11 @@ const THREATS: [(&str, &str, Met); 55] = [
         By(&["f12_who_is_not_heard_any_more_is_given_up_within_half_a_minute", "silence_ends_in_a_timeout"]),
     ),
     (
+        "F13",
+        "a link that is slow, narrow and lossy",
+        By(&["f13_over_a_slow_narrow_lossy_link_everything_is_delivered"]),
+    ),
+    (
         "F14",
         "datagrams that are lost, doubled and overtaken",
         By(&["f14_loss_doubling_and_reordering_leave_discovery_unhurt", "f14_every_packet_doubled_is_no_storm"]),
@@ -400,6 +550,7 @@ const THREATS: [(&str, &str, Met); 55] = [
         "a node that comes back at another port, or another node at its place",
         By(&[
             "f17_a_node_that_moved_is_found_again_and_the_old_place_forgotten",
+            "f17_a_newer_record_moves_a_node_at_once_and_an_older_one_never",
             "f17_another_key_at_the_same_place_replaces_the_old_one",
             "f17_a_static_node_that_does_not_answer_is_tried_where_it_was_seen",
             "f17_a_node_that_restarts_on_another_port_is_found_where_it_is_named",
@@ -416,6 +567,7 @@ const THREATS: [(&str, &str, Met); 55] = [
         By(&[
             "f24_a_slow_reader_gets_what_is_still_of_use_and_the_others_all_at_once",
             "what_expires_in_a_slow_peers_queue_is_left_out",
+            "f24_a_peer_that_does_not_read_costs_a_bounded_queue_and_nobody_else",
         ]),
     ),
     (
@@ -434,7 +586,7 @@ fn every_threat_names_tests_that_exist_or_a_reason() {
         // H before F, and each in order.
         assert!(pair[0].0.starts_with('H') && pair[1].0.starts_with('F') || pair[0].0 < pair[1].0, "{}", pair[1].0);
     }
-    tested::check(THREATS.map(|(row, what, met)| (format!("hostile input or fault {row} ({what})"), met)));
+    tested::check(THREATS.iter().map(|(row, what, met)| (format!("hostile input or fault {row} ({what})"), *met)));
 }
 
 /// A test that bears the number of a row here is listed; rows that are not here are others' concern.
@@ -442,7 +594,7 @@ fn every_threat_names_tests_that_exist_or_a_reason() {
 fn every_numbered_test_is_listed() {
     let is_numbered =
         |name: &str| THREATS.iter().any(|(row, ..)| name.starts_with(&format!("{}_", row.to_lowercase())));
-    tested::check_numbered(is_numbered, THREATS.map(|(_, _, met)| met));
+    tested::check_numbered(is_numbered, THREATS.iter().map(|(_, _, met)| *met));
 }
 
 /// RUSTSEC-2026-0118 (a search without end) and -0119 (names that take quadratic time) were repaired in this version.

@@ -31,9 +31,12 @@ impl From<Result<Published, PublishError>> for Answer {
             Err(PublishError::TooLarge { .. }) => Self::Refused(DropReason::TooLargeV2),
             // With full queues gossip has taken note of the bytes all the same: another attempt would be called a duplicate,
             // that is a success, with nothing sent.
-            Err(PublishError::QueueFull | PublishError::NotSubscribed | PublishError::Stopped) => {
-                Self::Refused(DropReason::PublishFailed)
-            }
+            Err(
+                PublishError::QueueFull
+                | PublishError::NotSubscribed
+                | PublishError::NotSigned(_)
+                | PublishError::Stopped,
+            ) => Self::Refused(DropReason::PublishFailed),
         }
     }
 }

@@ -204,8 +204,11 @@ impl Bridge {
         }
     }
 
-    /// The number of v2 peers that take messages on a topic.
+    /// The number of v2 peers that take messages on a topic. Of topics that are relayed and not bridged nothing is kept.
     pub fn v2_peers(&mut self, now: Now, topic: &PubsubTopic, count: usize) {
+        if !self.config.routes.knows(topic) {
+            return;
+        }
         let before = self.v2_peers.insert(topic.clone(), count).unwrap_or(0);
         if count > before {
             self.unpark(now, Direction::V1ToV2, |passage| passage.pubsub.as_ref() == Some(topic));

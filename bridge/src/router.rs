@@ -84,6 +84,12 @@ impl Router {
         &self.routes
     }
 
+    /// Is anything bridged with `pubsub`? A node may relay more than its bridge is about.
+    #[must_use]
+    pub fn knows(&self, pubsub: &PubsubTopic) -> bool {
+        self.routes.iter().any(|route| route.pubsub == *pubsub)
+    }
+
     /// Where an envelope goes.
     #[must_use]
     pub fn to_v2(&self, topic: Topic) -> Option<&Arc<Route>> {

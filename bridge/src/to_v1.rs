@@ -38,6 +38,10 @@ impl Bridge {
         received: &Received,
         passage: &mut Passage,
     ) -> Result<Step, DropReason> {
+        // What is relayed and not bridged is not remembered either: the same may come where it is.
+        if !self.config.routes.knows(&received.pubsub_topic) {
+            return Err(DropReason::NoRoute);
+        }
         let message = &received.message;
         let read = content_topic::parse(&message.content_topic, self.config.policy.early_encoding)
             .map_err(|error| error.reason())?;

@@ -1,4 +1,4 @@
-//! The file of the address book: shell.
+//! The file of an address book, ours or another layer's: shell.
 //!
 //! Written beside its place and then moved there, so that it is always whole.
 
@@ -19,24 +19,42 @@ pub(crate) enum FileError {
 
 /// Reads the file; one that is not there says nothing.
 pub(crate) fn read(path: &Path) -> Result<Vec<Entry>, FileError> {
-    let file = match File::open(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        file => file?,
-    };
-    let mut bytes = Vec::new();
-    file.take(MAX_FILE_BYTES as u64).read_to_end(&mut bytes)?;
-    Ok(book::decode(&bytes)?)
+    match read_bytes(path, MAX_FILE_BYTES)? {
+        Some(bytes) => Ok(book::decode(&bytes)?),
+        None => Ok(Vec::new()),
+    }
 }
 
 /// Replaces the file.
 pub(crate) fn write(path: &Path, entries: &[Entry]) -> Result<(), FileError> {
-    let bytes = book::encode(entries)?;
+    Ok(replace(path, &book::encode(entries)?)?)
+}
+
+/// Reads a file, `limit` bytes of it at most; `None` when it is not there.
+///
+/// # Errors
+/// Those of the system.
+pub fn read_bytes(path: &Path, limit: usize) -> io::Result<Option<Vec<u8>>> {
+    let file = match File::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        file => file?,
+    };
+    let mut bytes = Vec::new();
+    file.take(limit as u64).read_to_end(&mut bytes)?;
+    Ok(Some(bytes))
+}
+
+/// Replaces a file, or makes it.
+///
+/// # Errors
+/// Those of the system; the old file is then still there.
+pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let draft = path.with_extension("json.new");
     let mut file = File::create(&draft)?;
-    file.write_all(&bytes)?;
+    file.write_all(bytes)?;
     file.sync_all()?;
     drop(file);
-    Ok(fs::rename(draft, path)?)
+    fs::rename(draft, path)
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use alloy_rlp::Encodable;
+use alloy_rlp::{Bytes, Encodable};
 use data_encoding::BASE64URL_NOPAD;
 use enr::EnrPublicKey;
 use enr::k256::ecdsa::SigningKey;
@@ -42,9 +42,24 @@ pub struct Endpoint {
 /// # Errors
 /// [`EnrError`] when the record is refused by its own reader, which no endpoint brings about.
 pub fn sign(key: &NodeKey, seq: u64, endpoint: &Endpoint) -> Result<Enr, EnrError> {
+    sign_with(key, seq, endpoint, &[])
+}
+
+/// Signs a record of `endpoint` that says more: names of further keys, each with its value, a string of bytes.
+///
+/// # Errors
+/// [`EnrError`] when the record is refused by its own reader: it has become too long.
+pub fn sign_with(
+    key: &NodeKey,
+    seq: u64,
+    endpoint: &Endpoint,
+    further: &[(&'static str, Vec<u8>)],
+) -> Result<Enr, EnrError> {
+    let mut pairs = pairs(key, endpoint);
+    pairs.extend(further.iter().map(|(name, value)| (*name, alloy_rlp::encode(value.as_slice()))));
     let mut content = Vec::new();
     seq.encode(&mut content);
-    for (name, value) in pairs(key, endpoint) {
+    for (name, value) in pairs {
         name.as_bytes().encode(&mut content);
         content.extend_from_slice(&value);
     }
@@ -104,9 +119,21 @@ pub fn enode(record: &Enr) -> Option<Enode> {
     let (tcp6, udp6) = (record.tcp6().or_else(|| record.tcp4()), record.udp6().or_else(|| record.udp4()));
     let v6 = record.ip6().zip(tcp6).map(|(ip, tcp)| (ip.into(), tcp, udp6));
     let (ip, tcp, udp): (IpAddr, _, _) = v4.or(v6)?;
-    let compressed = record.public_key().encode();
-    let key = PublicKey::from_compressed(compressed[..].try_into().ok()?).ok()?;
+    let key = public_key(record)?;
     (tcp != 0).then(|| Enode { key, host: Host::Ip(ip), tcp, udp: udp.unwrap_or(0) })
+}
+
+/// Whose record it is. Never `None`: a point of the curve is one for either library.
+#[must_use]
+pub fn public_key(record: &Enr) -> Option<PublicKey> {
+    let compressed = record.public_key().encode();
+    PublicKey::from_compressed(compressed[..].try_into().ok()?).ok()
+}
+
+/// The value of one of a record's keys, if it has it and it is a string of bytes.
+#[must_use]
+pub fn value(record: &Enr, name: &str) -> Option<Bytes> {
+    record.get_decodable::<Bytes>(name)?.ok()
 }
 
 /// The RLP of a record.
@@ -179,6 +206,17 @@ mod tests {
         assert_eq!(url(Some("1.2.3.4"), None, Some(9)), None);
         assert_eq!(url(Some("1.2.3.4"), Some(0), Some(9)), None);
         assert_eq!(url(None, Some(9), Some(9)), None);
+    }
+
+    #[test]
+    fn further_values_are_kept_until_the_record_is_full() {
+        let key = NodeKey::from_bytes(&[7; 32]).unwrap();
+        let of = |bytes| sign_with(&key, 1, &Endpoint::default(), &[("zz", vec![1; bytes]), ("a", vec![5])]);
+        let record = of(60).unwrap();
+        assert_eq!((value(&record, "zz").unwrap().len(), &value(&record, "a").unwrap()[..]), (60, &[5][..]));
+        assert_eq!(value(&record, "b"), None);
+        assert_eq!(public_key(&record), Some(key.public()));
+        assert_eq!(of(200), Err(EnrError::Record(alloy_rlp::Error::Custom("enr exceeds max size"))));
     }
 
     #[test]

@@ -19,7 +19,7 @@
 //! is a named constant beside its user.
 
 pub mod book;
-mod book_file;
+pub mod book_file;
 pub mod budget;
 pub mod clock;
 pub mod close;

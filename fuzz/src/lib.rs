@@ -11,7 +11,7 @@
 //! | [`targets::dns`] | the core that follows DNS lists |
 //! | [`targets::waku0`] | Status, Status Update, envelope, Messages |
 //! | [`targets::node`] | the node core: packets of several peers, time, posts |
-//! | [`targets::waku2`] | WakuMessage with validation, metadata, topics |
+//! | [`targets::waku2`] | WakuMessage with validation, metadata, peer exchange, node records, topics |
 //! | [`targets::bridge`] | the bridge core: envelopes, messages, answers, time |
 //!
 //! The program `guided` runs one under libFuzzer, guided by coverage of this workspace's crates; dependencies are not
@@ -68,6 +68,8 @@ pub static TARGETS: &[Target] = &[
     Target { name: "node", run: targets::node::node, seeds: seeds::scripts, max_len: 4096 },
     Target { name: "message", run: targets::waku2::message, seeds: seeds::message, max_len: 4096 },
     Target { name: "metadata", run: targets::waku2::metadata, seeds: seeds::metadata, max_len: 1100 },
+    Target { name: "exchange", run: targets::waku2::exchange, seeds: seeds::exchange, max_len: 2048 },
+    Target { name: "record", run: targets::waku2::record, seeds: seeds::records, max_len: 320 },
     Target { name: "topics", run: targets::waku2::topics, seeds: seeds::topics, max_len: 512 },
     Target { name: "bridge", run: targets::bridge::bridge, seeds: seeds::scripts, max_len: 2048 },
 ];

@@ -172,6 +172,23 @@ pub(crate) fn metadata() -> Vec<Vec<u8>> {
     texts.into_iter().filter_map(|text| hex::decode(text).ok()).collect()
 }
 
+pub(crate) fn exchange() -> Vec<Vec<u8>> {
+    let texts = ["0a020805", "0a0208051202 5000", "0a00120350ad03", "0a00120c0a00 50f7035a04 6e6f6e65"];
+    texts.into_iter().filter_map(|text| hex::decode(text.replace(' ', "")).ok()).collect()
+}
+
+/// Signed records, and the values of their Waku keys.
+pub(crate) fn records() -> Vec<Vec<u8>> {
+    let file: Value = serde_json::from_str(include_str!("../../fixtures/enr/waku.json")).unwrap_or_default();
+    let records =
+        file.as_object().into_iter().flatten().filter_map(|(_, text)| devp2p::enr::parse(text.as_str()?).ok());
+    let values = |record: devp2p::enr::Enr| {
+        let names = ["rs", "multiaddrs"].into_iter().filter_map(|name| devp2p::enr::value(&record, name));
+        names.map(|value| value.to_vec()).chain([devp2p::enr::encode(&record)]).collect::<Vec<_>>()
+    };
+    records.flat_map(values).collect()
+}
+
 pub(crate) fn topics() -> Vec<Vec<u8>> {
     let topics = [
         "/waku/1/0x1a2b3c4d/rfc26",

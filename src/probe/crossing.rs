@@ -1,7 +1,7 @@
 //! What the Waku Network side and the bridge count.
 
 use bridge::{Direction, DropReason, Stage, Status, handle::LAG_BUCKETS_SECS};
-use waku2::validate::Reason;
+use waku2::{health::TopicHealth, validate::Reason};
 
 use super::{Amount, Queue, Reading, Sample, counter, gauge, read};
 
@@ -44,7 +44,6 @@ impl CrossingProbe {
                 ..counter(messages, "Messages accepted from relay", read(&c.accepted))
             },
             counter("waku_relay_published", "Own messages sent", read(&c.published)),
-            counter("waku_relay_ignored", "Messages dropped without blame", read(&c.ignored)),
             counter("waku_relay_unsent", "Messages not sent to a peer that reads too slowly", read(&c.unsent)),
             counter("waku_relay_events_shed", "Messages that the bridge was too busy to hear of", read(&c.events_shed)),
             counter("waku_peers_refused", "Peers left because of their cluster", read(&c.refused_peers)),
@@ -54,7 +53,30 @@ impl CrossingProbe {
             labels: vec![("type", reason.name().into())],
             ..counter("waku_relay_rejected", "Messages dropped with blame", read(&c.rejected[reason.index()]))
         }));
+        samples.extend(Reason::ALL.iter().map(|reason| Sample {
+            labels: vec![("type", reason.name().into())],
+            ..counter("waku_relay_ignored", "Messages dropped without blame", read(&c.ignored[reason.index()]))
+        }));
+        samples.extend(self.topics());
         samples
+    }
+
+    /// How well each topic is joined to its mesh.
+    fn topics(&self) -> Vec<Sample> {
+        let health = self.v2.health();
+        let family = |name, help, amount: fn(&TopicHealth) -> u64| {
+            health.iter().map(move |topic| Sample {
+                labels: vec![("topic", topic.topic.to_string())],
+                ..gauge(name, help, amount(topic))
+            })
+        };
+        let mesh = family("libp2p_gossipsub_peers_per_topic_mesh", "Peers in the mesh of a topic", |topic| {
+            topic.mesh_peers as u64
+        });
+        let level = family("waku_relay_topic_health", "0 no mesh peer, 1 one to three, 2 four or more", |topic| {
+            topic.level() as u64
+        });
+        mesh.chain(level).collect()
     }
 
     /// The full table, and the two families of the old bridge.

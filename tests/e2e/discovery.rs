@@ -50,7 +50,14 @@ fn a_taken_udp_port_is_named_with_its_flag() {
     let port = taken.local_addr().expect("an address").port();
     let data = tempfile::tempdir().expect("a temporary directory");
     let flags = [format!("--data-dir={}", data.path().display()), format!("--devp2p-tcp-port={port}")];
-    let fixed = ["bridge", "--listen-address=127.0.0.1", "--tcp-port=0", "--rest-port=0", "--discv4-discovery"];
+    let fixed = [
+        "bridge",
+        "--listen-address=127.0.0.1",
+        "--tcp-port=0",
+        "--websocket-port=0",
+        "--rest-port=0",
+        "--discv4-discovery",
+    ];
     let said = run(&[&fixed[..], &[&flags[0], &flags[1]]].concat());
     assert_eq!(said.code, Some(1), "{said:?}");
     assert!(

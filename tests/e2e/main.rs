@@ -101,24 +101,40 @@ fn what_is_taken_already_is_named_with_its_flag() {
     let other = format!("--data-dir={}", other.path().display());
     let same = format!("--data-dir={}", bridge.data_dir.path().display());
     let base = ["bridge", "--listen-address=127.0.0.1"];
-    for (args, word) in [
-        ([&same, "--devp2p-tcp-port=0", "--tcp-port=0", "--rest-port=0"], "--data-dir"),
-        (
-            [&other, &format!("--devp2p-tcp-port={}", bridge.devp2p_port()), "--tcp-port=0", "--rest-port=0"],
-            "--devp2p-tcp-port",
-        ),
-        (
-            [&other, "--devp2p-tcp-port=0", &format!("--tcp-port={}", bridge.libp2p_port()), "--rest-port=0"],
-            "--tcp-port",
-        ),
-        (
-            [&other, "--devp2p-tcp-port=0", "--tcp-port=0", &format!("--rest-port={}", bridge.http_port())],
-            "--rest-port",
-        ),
+    let (devp2p, libp2p) = (bridge.devp2p_port().to_owned(), bridge.libp2p_port().to_owned());
+    let (web, http) = (bridge.websocket_port(), bridge.http_port().to_owned());
+    for (data, devp2p, libp2p, web, http, words) in [
+        (&same, "0", "0", "0", "0", &["--data-dir"][..]),
+        (&other, &*devp2p, "0", "0", "0", &["--devp2p-tcp-port"]),
+        (&other, "0", &*libp2p, "0", "0", &["--tcp-port"]),
+        (&other, "0", "0", &*web, "0", &["--websocket-port", "--websocket-support", "/ws"]),
+        (&other, "0", "0", "0", &*http, &["--rest-port"]),
     ] {
-        let said = run(&[&base[..], &args[..]].concat());
+        let ports = [("devp2p-tcp", devp2p), ("tcp", libp2p), ("websocket", web), ("rest", http)]
+            .map(|(name, port)| format!("--{name}-port={port}"));
+        let args: Vec<&str> = base.into_iter().chain([&**data]).chain(ports.iter().map(String::as_str)).collect();
+        let said = run(&args);
         assert_eq!(said.code, Some(1), "{args:?}: {said:?}");
-        assert!(said.stderr.contains(word), "{args:?}: {said:?}");
+        assert!(words.iter().all(|word| said.stderr.contains(word)), "{args:?}: {said:?}");
+    }
+}
+
+#[test]
+fn certificates_that_cannot_be_used_are_named_with_their_flags() {
+    let data = tempfile::tempdir().expect("a temporary directory");
+    let file = data.path().join("empty.pem");
+    std::fs::write(&file, "").expect("a file");
+    let ports = ["devp2p-tcp", "tcp", "websocket", "rest"].map(|name| format!("--{name}-port=0"));
+    for (path, word) in
+        [("/nowhere/cert.pem", "can't read /nowhere/cert.pem"), (&*file.display().to_string(), "no certificate")]
+    {
+        let files = ["cert", "key"].map(|file| format!("--websocket-secure-{file}-path={path}"));
+        let data = format!("--data-dir={}", data.path().join("data").display());
+        let fixed = ["bridge", "--listen-address=127.0.0.1", "--websocket-secure-support", &*data];
+        let args: Vec<&str> = fixed.into_iter().chain(ports.iter().chain(&files).map(String::as_str)).collect();
+        let said = run(&args);
+        assert_eq!(said.code, Some(1), "{args:?}: {said:?}");
+        assert!([word, "--websocket-secure-cert-path"].iter().all(|word| said.stderr.contains(word)), "{said:?}");
     }
 }
 

@@ -158,7 +158,7 @@ impl Bridge {
     }
 
     pub(crate) fn start_with(data_dir: &Path, flags: &[&str], environment: Environment<'_>) -> Self {
-        let flags = [&["bridge", "--tcp-port=0"], flags].concat();
+        let flags = [&["bridge", "--tcp-port=0", "--websocket-port=0"], flags].concat();
         Self::spawn(data_dir, &flags, environment)
     }
 
@@ -216,6 +216,12 @@ impl Bridge {
 
     pub(crate) fn libp2p_port(&self) -> &str {
         self.libp2p.split('/').nth(4).expect("a port")
+    }
+
+    /// Of the address on `/ws`.
+    pub(crate) fn websocket_port(&self) -> String {
+        let line = self.banner.iter().find(|line| line.starts_with("libp2p") && line.contains("/ws/"));
+        line.and_then(|line| line.split('/').nth(4)).expect("a port").to_owned()
     }
 
     pub(crate) fn http_port(&self) -> &str {

@@ -5,6 +5,7 @@
 
 use std::{
     fmt,
+    net::SocketAddr,
     sync::{
         Arc, RwLock,
         atomic::{AtomicU64, Ordering},
@@ -12,14 +13,23 @@ use std::{
 };
 
 use bytes::Bytes;
+use devp2p::enr::Enr;
 use libp2p::{Multiaddr, PeerId};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
+    announce::Announce,
+    discovery::discv5,
     hash::MessageHash,
+    health::TopicHealth,
+    limits::Limits,
     message::WakuMessage,
+    seek,
     shard::ClusterId,
+    signed::{SignedError, SigningKey},
+    subscriptions::SubscribeError,
     topic::PubsubTopic,
+    transport::Certificate,
     validate::{Policy, Reason},
 };
 
@@ -31,18 +41,30 @@ pub const COMMANDS: usize = 64;
 pub struct Config {
     /// The secp256k1 secret, the same as the devp2p node's key.
     pub key: [u8; 32],
-    /// Where to listen, for example `/ip4/0.0.0.0/tcp/60000`; port 0 takes a free one. None: only dial.
+    /// Where to listen, for example `/ip4/0.0.0.0/tcp/60000` or `/ip4/0.0.0.0/tcp/8000/ws`; port 0 takes a free one. None: only
+    /// dial.
     pub listen: Vec<Multiaddr>,
+    /// What listeners on `/wss` show.
+    pub certificate: Option<Certificate>,
+    /// Where others are told to reach us.
+    pub announce: Announce,
+    /// How many connections there may be.
+    pub limits: Limits,
+    /// Who is asked for the addresses of names; none is the system's own.
+    pub name_servers: Vec<SocketAddr>,
     /// The network; peers of another one are left.
     pub cluster: ClusterId,
-    /// Pubsub topics to relay. Others are neither taken nor published.
+    /// Pubsub topics to relay from the start; [`Handle::subscribe`] joins further ones. Others are neither taken nor published.
     pub topics: Vec<PubsubTopic>,
-    /// Peers to stay connected to: `/ip4/A/tcp/P` or `/ip6/A/tcp/P`, with or without `/p2p/ID` at the end.
+    /// Peers to stay connected to: `/ip4/A/tcp/P` or `/dns4/NAME/tcp/P`, perhaps `/ws` or `/wss`, with or without `/p2p/ID` at the
+    /// end.
     pub static_peers: Vec<Multiaddr>,
     /// What identify tells others of this program.
     pub agent: String,
     /// What is relayed.
     pub policy: Policy,
+    /// How peers are sought beyond the static ones.
+    pub seek: seek::Config,
 }
 
 impl Config {
@@ -52,11 +74,16 @@ impl Config {
         Self {
             key,
             listen: Vec::new(),
+            certificate: None,
+            announce: Announce::default(),
+            limits: Limits::default(),
+            name_servers: Vec::new(),
             cluster: ClusterId(0),
             topics: Vec::new(),
             static_peers: Vec::new(),
             agent: concat!("causeway/", env!("CARGO_PKG_VERSION")).to_owned(),
             policy: Policy::default(),
+            seek: seek::Config::default(),
         }
     }
 }
@@ -66,11 +93,16 @@ impl fmt::Debug for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Config")
             .field("listen", &self.listen)
+            .field("certificate", &self.certificate)
+            .field("announce", &self.announce)
+            .field("limits", &self.limits)
+            .field("name_servers", &self.name_servers)
             .field("cluster", &self.cluster)
             .field("topics", &self.topics)
             .field("static_peers", &self.static_peers)
             .field("agent", &self.agent)
             .field("policy", &self.policy)
+            .field("seek", &self.seek)
             .finish_non_exhaustive()
     }
 }
@@ -91,7 +123,7 @@ pub enum Event {
     /// told again a second later, with the number of that time. May come before the peer's
     /// [`Event::PeerConnected`].
     RelayPeers {
-        /// One of [`Config::topics`].
+        /// One that is relayed, or was: then nobody would be sent one.
         topic: PubsubTopic,
         /// How many.
         count: usize,
@@ -116,7 +148,8 @@ pub struct Received {
 /// A message went out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Published {
-    /// To how many peers at once: all that subscribed to the topic and are in good standing.
+    /// To how many peers at once: all that subscribed to the topic and are in good standing. One whose queue is full does not get
+    /// it; that is counted a second later ([`Counters::unsent`]).
     pub peers: usize,
     /// The network had these very bytes in the last two minutes; nothing was sent again.
     pub duplicate: bool,
@@ -136,9 +169,12 @@ pub enum PublishError {
         /// [`crate::relay::MAX_RPC_BYTES`].
         limit_bytes: usize,
     },
-    /// The topic is not among [`Config::topics`].
+    /// The topic is not relayed here: neither among [`Config::topics`] nor joined later.
     #[error("this node does not relay the topic")]
     NotSubscribed,
+    /// The shard is a signed one, and the message is not signed, or can't be.
+    #[error("the shard is a signed one: {0}")]
+    NotSigned(#[from] SignedError),
     /// The queues to all peers are full, so all of them read too slowly. These bytes are refused again for two minutes.
     #[error("the queues to all peers are full")]
     QueueFull,
@@ -184,8 +220,8 @@ pub struct Counters {
     pub received_bytes: AtomicU64,
     /// Of these, passed validation and were relayed.
     pub accepted: AtomicU64,
-    /// Of these, dropped without blame.
-    pub ignored: AtomicU64,
+    /// Of these, dropped without blame, by [`Reason::index`].
+    pub ignored: [AtomicU64; Reason::COUNT],
     /// Of these, dropped with blame, by [`Reason::index`].
     pub rejected: [AtomicU64; Reason::COUNT],
     /// Own messages sent.
@@ -206,8 +242,18 @@ impl Counters {
     /// Messages rejected for any reason.
     #[must_use]
     pub fn rejected_total(&self) -> u64 {
-        self.rejected.iter().map(|count| count.load(Ordering::Relaxed)).sum()
+        total(&self.rejected)
     }
+
+    /// Messages ignored for any reason.
+    #[must_use]
+    pub fn ignored_total(&self) -> u64 {
+        total(&self.ignored)
+    }
+}
+
+fn total(counts: &[AtomicU64]) -> u64 {
+    counts.iter().map(|count| count.load(Ordering::Relaxed)).sum()
 }
 
 /// The node, for those who use it. Cheap to clone.
@@ -216,18 +262,28 @@ pub struct Handle {
     pub(crate) commands: mpsc::Sender<Command>,
     pub(crate) peer_id: PeerId,
     pub(crate) addresses: Arc<RwLock<Vec<Multiaddr>>>,
+    pub(crate) health: Arc<RwLock<Vec<TopicHealth>>>,
     pub(crate) counters: Arc<Counters>,
+    pub(crate) discv5: Option<discv5::Handle>,
 }
 
 /// What a [`Handle`] asks of the node.
 #[derive(Debug)]
 pub(crate) enum Command {
     Publish { topic: PubsubTopic, data: Bytes, done: oneshot::Sender<Result<Published, PublishError>> },
+    Subscribe { topic: PubsubTopic, done: oneshot::Sender<Result<bool, SubscribeError>> },
+    Unsubscribe { topic: PubsubTopic, done: oneshot::Sender<bool> },
     Peers { done: oneshot::Sender<Vec<PeerInfo>> },
     Shutdown { done: oneshot::Sender<()> },
 }
 
 impl Handle {
+    /// Our node record as discovery over UDP tells it now; `None` when that does not run.
+    #[must_use]
+    pub fn record(&self) -> Option<Enr> {
+        self.discv5.as_ref().map(discv5::Handle::record)
+    }
+
     /// Sends `data`, an encoded [`WakuMessage`], to every peer of `topic`. Returns when it is in the peers' queues, not when
     /// it has arrived. Cancelling leaves open whether it was sent.
     ///
@@ -238,6 +294,52 @@ impl Handle {
         let command = Command::Publish { topic, data, done };
         self.commands.send(command).await.map_err(|_| PublishError::Stopped)?;
         answer.await.unwrap_or(Err(PublishError::Stopped))
+    }
+
+    /// Signs `message` with the key of a signed shard and sends it. Cancelling leaves open whether it was sent.
+    ///
+    /// # Errors
+    /// As [`Self::publish`]; [`PublishError::NotSigned`] when the message has no time, or something in `meta`, where the signature
+    /// is to stand.
+    pub async fn publish_signed(
+        &self,
+        topic: PubsubTopic,
+        message: WakuMessage,
+        key: &SigningKey,
+    ) -> Result<Published, PublishError> {
+        let signed = key.sign(&topic, message)?;
+        self.publish(topic, signed.encode()).await
+    }
+
+    /// Relays a further topic. Peers are told at once, by gossip, and by metadata whenever they ask from now on. False when it was
+    /// relayed before. Cancelling leaves open whether it was joined.
+    ///
+    /// # Errors
+    /// See [`SubscribeError`].
+    pub async fn subscribe(&self, topic: PubsubTopic) -> Result<bool, SubscribeError> {
+        let (done, answer) = oneshot::channel();
+        self.commands.send(Command::Subscribe { topic, done }).await.map_err(|_| SubscribeError::Stopped)?;
+        answer.await.unwrap_or(Err(SubscribeError::Stopped))
+    }
+
+    /// Relays a topic no longer, and tells peers so. False when it was not relayed, or the node has stopped. Cancelling leaves open
+    /// whether it was left.
+    pub async fn unsubscribe(&self, topic: PubsubTopic) -> bool {
+        let (done, answer) = oneshot::channel();
+        match self.commands.send(Command::Unsubscribe { topic, done }).await {
+            Ok(()) => answer.await.unwrap_or(false),
+            Err(_) => false,
+        }
+    }
+
+    /// The topics that are relayed, in order of their names, and how well each is joined to its mesh. Looked at every
+    /// [`crate::health::INTERVAL`] and when a topic comes or goes.
+    #[must_use]
+    pub fn health(&self) -> Vec<TopicHealth> {
+        match self.health.read() {
+            Ok(health) => health.clone(),
+            Err(poisoned) => poisoned.into_inner().clone(),
+        }
     }
 
     /// The connected peers; none once the node has stopped. Safe to cancel.
@@ -255,7 +357,8 @@ impl Handle {
         self.peer_id
     }
 
-    /// Where it can be dialled, `/p2p/ID` included: the addresses really bound, one for each interface.
+    /// Where it can be dialled, `/p2p/ID` included: what [`Config::announce`] makes of the addresses really bound, which are one for
+    /// each interface. Identify tells the same.
     #[must_use]
     pub fn addresses(&self) -> Vec<Multiaddr> {
         match self.addresses.read() {

@@ -5,10 +5,24 @@
 //! | [`message`] | the message, its protobuf | 14/WAKU2-MESSAGE |
 //! | [`hash`] | deterministic hash, gossip id | 14/WAKU2-MESSAGE, 11/WAKU2-RELAY |
 //! | [`topic`], [`shard`] | pubsub and content topics, clusters, shards | 23/WAKU2-TOPICS, 51/WAKU2-RELAY-SHARDING |
-//! | [`validate`] | ordered checks on what gossip brings | 11/WAKU2-RELAY |
+//! | [`preset`] | networks by name | 64/WAKU2-NETWORK |
+//! | [`validate`] | ordered checks on what gossip brings | 11/WAKU2-RELAY, 64/WAKU2-NETWORK |
+//! | [`rules`] | whose outcome counts where text and deployed nodes differ | 64/WAKU2-NETWORK |
+//! | [`signed`] | shards whose messages are signed | |
+//! | [`meter`] | free bandwidth of a shard | 64/WAKU2-NETWORK |
+//! | [`proof`] | the place of rate-limit proofs | 17/WAKU2-RLN-RELAY |
 //! | [`relay`] | gossipsub under Waku's name | 11/WAKU2-RELAY, 29/WAKU2-CONFIG |
+//! | [`subscriptions`] | the topics that are relayed | 51/WAKU2-RELAY-SHARDING |
+//! | [`health`] | how well each is joined to its mesh | |
 //! | [`metadata`] | cluster and shards, told on first contact | 66/WAKU2-METADATA |
+//! | [`transport`] | TCP, WebSocket, Noise, yamux, mplex | libp2p |
+//! | [`limits`], `colocation` | how many connections, in all and from one address | |
+//! | [`announce`] | the addresses that others are told | |
 //! | [`redial`] | when to call a static peer again | |
+//! | [`discovery`] | node records, discv5, lists in DNS | 31/WAKU2-ENR, 33/WAKU2-DISCV5, EIP-1459 |
+//! | [`peer_exchange`] | records for those who cannot look for them | 34/WAKU2-PEER-EXCHANGE |
+//! | [`address_book`], [`slots`], [`skew`] | whom to call, how many, whose clock is right | |
+//! | [`seek`] | the shell of these | |
 //! | [`behaviour`] | the one composed libp2p behaviour | |
 //! | [`run`] | the shell: swarm, commands, events | |
 //! | [`handle`] | what the rest of the program holds | |
@@ -16,25 +30,46 @@
 //! Everything but [`relay`], [`metadata`]'s codec, [`behaviour`] and [`run`] is pure: bytes and time in, values out. A peer's
 //! name and address (`PeerId`, `Multiaddr`) appear in [`handle`]; no other type of libp2p leaves this crate.
 
+pub mod address_book;
+pub mod announce;
 pub mod behaviour;
+mod colocation;
 mod dial;
+pub mod discovery;
 pub mod handle;
 pub mod hash;
+pub mod health;
+pub mod limits;
 mod listen;
 pub mod message;
 pub mod metadata;
+pub mod meter;
+pub mod peer_exchange;
 pub mod peers;
+pub mod preset;
+pub mod proof;
 pub mod redial;
 pub mod relay;
+pub mod rules;
 pub mod run;
+pub mod seek;
 pub mod shard;
+pub mod signed;
+pub mod skew;
+pub mod slots;
+pub mod subscriptions;
 pub mod topic;
+pub mod transport;
 pub mod validate;
 
+pub use announce::Announce;
 pub use handle::{Config, Event, Handle, PublishError, Published, Received};
 pub use hash::MessageHash;
 pub use libp2p::{Multiaddr, PeerId};
+pub use limits::Limits;
 pub use message::{Meta, WakuMessage};
+pub use preset::Preset;
 pub use shard::{ClusterId, Shard};
 pub use topic::{ContentTopic, PubsubTopic};
+pub use transport::Certificate;
 pub use validate::Verdict;

@@ -6,50 +6,56 @@ use std::{
 };
 
 use libp2p::{
-    Multiaddr, PeerId, Swarm, TransportError, core::transport::ListenerId, multiaddr::Protocol, swarm::NetworkBehaviour,
+    Multiaddr, Swarm, TransportError, core::transport::ListenerId, multiaddr::Protocol, swarm::NetworkBehaviour,
 };
 
 use crate::run::StartError;
 
-/// Listeners and the addresses the system gave them.
+/// Listeners and the addresses the system gave them, in the order of the settings.
 #[derive(Debug, Default)]
-pub(crate) struct Listeners {
-    /// Bound, but their addresses are not known yet.
-    unknown: Vec<ListenerId>,
-    addresses: Vec<(ListenerId, Multiaddr)>,
+pub(crate) struct Listeners(Vec<Listener>);
+
+#[derive(Debug)]
+struct Listener {
+    id: ListenerId,
+    /// None while they are not known yet, which they are soon.
+    addresses: Vec<Multiaddr>,
 }
 
 impl Listeners {
     /// Binds every address.
     pub(crate) fn bind<B: NetworkBehaviour>(swarm: &mut Swarm<B>, addrs: Vec<Multiaddr>) -> Result<Self, StartError> {
-        let unknown = addrs.into_iter().map(|addr| bind(swarm, addr)).collect::<Result<_, _>>()?;
-        Ok(Self { unknown, addresses: Vec::new() })
+        let listener = |addr| Ok(Listener { id: bind(swarm, addr)?, addresses: Vec::new() });
+        addrs.into_iter().map(listener).collect::<Result<_, _>>().map(Self)
     }
 
     /// Has every listener told an address?
     pub(crate) fn all_known(&self) -> bool {
-        self.unknown.is_empty()
+        self.0.iter().all(|listener| !listener.addresses.is_empty())
     }
 
     /// An interface was found.
     pub(crate) fn up(&mut self, listener: ListenerId, addr: Multiaddr) {
-        self.unknown.retain(|id| *id != listener);
-        self.addresses.push((listener, addr));
+        if let Some(known) = self.0.iter_mut().find(|known| known.id == listener) {
+            known.addresses.push(addr);
+        }
     }
 
     /// An interface went away.
     pub(crate) fn down(&mut self, listener: ListenerId, addr: &Multiaddr) {
-        self.addresses.retain(|(id, known)| *id != listener || known != addr);
+        if let Some(known) = self.0.iter_mut().find(|known| known.id == listener) {
+            known.addresses.retain(|one| one != addr);
+        }
     }
 
     /// A listener ended.
     pub(crate) fn closed(&mut self, listener: ListenerId) {
-        self.addresses.retain(|(id, _)| *id != listener);
+        self.0.retain(|known| known.id != listener);
     }
 
-    /// What others dial.
-    pub(crate) fn dialable(&self, peer: PeerId) -> Vec<Multiaddr> {
-        self.addresses.iter().map(|(_, addr)| addr.clone().with(Protocol::P2p(peer))).collect()
+    /// What is bound.
+    pub(crate) fn bound(&self) -> Vec<Multiaddr> {
+        self.0.iter().flat_map(|listener| listener.addresses.iter().cloned()).collect()
     }
 }
 
@@ -71,7 +77,7 @@ fn probe(socket: SocketAddr) -> io::Result<()> {
     Ok(())
 }
 
-/// `/ip4/A/tcp/P` or `/ip6/A/tcp/P`, perhaps with `/p2p/ID` behind.
+/// `/ip4/A/tcp/P` or `/ip6/A/tcp/P`, perhaps with `/ws`, `/wss` or `/tls/ws` behind. A `/p2p/ID` has no meaning there.
 fn socket_addr(addr: &Multiaddr) -> Option<SocketAddr> {
     let mut parts = addr.iter();
     let ip: IpAddr = match parts.next()? {
@@ -80,36 +86,54 @@ fn socket_addr(addr: &Multiaddr) -> Option<SocketAddr> {
         _ => return None,
     };
     let Protocol::Tcp(port) = parts.next()? else { return None };
-    matches!(parts.next(), None | Some(Protocol::P2p(_))).then(|| SocketAddr::new(ip, port))
+    let known = match (parts.next(), parts.next(), parts.next()) {
+        (None, None, None) => true,
+        (Some(Protocol::Ws(path) | Protocol::Wss(path)), None, None)
+        | (Some(Protocol::Tls), Some(Protocol::Ws(path)), None) => path == "/",
+        _ => false,
+    };
+    known.then(|| SocketAddr::new(ip, port))
 }
 
 #[cfg(test)]
 mod tests {
+    use libp2p::PeerId;
+
     use super::*;
 
     #[test]
-    fn only_tcp_is_an_address() {
+    fn tcp_and_websockets_are_addresses() {
         let parse = |text: &str| socket_addr(&text.parse().unwrap()).map(|addr| addr.to_string());
         assert_eq!(parse("/ip4/127.0.0.1/tcp/60000").as_deref(), Some("127.0.0.1:60000"));
-        assert_eq!(parse("/ip6/::1/tcp/0").as_deref(), Some("[::1]:0"));
-        for other in ["/ip4/127.0.0.1/udp/9000", "/dns4/localhost/tcp/1", "/ip4/127.0.0.1/tcp/1/ws", "/ip4/127.0.0.1"] {
+        for end in ["", "/ws", "/wss", "/tls/ws"] {
+            assert_eq!(parse(&format!("/ip6/::1/tcp/0{end}")).as_deref(), Some("[::1]:0"), "{end}");
+        }
+        let peer = PeerId::random();
+        for other in [
+            "/ip4/127.0.0.1/udp/9000",
+            "/dns4/localhost/tcp/1",
+            "/ip4/127.0.0.1",
+            "/ip4/127.0.0.1/tcp/1/tls",
+            "/ip4/127.0.0.1/tcp/1/ws/ws",
+            &format!("/ip4/127.0.0.1/tcp/1/p2p/{peer}"),
+        ] {
             assert_eq!(parse(other), None, "{other}");
         }
     }
 
     #[test]
-    fn addresses_come_and_go() {
-        let (first, second) = (ListenerId::next(), ListenerId::next());
+    fn addresses_come_and_go_and_keep_the_order_of_the_settings() {
+        let ids = [ListenerId::next(), ListenerId::next()];
         let addr = |text: &str| text.parse::<Multiaddr>().unwrap();
-        let mut listeners = Listeners { unknown: vec![first, second], addresses: vec![] };
-        listeners.up(first, addr("/ip4/127.0.0.1/tcp/1"));
+        let mut listeners = Listeners(ids.map(|id| Listener { id, addresses: vec![] }).into());
+        listeners.up(ids[1], addr("/ip4/127.0.0.1/tcp/2/ws"));
         assert!(!listeners.all_known());
-        listeners.up(second, addr("/ip4/127.0.0.1/tcp/2"));
-        listeners.up(second, addr("/ip4/10.0.0.1/tcp/2"));
+        listeners.up(ids[0], addr("/ip4/127.0.0.1/tcp/1"));
+        listeners.up(ids[0], addr("/ip4/10.0.0.1/tcp/1"));
         assert!(listeners.all_known());
-        listeners.down(second, &addr("/ip4/10.0.0.1/tcp/2"));
-        listeners.closed(first);
-        let peer = PeerId::random();
-        assert_eq!(listeners.dialable(peer), [addr(&format!("/ip4/127.0.0.1/tcp/2/p2p/{peer}"))]);
+        listeners.down(ids[0], &addr("/ip4/10.0.0.1/tcp/1"));
+        assert_eq!(listeners.bound(), [addr("/ip4/127.0.0.1/tcp/1"), addr("/ip4/127.0.0.1/tcp/2/ws")]);
+        listeners.closed(ids[0]);
+        assert_eq!(listeners.bound(), [addr("/ip4/127.0.0.1/tcp/2/ws")]);
     }
 }

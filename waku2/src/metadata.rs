@@ -167,7 +167,7 @@ fn invalid(error: MetadataError) -> io::Error {
 
 #[cfg(test)]
 mod tests {
-    use futures::{executor::block_on, io::Cursor};
+    use futures::{FutureExt, TryStreamExt, executor::block_on, io::Cursor, stream};
     use proptest::prelude::*;
 
     use super::*;
@@ -227,6 +227,14 @@ mod tests {
         assert!(!too_long("8008"), "1,024 bytes are allowed; there are none");
         let cut = block_on(read(&mut Cursor::new(hex("0c0801")))).unwrap_err();
         assert_eq!(cut.kind(), io::ErrorKind::UnexpectedEof);
+    }
+
+    /// js-waku keeps its half open.
+    #[test]
+    fn a_question_is_read_without_waiting_for_its_end() {
+        let frame = Cursor::new(hex("0c080112080001020304050607"));
+        let mut open = frame.chain(stream::pending::<io::Result<Vec<u8>>>().into_async_read());
+        assert_eq!(read(&mut open).now_or_never().unwrap().unwrap(), cluster_1());
     }
 
     #[test]

@@ -83,6 +83,15 @@ impl PeerBook {
         Ok((!welcomed).then_some(info))
     }
 
+    /// A peer told of itself while asking us. Whether it stays is decided by its answer to our own question.
+    pub fn asked(&mut self, peer: &PeerId, metadata: Metadata) {
+        if let Some(Entry { info, .. }) = self.peers.get_mut(peer)
+            && metadata.cluster == Some(self.cluster)
+        {
+            info.shards = metadata.shards;
+        }
+    }
+
     /// A peer's last connection is gone. True when it had been welcomed.
     pub fn gone(&mut self, peer: &PeerId) -> bool {
         self.peers.remove(peer).is_some_and(|entry| entry.info.cluster.is_some())
@@ -149,6 +158,30 @@ mod tests {
         assert_eq!(book.told(&peer, of(Some(1))), Ok(None));
         assert!(book.gone(&peer), "it had been welcomed");
         assert!(book.is_empty());
+    }
+
+    #[test]
+    fn shards_that_come_later_are_kept() {
+        let (mut book, peer) = book_with_a_peer();
+        book.told(&peer, of(Some(1))).unwrap();
+        let shards = |book: &PeerBook| book.iter().next().unwrap().shards.clone();
+        book.asked(&peer, Metadata { shards: vec![3, 4], ..of(Some(1)) });
+        assert_eq!(shards(&book), [3, 4]);
+        for stranger in [of(None), of(Some(2))] {
+            book.asked(&peer, stranger);
+            assert_eq!(shards(&book), [3, 4], "of another network, or of none");
+        }
+        book.told(&peer, Metadata { shards: vec![], ..of(Some(1)) }).unwrap();
+        assert_eq!(shards(&book), [0_u16; 0], "no common shard is no reason to leave");
+    }
+
+    #[test]
+    fn a_peer_that_comes_back_is_asked_again() {
+        let (mut book, peer) = book_with_a_peer();
+        book.told(&peer, of(Some(1))).unwrap();
+        book.gone(&peer);
+        assert!(book.connected(peer, Multiaddr::empty(), Direction::Inbound));
+        assert!(book.told(&peer, of(Some(1))).unwrap().is_some(), "and welcomed again");
     }
 
     #[test]

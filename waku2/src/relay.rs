@@ -2,13 +2,18 @@
 //!
 //! * [`PROTOCOL`] is the only id offered. Deployed Waku nodes all speak it; those that also offer `/meshsub/1.x` list it
 //!   behind. libp2p lets one gossipsub have either its own id or the stock ones, not both.
-//! * Messages carry neither author, sequence number nor signature (StrictNoSign); a message with one of these is
-//!   rejected. libp2p does not look for a lone `key` field: such a message passes, and goes on without it.
+//! * Messages carry neither author, sequence number, signature nor key (StrictNoSign); a message with one of these is
+//!   rejected.
 //! * A message's id is the SHA-256 of its data, so data goes on byte for byte.
 //! * Nothing is relayed before [`crate::validate`] has accepted it, nothing on topics that are not ours.
+//! * What peers subscribe to is remembered for all shards of our cluster, because a shard may be joined later, and peers do not
+//!   tell again.
+//! * libp2p ends the stream of a peer whose frame does not decode and, at the fifth, hears no more of it until it connects again.
+//!   Deployed nodes lower its score by a tenth of a point for each instead.
 
 use std::{
     collections::{HashMap, HashSet, VecDeque},
+    io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
     time::Duration,
 };
@@ -16,16 +21,18 @@ use std::{
 use crate::{
     handle::{PublishError, Published},
     hash::{GossipId, gossip_id},
-    topic::PubsubTopic,
+    health::TopicHealth,
+    shard::{ClusterId, SHARD_PREFIX, Shard},
+    topic::{MAX_PUBSUB_TOPIC_BYTES, PubsubTopic},
     validate::Verdict,
 };
 use bytes::Bytes;
 use libp2p::{
     PeerId,
     gossipsub::{
-        self, Config, ConfigBuilder, ConfigBuilderError, IdentTopic, IdentityTransform, MaxCountSubscriptionFilter,
-        MessageAcceptance, MessageAuthenticity, MessageId, PeerScoreParams, PeerScoreThresholds, TopicHash,
-        TopicScoreParams, ValidationMode, Version, WhitelistSubscriptionFilter,
+        self, Config, ConfigBuilder, ConfigBuilderError, DataTransform, IdentTopic, IdentityTransform,
+        MaxCountSubscriptionFilter, Message, MessageAcceptance, MessageAuthenticity, MessageId, PeerScoreParams,
+        PeerScoreThresholds, RawMessage, TopicHash, TopicScoreParams, TopicSubscriptionFilter, ValidationMode, Version,
     },
 };
 
@@ -56,8 +63,24 @@ const FORWARD_WAIT: Duration = Duration::from_secs(30);
 /// next, against the frame limit. Without the slack a full-size frame followed by another would end the stream.
 const READ_PIECE_BYTES: usize = 8 * 1024;
 
-/// Subscriptions in one RPC: all shards of a cluster.  Spec: 51/WAKU2-RELAY-SHARDING. Only ours are remembered.
+/// Topics that a node relays at most. Gossip does its work for each of them every second; and the shards of so many always fit into
+/// a message of metadata.
+pub const MAX_TOPICS: usize = 128;
+
+/// Subscriptions in one RPC: all shards of a cluster.  Spec: 51/WAKU2-RELAY-SHARDING. Of an RPC with more, none is taken.
 const SUBSCRIPTIONS_PER_RPC: usize = 1_024;
+
+/// Topics remembered of one peer: as many. An RPC that would exceed it is taken without its subscriptions.
+const TOPICS_PER_PEER: usize = 1_024;
+
+/// IHAVE messages of a peer that are looked at between two heartbeats.  Spec: 29/WAKU2-CONFIG.
+const IHAVE_PER_HEARTBEAT: usize = 10;
+
+/// Ids asked for of one peer between two heartbeats.  Spec: 29/WAKU2-CONFIG, "max IHAVE length".
+const IWANT_PER_HEARTBEAT: usize = 5_000;
+
+/// How often one message is sent again to a peer that asks for it by IWANT.  Spec: gossipsub v1.1, "GossipRetransmission".
+const RETRANSMISSIONS: u32 = 3;
 
 /// Messages in one RPC; nwaku splits by bytes only, and an empty message takes two.
 const MESSAGES_PER_RPC: usize = 1_024;
@@ -86,9 +109,39 @@ fn field_bytes(content_bytes: usize) -> usize {
     1 + prost::length_delimiter_len(content_bytes) + content_bytes
 }
 
-/// gossipsub that sends nothing on its own and remembers our topics only.
-pub(crate) type Gossip =
-    gossipsub::Behaviour<IdentityTransform, MaxCountSubscriptionFilter<WhitelistSubscriptionFilter>>;
+/// gossipsub that takes no message with a key, and remembers topics of our cluster only.
+pub(crate) type Gossip = gossipsub::Behaviour<Keyless, MaxCountSubscriptionFilter<OurCluster>>;
+
+/// The part of StrictNoSign that libp2p leaves out: a key without a signature. Bytes are left alone.
+pub(crate) struct Keyless;
+
+impl DataTransform for Keyless {
+    fn inbound_transform(&self, message: RawMessage) -> Result<Message, io::Error> {
+        if message.key.is_some() {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "a message with a key"));
+        }
+        IdentityTransform.inbound_transform(message)
+    }
+
+    fn outbound_transform(&self, topic: &TopicHash, data: Vec<u8>) -> Result<Vec<u8>, io::Error> {
+        IdentityTransform.outbound_transform(topic, data)
+    }
+}
+
+/// The topics that may be subscribed to, by us and by peers: shards of our cluster, and topics that are no shards at all, which
+/// belong to no cluster.
+#[derive(Debug, Clone)]
+pub(crate) struct OurCluster(ClusterId);
+
+impl TopicSubscriptionFilter for OurCluster {
+    fn can_subscribe(&mut self, topic: &TopicHash) -> bool {
+        let name = topic.as_str();
+        match name.strip_prefix(SHARD_PREFIX) {
+            Some(_) => name.parse::<Shard>().is_ok_and(|shard| shard.cluster == self.0),
+            None => !name.is_empty() && name.len() <= MAX_PUBSUB_TOPIC_BYTES,
+        }
+    }
+}
 
 /// Why relay could not be set up: the operator's topics, or a constant of this file.
 #[derive(Debug, thiserror::Error)]
@@ -116,23 +169,46 @@ pub(crate) struct Relay {
 }
 
 impl Relay {
-    /// Subscribes a new gossipsub to `topics`.
-    pub(crate) fn new(topics: &[PubsubTopic]) -> Result<(Self, Gossip), RelayError> {
-        let hashes: HashMap<_, _> = topics.iter().map(|topic| (hash(topic), topic.clone())).collect();
+    /// A new gossipsub of a node in `cluster`, subscribed to nothing.
+    pub(crate) fn new(cluster: ClusterId) -> Result<(Self, Gossip), RelayError> {
         let filter = MaxCountSubscriptionFilter {
-            filter: WhitelistSubscriptionFilter(hashes.keys().cloned().collect()),
-            max_subscribed_topics: hashes.len(),
+            filter: OurCluster(cluster),
+            max_subscribed_topics: TOPICS_PER_PEER,
             max_subscriptions_per_request: SUBSCRIPTIONS_PER_RPC,
         };
-        let mut gossip = Gossip::new_with_subscription_filter(MessageAuthenticity::Anonymous, config()?, filter)
+        let settings = config()?;
+        let signing = MessageAuthenticity::Anonymous;
+        let mut gossip = Gossip::new_with_subscription_filter_and_transform(signing, settings, filter, Keyless)
             .map_err(|cause| RelayError::Refused(cause.to_owned()))?;
-        gossip.with_peer_score(scores(hashes.keys()), THRESHOLDS).map_err(RelayError::Refused)?;
-        for topic in hashes.values() {
-            gossip
-                .subscribe(&IdentTopic::new(topic.as_str()))
-                .map_err(|source| RelayError::Subscribe { topic: topic.clone(), source })?;
-        }
-        Ok((Self { topics: hashes, stranded: VecDeque::new() }, gossip))
+        gossip.with_peer_score(peer_scores(), THRESHOLDS).map_err(RelayError::Refused)?;
+        Ok((Self { topics: HashMap::new(), stranded: VecDeque::new() }, gossip))
+    }
+
+    /// Joins a topic. False when it was joined before.
+    pub(crate) fn join(&mut self, gossip: &mut Gossip, topic: &PubsubTopic) -> Result<bool, RelayError> {
+        let name = IdentTopic::new(topic.as_str());
+        gossip.set_topic_params(name.clone(), topic_scores()).map_err(|cause| RelayError::Refused(cause.to_owned()))?;
+        let refused = |source| RelayError::Subscribe { topic: topic.clone(), source };
+        let new = gossip.subscribe(&name).map_err(refused)?;
+        self.topics.insert(hash(topic), topic.clone());
+        Ok(new)
+    }
+
+    /// Leaves a topic; its mesh is told. False when it was not joined.
+    pub(crate) fn leave(&mut self, gossip: &mut Gossip, topic: &PubsubTopic) -> bool {
+        self.topics.remove(&hash(topic));
+        gossip.unsubscribe(&IdentTopic::new(topic.as_str()))
+    }
+
+    /// How well each topic is joined to its mesh, in order of their names.
+    pub(crate) fn health(&self, gossip: &Gossip) -> Vec<TopicHealth> {
+        let mut topics: Vec<TopicHealth> = self
+            .topics
+            .iter()
+            .map(|(hash, topic)| TopicHealth { topic: topic.clone(), mesh_peers: gossip.mesh_peers(hash).count() })
+            .collect();
+        topics.sort_unstable_by(|a, b| a.topic.cmp(&b.topic));
+        topics
     }
 
     /// Our topic of that name.
@@ -235,6 +311,9 @@ fn config() -> Result<Config, ConfigBuilderError> {
         .max_publish_messages(MESSAGES_PER_RPC)
         // Deployed peers send up to 5,000 ids in one IHAVE, 170 kB; libp2p's 16 KiB would end their stream.
         .max_control_message_size(MAX_RPC_BYTES)
+        .max_ihave_messages_heartbeat(IHAVE_PER_HEARTBEAT)
+        .max_control_messages_sent(IWANT_PER_HEARTBEAT)
+        .gossip_retransimission(RETRANSMISSIONS)
         .mesh_n(6)
         .mesh_n_low(4)
         .mesh_n_high(8)
@@ -258,9 +337,10 @@ fn config() -> Result<Config, ConfigBuilderError> {
         .build()
 }
 
-/// Peer scoring as nwaku and go-waku run it: invalid messages count squared, deliveries in the mesh (P3) not at all.
-fn scores<'a>(topics: impl Iterator<Item = &'a TopicHash>) -> PeerScoreParams {
-    let topic = TopicScoreParams {
+/// The part of peer scoring that is counted by topic, as nwaku and go-waku run it: invalid messages count squared, deliveries in the
+/// mesh (P3) not at all.
+fn topic_scores() -> TopicScoreParams {
+    TopicScoreParams {
         topic_weight: 1.0,
         time_in_mesh_weight: 0.01,
         time_in_mesh_quantum: Duration::from_secs(1),
@@ -273,9 +353,13 @@ fn scores<'a>(topics: impl Iterator<Item = &'a TopicHash>) -> PeerScoreParams {
         invalid_message_deliveries_weight: -100.0,
         invalid_message_deliveries_decay: 0.5,
         ..TopicScoreParams::default()
-    };
+    }
+}
+
+/// The rest of it.
+fn peer_scores() -> PeerScoreParams {
     PeerScoreParams {
-        topics: topics.map(|hash| (hash.clone(), topic.clone())).collect(),
+        topics: HashMap::new(),
         topic_score_cap: 0.0,
         app_specific_weight: 0.0,
         ip_colocation_factor_weight: -50.0,
@@ -305,11 +389,123 @@ mod tests {
         "/waku/2/rs/1/1".parse().unwrap()
     }
 
+    fn joined() -> (Relay, Gossip) {
+        let (mut relay, mut gossip) = Relay::new(ClusterId(1)).unwrap();
+        assert!(relay.join(&mut gossip, &topic()).unwrap());
+        (relay, gossip)
+    }
+
+    /// The table of 29/WAKU2-CONFIG as nwaku runs it. What differs says why at its constant.
     #[test]
-    fn the_constants_make_a_relay() {
-        let (relay, gossip) = Relay::new(&[topic()]).unwrap();
+    fn every_parameter_is_the_deployed_one() {
+        let c = config().unwrap();
+        assert_eq!((c.mesh_n(), c.mesh_n_low(), c.mesh_n_high()), (6, 4, 8), "D");
+        assert_eq!((c.gossip_lazy(), c.retain_scores(), c.mesh_outbound_min()), (6, 6, 3), "D_lazy, D_score, D_out");
+        assert_eq!(
+            (c.heartbeat_interval(), c.heartbeat_initial_delay()),
+            (Duration::from_secs(1), Duration::from_secs(1))
+        );
+        assert_eq!((c.history_length(), c.history_gossip()), (6, 3));
+        assert_eq!((c.fanout_ttl(), c.duplicate_cache_time()), (Duration::from_secs(60), Duration::from_secs(120)));
+        assert_eq!((c.prune_backoff(), c.unsubscribe_backoff()), (Duration::from_secs(60), Duration::from_secs(5)));
+        // In heartbeats, which last a second.
+        assert_eq!((c.backoff_slack(), c.gossip_factor()), (2, 0.25));
+        assert!(c.flood_publish() && c.validate_messages() && !c.do_px() && !c.support_floodsub());
+        assert_eq!((c.max_ihave_messages_heartbeat(), c.max_control_messages_sent()), (10, 5_000));
+        assert_eq!(c.gossip_retransimission(), 3);
+        assert_eq!(c.max_transmit_size(), 153_600 + READ_PIECE_BYTES);
+        assert_eq!(c.connection_handler_queue_len(), 2_048);
+        assert!(matches!(c.validation_mode(), ValidationMode::Anonymous));
+    }
+
+    #[test]
+    fn every_score_is_the_deployed_one() {
+        let t = topic_scores();
+        assert_eq!(t.topic_weight, 1.0);
+        assert_eq!((t.time_in_mesh_weight, t.time_in_mesh_cap), (0.01, 10.0), "P1");
+        assert_eq!(t.time_in_mesh_quantum, Duration::from_secs(1), "P1");
+        assert_eq!((t.first_message_deliveries_weight, t.first_message_deliveries_decay), (1.0, 0.5), "P2");
+        assert_eq!(t.first_message_deliveries_cap, 10.0, "P2");
+        assert_eq!((t.mesh_message_deliveries_weight, t.mesh_failure_penalty_weight), (0.0, 0.0), "P3, P3b");
+        assert_eq!((t.invalid_message_deliveries_weight, t.invalid_message_deliveries_decay), (-100.0, 0.5), "P4");
+        let p = peer_scores();
+        assert_eq!((p.app_specific_weight, p.slow_peer_weight, p.topic_score_cap), (0.0, 0.0, 0.0), "P5");
+        assert_eq!((p.ip_colocation_factor_weight, p.ip_colocation_factor_threshold), (-50.0, 5.0), "P6");
+        assert_eq!((p.behaviour_penalty_weight, p.behaviour_penalty_decay), (-10.0, 0.986), "P7");
+        assert_eq!(p.behaviour_penalty_threshold, 0.0, "P7");
+        assert_eq!((p.decay_interval, p.decay_to_zero), (Duration::from_secs(12), 0.01));
+        assert_eq!(p.retain_score, Duration::from_secs(600));
+        let t = THRESHOLDS;
+        assert_eq!((t.gossip_threshold, t.publish_threshold, t.graylist_threshold), (-100.0, -1_000.0, -10_000.0));
+        assert_eq!((t.accept_px_threshold, t.opportunistic_graft_threshold), (0.0, 0.0));
+        // Two invalid messages end gossip with a peer, four our own messages to it, eleven the connection.
+        let invalid = |n: i32| f64::from(n * n) * topic_scores().invalid_message_deliveries_weight;
+        assert!(invalid(2) < t.gossip_threshold && invalid(4) < t.publish_threshold);
+        assert!(invalid(10) >= t.graylist_threshold && invalid(11) < t.graylist_threshold);
+    }
+
+    #[test]
+    fn a_messages_id_is_the_hash_of_its_data_on_any_topic() {
+        let id = |topic: &str, data: &str| {
+            let message =
+                Message { source: None, data: data.into(), sequence_number: None, topic: TopicHash::from_raw(topic) };
+            config().unwrap().message_id(&message).0
+        };
+        assert_eq!(id("a", "Hello, world!"), gossip_id(b"Hello, world!").as_bytes());
+        assert_eq!(id("a", "x"), id("b", "x"));
+    }
+
+    #[test]
+    fn topics_come_and_go() {
+        let (mut relay, mut gossip) = joined();
         assert_eq!(relay.counts(&gossip), [(topic(), 0)]);
-        assert_eq!(gossip.topics().map(TopicHash::as_str).collect::<Vec<_>>(), ["/waku/2/rs/1/1"]);
+        assert_eq!(relay.health(&gossip), [TopicHealth { topic: topic(), mesh_peers: 0 }]);
+        assert!(!relay.join(&mut gossip, &topic()).unwrap(), "before");
+        let named: PubsubTopic = "/waku/2/default-waku/proto".parse().unwrap();
+        assert!(relay.join(&mut gossip, &named).unwrap());
+        assert_eq!(gossip.topics().count(), 2);
+        assert!(gossip.get_topic_params(&IdentTopic::new(named.as_str())).is_some(), "it is scored");
+        assert!(relay.leave(&mut gossip, &topic()));
+        assert!(!relay.leave(&mut gossip, &topic()), "before");
+        assert_eq!(gossip.topics().map(TopicHash::as_str).collect::<Vec<_>>(), [named.as_str()]);
+        assert_eq!(relay.publish(&mut gossip, &topic(), &Bytes::new()), Err(PublishError::NotSubscribed));
+        let foreign: PubsubTopic = "/waku/2/rs/2/1".parse().unwrap();
+        assert!(matches!(relay.join(&mut gossip, &foreign), Err(RelayError::Subscribe { .. })));
+    }
+
+    #[test]
+    fn h67_only_topics_of_our_cluster_are_remembered_of_a_peer() {
+        let mut filter = OurCluster(ClusterId(1));
+        let long = "x".repeat(MAX_PUBSUB_TOPIC_BYTES + 1);
+        for (name, taken) in [
+            ("/waku/2/rs/1/0", true),
+            ("/waku/2/rs/1/1023", true),
+            ("/waku/2/default-waku/proto", true),
+            ("/waku/2/rs/2/0", false),
+            ("/waku/2/rs/1/01", false),
+            ("/waku/2/rs/1/0/1", false),
+            ("/waku/2/rs/", false),
+            ("", false),
+            (&long, false),
+        ] {
+            assert_eq!(filter.can_subscribe(&TopicHash::from_raw(name)), taken, "{name}");
+        }
+    }
+
+    #[test]
+    fn h70_a_key_alone_is_no_less_of_a_signature() {
+        let raw = |key: Option<Vec<u8>>| RawMessage {
+            source: None,
+            data: b"data".to_vec(),
+            sequence_number: None,
+            topic: TopicHash::from_raw("t"),
+            signature: None,
+            key,
+            validated: false,
+        };
+        assert!(Keyless.inbound_transform(raw(Some(vec![1]))).is_err());
+        assert!(Keyless.inbound_transform(raw(Some(vec![]))).is_err(), "present, though empty");
+        assert_eq!(Keyless.inbound_transform(raw(None)).unwrap().data, b"data");
     }
 
     #[test]
@@ -323,7 +519,7 @@ mod tests {
 
     #[test]
     fn publishing_answers_by_cause() {
-        let (mut relay, mut gossip) = Relay::new(&[topic()]).unwrap();
+        let (mut relay, mut gossip) = joined();
         let foreign: PubsubTopic = "/waku/2/rs/1/2".parse().unwrap();
         let data = Bytes::from_static(b"x");
         assert_eq!(relay.publish(&mut gossip, &foreign, &data), Err(PublishError::NotSubscribed));
@@ -338,7 +534,7 @@ mod tests {
 
     #[test]
     fn a_stranded_message_is_no_success_the_second_time() {
-        let (mut relay, _) = Relay::new(&[topic()]).unwrap();
+        let (mut relay, _) = joined();
         assert_eq!(relay.duplicate(b"a"), Ok(Published { peers: 0, duplicate: true }));
         assert_eq!(relay.strand(b"a"), PublishError::QueueFull);
         assert_eq!(relay.duplicate(b"a"), Err(PublishError::QueueFull));

@@ -18,6 +18,7 @@ use libp2p::{
     gossipsub::{self, FailedMessages, MessageId},
     identify,
     identity::{Keypair, secp256k1},
+    multiaddr::Protocol,
     noise, ping,
     request_response::{Event as MetadataEvent, Message as MetadataMessage, OutboundFailure},
     swarm::SwarmEvent,
@@ -31,17 +32,21 @@ use tokio::{
 use tracing::{debug, info, warn};
 
 use crate::{
+    announce::Announce,
     behaviour::{self, Behaviour, BehaviourEvent},
     dial::Static,
     handle::{COMMANDS, Command, Config, Counters, Direction, Event, Handle, Received},
     hash::message_hash,
+    health::{self, TopicHealth},
     listen::Listeners,
-    metadata::{self, Metadata},
+    metadata::Metadata,
     peers::PeerBook,
     relay::{self, Relay, RelayError},
-    shard::{ClusterId, Shard},
+    seek::{SeekError, Seeker},
+    shard::Shard,
+    subscriptions::{SubscribeError, Subscriptions},
     topic::PubsubTopic,
-    validate::{Policy, Verdict, validate},
+    validate::{Validator, Verdict},
 };
 
 /// How often calls are made, counts of relay peers told again and scores looked at: as gossip's own heartbeat.
@@ -63,20 +68,9 @@ pub enum StartError {
     /// Not a secret of the curve: zero, or too large.
     #[error("the key is no secp256k1 secret")]
     BadKey,
-    /// A topic of another network; no peer of ours would take it.
-    #[error("topic {topic} is not of cluster {}", .cluster.0)]
-    ForeignTopic {
-        /// Which.
-        topic: PubsubTopic,
-        /// [`Config::cluster`].
-        cluster: ClusterId,
-    },
-    /// Metadata has no room for all these shards.
-    #[error("{shards} shards are more than the {} bytes of metadata can tell", metadata::MAX_FRAME_BYTES)]
-    TooManyShards {
-        /// How many there are.
-        shards: usize,
-    },
+    /// A topic that can't be relayed.
+    #[error(transparent)]
+    Subscribe(#[from] SubscribeError),
     /// Gossip refuses its settings.
     #[error(transparent)]
     Relay(#[from] RelayError),
@@ -91,12 +85,23 @@ pub enum StartError {
         /// The system's word.
         source: io::Error,
     },
-    /// Only TCP over IPv4 and IPv6 is spoken here.
-    #[error("cannot listen on {addr}: not a TCP address")]
+    /// Only TCP and WebSocket over IPv4 and IPv6 are spoken here.
+    #[error("cannot listen on {addr}: neither a TCP nor a WebSocket address, or a secure one without a certificate")]
     Transport {
         /// Which.
         addr: Multiaddr,
     },
+    /// An address to announce that names another node.
+    #[error("cannot announce {addr}: it names another node than this one, {own}")]
+    Announce {
+        /// Which.
+        addr: Multiaddr,
+        /// Who we are.
+        own: PeerId,
+    },
+    /// No peers can be sought as configured.
+    #[error("cannot look for peers: {0}")]
+    Seek(#[from] SeekError),
     /// A listener stayed without an address.
     #[error("no interface to listen on within {} s", LISTENING.as_secs())]
     NoAddress,
@@ -109,36 +114,61 @@ pub enum StartError {
 /// # Errors
 /// See [`StartError`].
 pub async fn start(config: Config, events: mpsc::Sender<Event>) -> Result<(Handle, JoinHandle<()>), StartError> {
-    let (handle, mut node) = build(config, events)?;
+    let (mut handle, mut node) = build(config, events)?;
     time::timeout(LISTENING, node.listening()).await.map_err(|_| StartError::NoAddress)?;
+    let announced = node.announce.of(&node.listeners.bound());
+    let shards = node.shards();
+    node.seeker.start(&announced, &shards).await?;
+    handle.discv5 = node.seeker.discv5().cloned();
     let task = tokio::spawn(node.run());
     Ok((handle, task))
 }
 
 fn build(config: Config, events: mpsc::Sender<Event>) -> Result<(Handle, Node), StartError> {
-    let own = own_metadata(&config)?;
     let key = keypair(config.key)?;
     let peer_id = key.public().to_peer_id();
-    let (relay, gossip) = Relay::new(&config.topics)?;
-    let mut swarm = behaviour::swarm(key, config.agent, gossip)?;
+    let (mut relay, mut gossip) = Relay::new(config.cluster)?;
+    let mut subscriptions = Subscriptions::new(config.cluster);
+    for topic in &config.topics {
+        if subscriptions.add(topic)? {
+            relay.join(&mut gossip, topic)?;
+        }
+    }
+    if let Some(addr) = config.announce.foreign(peer_id) {
+        return Err(StartError::Announce { addr: addr.clone(), own: peer_id });
+    }
+    let mut swarm = behaviour::swarm(&key, &config, gossip)?;
     let listeners = Listeners::bind(&mut swarm, config.listen)?;
     let (commands, inbox) = mpsc::channel(COMMANDS);
-    let handle = Handle { commands, peer_id, addresses: Arc::default(), counters: Arc::default() };
+    let seeker =
+        Seeker::new(config.seek, &config.key, peer_id, config.cluster, config.limits.connections, now(), system_rng())?;
+    let handle = Handle {
+        commands,
+        peer_id,
+        addresses: Arc::default(),
+        counters: Arc::default(),
+        health: Arc::default(),
+        discv5: None,
+    };
     let began = now().instant;
     let node = Node {
         swarm,
         relay,
-        own,
-        policy: config.policy,
+        subscriptions,
+        validator: Validator::new(config.policy),
         peers: PeerBook::new(config.cluster),
         statics: config.static_peers.into_iter().map(|addr| Static::new(addr, began)).collect(),
         told_counts: HashMap::new(),
         listeners,
+        announce: config.announce,
         addresses: Arc::clone(&handle.addresses),
+        health: Arc::clone(&handle.health),
+        health_at: began,
         counters: Arc::clone(&handle.counters),
         inbox,
         events,
         last_published: None,
+        seeker,
         rng: system_rng(),
     };
     Ok((handle, node))
@@ -149,23 +179,6 @@ fn keypair(mut secret: [u8; 32]) -> Result<Keypair, StartError> {
     Ok(secp256k1::Keypair::from(secret).into())
 }
 
-/// What metadata tells of this node: its cluster, and the shards among its topics. Topics that are no shards are told by
-/// gossip alone.
-fn own_metadata(config: &Config) -> Result<Metadata, StartError> {
-    let shards: Vec<Shard> = config.topics.iter().filter_map(|topic| topic.as_str().parse().ok()).collect();
-    if let Some(&foreign) = shards.iter().find(|shard| shard.cluster != config.cluster) {
-        return Err(StartError::ForeignTopic { topic: foreign.into(), cluster: config.cluster });
-    }
-    let mut shards: Vec<u16> = shards.into_iter().map(|shard| shard.index).collect();
-    shards.sort_unstable();
-    shards.dedup();
-    let own = Metadata { cluster: Some(config.cluster), shards };
-    if own.encode().len() > metadata::MAX_FRAME_BYTES {
-        return Err(StartError::TooManyShards { shards: own.shards.len() });
-    }
-    Ok(own)
-}
-
 /// For the chance in waits only; without the system's randomness the waits are still right.
 fn system_rng() -> StdRng {
     StdRng::try_from_rng(&mut rand::rngs::SysRng).unwrap_or_else(|_| StdRng::seed_from_u64(0))
@@ -174,18 +187,23 @@ fn system_rng() -> StdRng {
 struct Node {
     swarm: Swarm<Behaviour>,
     relay: Relay,
-    own: Metadata,
-    policy: Policy,
+    subscriptions: Subscriptions,
+    validator: Validator,
+    health: Arc<RwLock<Vec<TopicHealth>>>,
+    /// When the health of topics was looked at last.
+    health_at: Instant,
     peers: PeerBook,
     statics: Vec<Static>,
     /// The last count of each topic that somebody took.
     told_counts: HashMap<PubsubTopic, usize>,
     listeners: Listeners,
+    announce: Announce,
     addresses: Arc<RwLock<Vec<Multiaddr>>>,
     counters: Arc<Counters>,
     inbox: mpsc::Receiver<Command>,
     events: mpsc::Sender<Event>,
     last_published: Option<Instant>,
+    seeker: Seeker,
     rng: StdRng,
 }
 
@@ -196,6 +214,9 @@ impl Node {
             let event = self.swarm.select_next_some().await;
             self.on_swarm(event);
         }
+        // A node may announce addresses without a listener of its own.
+        self.show_addresses();
+        self.look_at_health();
         // A listener on all interfaces tells them one after the other, without a pause.
         while let Some(event) = self.swarm.select_next_some().now_or_never() {
             self.on_swarm(event);
@@ -212,9 +233,12 @@ impl Node {
                     Some(Command::Shutdown { done }) => break Some(done),
                     Some(Command::Publish { topic, data, done }) => self.publish(&topic, &data, done),
                     // A caller that stopped waiting needs no answer, here as below.
+                    Some(Command::Subscribe { topic, done }) => { let _ = done.send(self.subscribe(&topic)); }
+                    Some(Command::Unsubscribe { topic, done }) => { let _ = done.send(self.unsubscribe(&topic)); }
                     Some(Command::Peers { done }) => { let _ = done.send(self.peers.iter().cloned().collect()); }
                     None => break None,
                 },
+                (source, node) = self.seeker.found() => self.seeker.suggest(now(), source, node),
                 _ = ticks.tick() => self.tick(),
             }
         };
@@ -226,6 +250,7 @@ impl Node {
 
     /// Ends all connections, within [`LINGER`] and [`CLOSING`], and frees the listeners.
     async fn close(mut self) {
+        self.seeker.stop(now()).await;
         if let Some(published) = self.last_published {
             let until = time::Instant::from_std(published + LINGER);
             let never = async { while self.swarm.next().await.is_some() {} };
@@ -252,7 +277,9 @@ impl Node {
         data: &Bytes,
         done: oneshot::Sender<Result<crate::Published, crate::PublishError>>,
     ) {
-        let result = self.relay.publish(&mut self.swarm.behaviour_mut().gossip, topic, data);
+        let signed = self.validator.check_own(topic, data, now());
+        let gossip = &mut self.swarm.behaviour_mut().gossip;
+        let result = signed.map_err(Into::into).and_then(|()| self.relay.publish(gossip, topic, data));
         if let Ok(published) = result
             && !published.duplicate
         {
@@ -263,11 +290,55 @@ impl Node {
         let _ = done.send(result);
     }
 
+    fn subscribe(&mut self, topic: &PubsubTopic) -> Result<bool, SubscribeError> {
+        if !self.subscriptions.add(topic)? {
+            return Ok(false);
+        }
+        if let Err(refused) = self.relay.join(&mut self.swarm.behaviour_mut().gossip, topic) {
+            self.subscriptions.remove(topic);
+            return Err(SubscribeError::Refused(refused.to_string()));
+        }
+        info!(%topic, "joined");
+        self.seeker.set_shards(&self.shards());
+        self.tell_counts();
+        self.look_at_health();
+        Ok(true)
+    }
+
+    fn unsubscribe(&mut self, topic: &PubsubTopic) -> bool {
+        if !self.subscriptions.remove(topic) {
+            return false;
+        }
+        self.relay.leave(&mut self.swarm.behaviour_mut().gossip, topic);
+        self.validator.forget(topic);
+        info!(%topic, "left a topic");
+        self.seeker.set_shards(&self.shards());
+        self.tell_counts();
+        self.look_at_health();
+        true
+    }
+
+    /// The shards among our topics.
+    fn shards(&self) -> Vec<Shard> {
+        let Metadata { cluster, shards } = self.subscriptions.metadata();
+        cluster.into_iter().flat_map(|cluster| shards.iter().map(move |&index| Shard { cluster, index })).collect()
+    }
+
+    fn look_at_health(&mut self) {
+        self.health_at = now().instant;
+        let health = self.relay.health(&self.swarm.behaviour().gossip);
+        *self.health.write().unwrap_or_else(PoisonError::into_inner) = health;
+    }
+
     fn tick(&mut self) {
         let at = now().instant;
+        if at.saturating_duration_since(self.health_at) >= health::INTERVAL {
+            self.look_at_health();
+        }
         for peer in &mut self.statics {
             peer.call_if_due(&mut self.swarm, &self.peers, at, &mut self.rng);
         }
+        self.seeker.tick(now(), &mut self.swarm, &self.peers);
         self.tell_counts();
         self.peers.forgive();
         let gossip = &self.swarm.behaviour().gossip;
@@ -280,12 +351,16 @@ impl Node {
 
     /// Tells the counts that changed. What finds the queue full is told at the next tick.
     fn tell_counts(&mut self) {
-        for (topic, count) in self.relay.counts(&self.swarm.behaviour().gossip) {
+        let mut counts = self.relay.counts(&self.swarm.behaviour().gossip);
+        let left = self.told_counts.keys().filter(|topic| !self.subscriptions.contains(topic));
+        counts.extend(left.map(|topic| (topic.clone(), 0)));
+        for (topic, count) in counts {
             let told = self.told_counts.entry(topic.clone()).or_default();
             if *told != count && self.events.try_send(Event::RelayPeers { topic, count }).is_ok() {
                 *told = count;
             }
         }
+        self.told_counts.retain(|topic, told| *told > 0 || self.subscriptions.contains(topic));
     }
 
     fn tell(&self, event: Event) {
@@ -299,6 +374,7 @@ impl Node {
             SwarmEvent::Behaviour(event) => self.on_behaviour(event),
             SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, .. } => {
                 self.connected(peer_id, &endpoint);
+                self.seeker.connected(now(), connection_id, &peer_id, endpoint.is_dialer());
                 let at = now().instant;
                 self.statics.iter_mut().for_each(|peer| peer.connected(connection_id, peer_id, at));
             }
@@ -307,6 +383,7 @@ impl Node {
                 self.gone(&peer_id);
             }
             SwarmEvent::OutgoingConnectionError { connection_id, error, .. } => {
+                self.seeker.failed(now(), connection_id);
                 let at = now().instant;
                 for peer in &mut self.statics {
                     peer.failed(connection_id, &error, at, &mut self.rng);
@@ -330,8 +407,16 @@ impl Node {
         }
     }
 
-    fn show_addresses(&self) {
-        let dialable = self.listeners.dialable(*self.swarm.local_peer_id());
+    /// Announces what is bound now: to peers by identify, which tells external addresses and no others, and to the owner.
+    fn show_addresses(&mut self) {
+        let announced = self.announce.of(&self.listeners.bound());
+        let told: Vec<Multiaddr> = self.swarm.external_addresses().cloned().collect();
+        told.iter().filter(|addr| !announced.contains(addr)).for_each(|addr| self.swarm.remove_external_address(addr));
+        for addr in announced.iter().filter(|addr| !told.contains(addr)) {
+            self.swarm.add_external_address(addr.clone());
+        }
+        let own = *self.swarm.local_peer_id();
+        let dialable = announced.into_iter().map(|addr| addr.with(Protocol::P2p(own))).collect();
         *self.addresses.write().unwrap_or_else(PoisonError::into_inner) = dialable;
     }
 
@@ -344,6 +429,7 @@ impl Node {
     }
 
     fn gone(&mut self, peer: &PeerId) {
+        self.seeker.gone(now(), peer);
         let at = now().instant;
         for known in &mut self.statics {
             known.lost(peer, at, &mut self.rng);
@@ -359,6 +445,7 @@ impl Node {
         match event {
             BehaviourEvent::Gossip(event) => self.on_gossip(event),
             BehaviourEvent::Metadata(event) => self.on_metadata(event),
+            BehaviourEvent::Exchange(event) => self.seeker.on_exchange(now(), &mut self.swarm, event),
             BehaviourEvent::Identify(identify::Event::Received { peer_id, info, .. }) => {
                 let protocols = info.protocols.iter().map(ToString::to_string).collect();
                 self.peers.identified(&peer_id, info.agent_version, protocols);
@@ -367,7 +454,7 @@ impl Node {
                 self.swarm.close_connection(connection);
             }
             BehaviourEvent::Identify(_) | BehaviourEvent::Ping(_) => {}
-            BehaviourEvent::Limits(never) => match never {},
+            BehaviourEvent::Limits(never) | BehaviourEvent::Colocation(never) => match never {},
         }
     }
 
@@ -389,14 +476,15 @@ impl Node {
         self.counters.received_bytes.fetch_add(data.len() as u64, Relaxed);
         let Some(topic) = self.relay.topic(&message.topic).cloned() else {
             // gossipsub hands over messages of subscribed topics only.
-            debug!(topic = %message.topic, "a message of a topic that is not ours");
+            debug!(topic = %message.topic, "a message of a topic that was just left");
             return;
         };
-        let (verdict, message) = validate(&self.policy, &topic, &data, now());
+        let (verdict, message) = self.validator.judge(&topic, &data, now());
         let gossip = &mut self.swarm.behaviour_mut().gossip;
         gossip.report_message_validation_result(id, &from, relay::acceptance(verdict));
         self.count(verdict, &from);
         if let Some(message) = message {
+            self.seeker.heard(now(), from, message.timestamp);
             let hash = message_hash(&topic, &message);
             let received = Received { pubsub_topic: topic, message, hash, data, from };
             self.tell(Event::Message(Arc::new(received)));
@@ -406,7 +494,7 @@ impl Node {
     fn count(&self, verdict: Verdict, from: &PeerId) {
         match verdict {
             Verdict::Accept => self.counters.accepted.fetch_add(1, Relaxed),
-            Verdict::Ignore(_) => self.counters.ignored.fetch_add(1, Relaxed),
+            Verdict::Ignore(reason) => self.counters.ignored[reason.index()].fetch_add(1, Relaxed),
             Verdict::Reject(reason) => {
                 debug!(peer = %from, reason = reason.name(), "message rejected");
                 self.counters.rejected[reason.index()].fetch_add(1, Relaxed)
@@ -424,15 +512,17 @@ impl Node {
     }
 
     fn ask_metadata(&mut self, peer: &PeerId) {
-        let own = self.own.clone();
+        let own = self.subscriptions.metadata();
         self.swarm.behaviour_mut().metadata.send_request(peer, own);
     }
 
     fn on_metadata(&mut self, event: MetadataEvent<Metadata, Metadata>) {
         match event {
-            MetadataEvent::Message { message: MetadataMessage::Request { channel, .. }, .. } => {
+            MetadataEvent::Message { peer, message: MetadataMessage::Request { request, channel, .. }, .. } => {
+                self.peers.asked(&peer, request);
+                let own = self.subscriptions.metadata();
                 // An error says that the asker is gone.
-                let _ = self.swarm.behaviour_mut().metadata.send_response(channel, self.own.clone());
+                let _ = self.swarm.behaviour_mut().metadata.send_response(channel, own);
             }
             MetadataEvent::Message { peer, message: MetadataMessage::Response { response, .. }, .. } => {
                 self.told_metadata(&peer, response);
@@ -457,7 +547,10 @@ impl Node {
                 self.tell(event);
             }
             Ok(None) => {}
-            Err(misfit) => self.leave(peer, &misfit),
+            Err(misfit) => {
+                self.seeker.misfit(peer);
+                self.leave(peer, &misfit);
+            }
         }
     }
 

@@ -20,7 +20,7 @@ pub struct Shard {
 }
 
 /// How the topic of every shard begins.
-const SHARD_PREFIX: &str = "/waku/2/rs/";
+pub(crate) const SHARD_PREFIX: &str = "/waku/2/rs/";
 
 /// Why a text names no shard.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

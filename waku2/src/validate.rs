@@ -1,19 +1,24 @@
-//! What may pass: ordered, pure checks on a message from the network, and their verdict.
+//! What may pass: ordered checks on a message from the network, and their verdict.
 //!
-//! The order is the cost: size, decoding, then the table `CHECKS`; the first that does not accept decides. Rate-limit
-//! proofs (17/WAKU2-RLN-RELAY) are another row of that table, after the cheap ones.
+//! The order is the deployed one, which is nearly that of cost: size, decoding, then the table `CHECKS` of signed shards, time and
+//! proofs; the first that does not accept decides. Where the text and deployed nodes differ, [`crate::rules`] says whose outcome
+//! counts. Pure: time and what was accepted before ([`crate::meter`]) are kept here, no clock is.
 //!
 //! Gossip has marked a message as seen *before* asking here: one that is ignored is not looked at again for two minutes, whoever
-//! sends it. So ignoring is only for what no honest peer needs.  Spec: 11/WAKU2-RELAY; deployed: nwaku.
+//! sends it. So ignoring is only for what no honest peer needs.  Spec: 11/WAKU2-RELAY, 64/WAKU2-NETWORK; deployed: nwaku.
 
-use std::time::Duration;
+use std::{collections::HashMap, fmt, time::Duration};
 
 use bytes::Bytes;
 use devp2p::clock::Now;
 
 use crate::{
     message::{DecodeError, WakuMessage},
+    meter::{Budget, Meter},
+    proof::Finding,
     relay::{self, MAX_RPC_BYTES},
+    rules::{Position, Row, Rules},
+    signed::{self, SignedError, VerifyingKey},
     topic::PubsubTopic,
 };
 
@@ -39,8 +44,26 @@ pub enum Reason {
     FieldMissing,
     /// `meta` is over [`crate::message::MAX_META_BYTES`].
     MetaTooLong,
+    /// On a signed shard, without a time or of a time too far from ours.
+    SignedTime,
+    /// On a signed shard, not signed with the shard's key.
+    Signature,
     /// Its time is further from ours than [`Policy::timestamp_window`], or it has none.
     OutsideWindow,
+    /// It has no rate-limit proof, and the shard no free bandwidth.
+    Unproven,
+    /// Its proof is none.
+    MalformedProof,
+    /// Its proof is of another time.
+    Epoch,
+    /// Its proof is of a group that is not known.
+    UnknownRoot,
+    /// Its proof does not hold.
+    InvalidProof,
+    /// Its sender sends more than it may.
+    DoubleSignal,
+    /// Its proof was used before.
+    Replay,
 }
 
 impl Reason {
@@ -48,8 +71,22 @@ impl Reason {
     pub const COUNT: usize = Self::ALL.len();
 
     /// All of them, by [`Self::index`].
-    pub const ALL: [Self; 5] =
-        [Self::TooLarge, Self::Malformed, Self::FieldMissing, Self::MetaTooLong, Self::OutsideWindow];
+    pub const ALL: [Self; 14] = [
+        Self::TooLarge,
+        Self::Malformed,
+        Self::FieldMissing,
+        Self::MetaTooLong,
+        Self::SignedTime,
+        Self::Signature,
+        Self::OutsideWindow,
+        Self::Unproven,
+        Self::MalformedProof,
+        Self::Epoch,
+        Self::UnknownRoot,
+        Self::InvalidProof,
+        Self::DoubleSignal,
+        Self::Replay,
+    ];
 
     /// Its place in [`Self::ALL`] and among counters.
     #[must_use]
@@ -65,7 +102,16 @@ impl Reason {
             Self::Malformed => "malformed",
             Self::FieldMissing => "field_missing",
             Self::MetaTooLong => "meta_too_long",
+            Self::SignedTime => "signed_time",
+            Self::Signature => "signature",
             Self::OutsideWindow => "outside_window",
+            Self::Unproven => "unproven",
+            Self::MalformedProof => "malformed_proof",
+            Self::Epoch => "epoch",
+            Self::UnknownRoot => "unknown_root",
+            Self::InvalidProof => "invalid_proof",
+            Self::DoubleSignal => "double_signal",
+            Self::Replay => "replay",
         }
     }
 }
@@ -80,42 +126,162 @@ impl From<&DecodeError> for Reason {
     }
 }
 
+impl From<SignedError> for Reason {
+    fn from(error: SignedError) -> Self {
+        match error {
+            SignedError::Time => Self::SignedTime,
+            SignedError::Signature | SignedError::MetaTaken => Self::Signature,
+        }
+    }
+}
+
 /// What an operator may set.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Policy {
     /// How far a message's time may be from ours, either way. `None`, the default, does not look at it: relay is for live
     /// messages of any clock, and only networks with rate-limit proofs bind the time.
     pub timestamp_window: Option<Duration>,
+    /// How much of each shard may go to messages without a rate-limit proof. `None`, the default, is for networks that ask
+    /// for no proofs: nothing is counted.
+    pub free_bandwidth: Option<Budget>,
+    /// Whose outcome counts where text and deployed nodes differ.
+    pub rules: Rules,
+    /// Signed shards and their keys.
+    pub protected: HashMap<PubsubTopic, VerifyingKey>,
 }
 
-/// The checks on a decoded message, cheapest first.
-const CHECKS: &[fn(&Policy, &WakuMessage, Now) -> Verdict] = &[within_window];
+impl Policy {
+    /// Is the rule of any effect here, and why not?
+    fn rests(&self, row: Row) -> Option<&'static str> {
+        match row {
+            Row::Timestamp => self.timestamp_window.is_none().then_some("no window"),
+            _ if self.free_bandwidth.is_none() => Some("no proofs asked for"),
+            _ => row.needs_verifier().then_some("proofs are not verified yet"),
+        }
+    }
+}
 
-/// The verdict on `data`, published on `topic`, and the message when it is accepted.
-#[must_use]
-pub fn validate(policy: &Policy, topic: &PubsubTopic, data: &Bytes, now: Now) -> (Verdict, Option<WakuMessage>) {
+impl fmt::Display for Policy {
+    /// The position of every rule, for the start log.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (place, row) in Row::ALL.into_iter().enumerate() {
+            let comma = if place == 0 { "" } else { ", " };
+            write!(f, "{comma}{}={}", row.name(), self.rules.of(row))?;
+            if let Some(why) = self.rests(row) {
+                write!(f, " (rests: {why})")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What is looked at together.
+struct Candidate<'a> {
+    topic: &'a PubsubTopic,
+    message: &'a WakuMessage,
+    data_bytes: usize,
+    now: Now,
+}
+
+/// The checks on a decoded message, in order.
+const CHECKS: &[fn(&mut Validator, &Candidate<'_>) -> Verdict] =
+    &[Validator::signed, Validator::within_window, Validator::proven];
+
+/// The checks, and what they remember.
+#[derive(Debug, Default)]
+pub struct Validator {
+    policy: Policy,
+    /// One for each of our topics, and only where bandwidth is limited.
+    meters: HashMap<PubsubTopic, Meter>,
+}
+
+impl Validator {
+    /// Checks by `policy`, with nothing seen yet.
+    #[must_use]
+    pub fn new(policy: Policy) -> Self {
+        Self { policy, meters: HashMap::new() }
+    }
+
+    /// The verdict on `data`, published on `topic`, and the message when it is accepted. To be asked about topics that the node
+    /// relays, and to be told when it leaves one ([`Self::forget`]): what is remembered is bounded by them.
+    pub fn judge(&mut self, topic: &PubsubTopic, data: &Bytes, now: Now) -> (Verdict, Option<WakuMessage>) {
+        let message = match decode(topic, data) {
+            Ok(message) => message,
+            Err(reason) => return (Verdict::Reject(reason), None),
+        };
+        let candidate = Candidate { topic, message: &message, data_bytes: data.len(), now };
+        for check in CHECKS {
+            let verdict = check(self, &candidate);
+            if verdict != Verdict::Accept {
+                return (verdict, None);
+            }
+        }
+        if let Some(meter) = self.meter(topic, now) {
+            meter.take(now.instant, data.len());
+        }
+        (Verdict::Accept, Some(message))
+    }
+
+    /// Would peers take this own message, where the shard is a signed one?
+    ///
+    /// # Errors
+    /// When they would not, which costs us our score with them.
+    pub fn check_own(&self, topic: &PubsubTopic, data: &Bytes, now: Now) -> Result<(), SignedError> {
+        let Some(key) = self.policy.protected.get(topic) else { return Ok(()) };
+        let message = decode(topic, data).map_err(|_| SignedError::Signature)?;
+        signed::verify(key, topic, &message, now.unix_nanos())
+    }
+
+    /// The node has left `topic`.
+    pub fn forget(&mut self, topic: &PubsubTopic) {
+        self.meters.remove(topic);
+    }
+
+    fn signed(&mut self, candidate: &Candidate<'_>) -> Verdict {
+        let Some(key) = self.policy.protected.get(candidate.topic) else { return Verdict::Accept };
+        match signed::verify(key, candidate.topic, candidate.message, candidate.now.unix_nanos()) {
+            Ok(()) => Verdict::Accept,
+            Err(error) => Verdict::Reject(error.into()),
+        }
+    }
+
+    fn within_window(&mut self, candidate: &Candidate<'_>) -> Verdict {
+        let Some(window) = self.policy.timestamp_window else { return Verdict::Accept };
+        let now = candidate.now.unix_nanos();
+        let distance = candidate.message.timestamp.map(|nanos| Duration::from_nanos(nanos.abs_diff(now)));
+        let inside = |distance: Duration| match self.policy.rules.of(Row::Timestamp) {
+            Position::Text => distance <= window,
+            Position::Deployed => distance.as_secs() <= window.as_secs(),
+        };
+        if distance.is_some_and(inside) { Verdict::Accept } else { Verdict::Reject(Reason::OutsideWindow) }
+    }
+
+    /// A proof is taken at its word until [`crate::proof`] has a verifier; without one there is free bandwidth, or none.
+    fn proven(&mut self, candidate: &Candidate<'_>) -> Verdict {
+        let rules = self.policy.rules;
+        if candidate.message.rate_limit_proof.is_some() {
+            return Finding::Unverified.verdict(&rules);
+        }
+        let Some(meter) = self.meter(candidate.topic, candidate.now) else { return Verdict::Accept };
+        let has_room = meter.has(candidate.now.instant, candidate.data_bytes);
+        match (rules.of(Row::Unproven), rules.of(Row::OverBandwidth)) {
+            (Position::Text, _) if has_room => Verdict::Accept,
+            (_, Position::Text) => Verdict::Ignore(Reason::Unproven),
+            (_, Position::Deployed) => Verdict::Reject(Reason::Unproven),
+        }
+    }
+
+    fn meter(&mut self, topic: &PubsubTopic, now: Now) -> Option<&mut Meter> {
+        let budget = self.policy.free_bandwidth?;
+        Some(self.meters.entry(topic.clone()).or_insert_with(|| Meter::new(budget, now.instant)))
+    }
+}
+
+fn decode(topic: &PubsubTopic, data: &Bytes) -> Result<WakuMessage, Reason> {
     if relay::frame_bytes(topic, data.len()) > MAX_RPC_BYTES {
-        return (Verdict::Reject(Reason::TooLarge), None);
+        return Err(Reason::TooLarge);
     }
-    let message = match WakuMessage::decode_shared(data.clone()) {
-        Ok(message) => message,
-        Err(error) => return (Verdict::Reject(Reason::from(&error)), None),
-    };
-    let refused = CHECKS.iter().map(|check| check(policy, &message, now)).find(|verdict| *verdict != Verdict::Accept);
-    match refused {
-        Some(verdict) => (verdict, None),
-        None => (Verdict::Accept, Some(message)),
-    }
-}
-
-/// Ignored rather than rejected: a peer with another window has done nothing wrong.
-fn within_window(policy: &Policy, message: &WakuMessage, now: Now) -> Verdict {
-    let Some(window) = policy.timestamp_window else { return Verdict::Accept };
-    let distance = message.timestamp.map(|nanos| Duration::from_nanos(nanos.abs_diff(now.unix_nanos())));
-    match distance {
-        Some(distance) if distance <= window => Verdict::Accept,
-        _ => Verdict::Ignore(Reason::OutsideWindow),
-    }
+    WakuMessage::decode_shared(data.clone()).map_err(|error| Reason::from(&error))
 }
 
 #[cfg(test)]
@@ -123,9 +289,10 @@ mod tests {
     use devp2p::clock;
 
     use super::*;
-    use crate::message::Meta;
+    use crate::{message::Meta, signed::SigningKey};
 
     const MESSAGE_SECS: u64 = 1_700_000_000;
+    const TWENTY: Duration = Duration::from_secs(20);
 
     fn topic() -> PubsubTopic {
         "/waku/2/rs/1/1".parse().unwrap()
@@ -143,6 +310,10 @@ mod tests {
         }
     }
 
+    fn proven(payload_bytes: usize) -> WakuMessage {
+        WakuMessage { rate_limit_proof: Some("a proof".into()), ..message(payload_bytes, None) }
+    }
+
     fn stamped() -> WakuMessage {
         message(3, Some(MESSAGE_SECS as i64 * 1_000_000_000))
     }
@@ -152,51 +323,181 @@ mod tests {
         Now { unix: Duration::from_secs(secs), ..clock::now() }
     }
 
-    fn judge(policy: &Policy, data: Bytes, now: Now) -> Verdict {
-        let (verdict, message) = validate(policy, &topic(), &data, now);
+    fn judge(validator: &mut Validator, data: Bytes, now: Now) -> Verdict {
+        let (verdict, message) = validator.judge(&topic(), &data, now);
         assert_eq!(verdict == Verdict::Accept, message.is_some());
         verdict
     }
 
+    fn judge_once(policy: Policy, data: Bytes, now: Now) -> Verdict {
+        judge(&mut Validator::new(policy), data, now)
+    }
+
     #[test]
     fn the_window_is_off_by_default() {
-        let policy = Policy::default();
         for timestamp in [None, Some(i64::MIN), Some(i64::MAX), Some(1)] {
-            assert_eq!(judge(&policy, message(3, timestamp).encode(), at(MESSAGE_SECS)), Verdict::Accept);
+            let verdict = judge_once(Policy::default(), message(3, timestamp).encode(), at(MESSAGE_SECS));
+            assert_eq!(verdict, Verdict::Accept);
+        }
+    }
+
+    /// Row "timestamp off by more than 20 s".
+    #[test]
+    fn row_timestamp_in_each_position() {
+        let outside = Verdict::Reject(Reason::OutsideWindow);
+        let nano = Duration::from_nanos(1);
+        let (sent, second) = (Duration::from_secs(MESSAGE_SECS), Duration::from_secs(1));
+        for (rules, last) in [
+            (Rules::all(Position::Text), TWENTY),
+            (Rules::live(), TWENTY),
+            (Rules::all(Position::Deployed), TWENTY + second - nano),
+        ] {
+            let policy = Policy { timestamp_window: Some(TWENTY), rules, ..Policy::default() };
+            for (unix, verdict) in [
+                (sent, Verdict::Accept),
+                (sent - last, Verdict::Accept),
+                (sent + last, Verdict::Accept),
+                (sent - last - nano, outside),
+                (sent + last + nano, outside),
+            ] {
+                let now = Now { unix, ..clock::now() };
+                assert_eq!(judge_once(policy.clone(), stamped().encode(), now), verdict, "{rules:?} {unix:?}");
+            }
         }
     }
 
     #[test]
-    fn a_window_is_inclusive_both_ways_and_asks_for_a_time() {
-        let policy = Policy { timestamp_window: Some(Duration::from_secs(20)) };
-        let outside = Verdict::Ignore(Reason::OutsideWindow);
-        for (now, verdict) in [
-            (MESSAGE_SECS - 21, outside),
-            (MESSAGE_SECS - 20, Verdict::Accept),
-            (MESSAGE_SECS + 20, Verdict::Accept),
-            (MESSAGE_SECS + 21, outside),
-        ] {
-            assert_eq!(judge(&policy, stamped().encode(), at(now)), verdict, "{now}");
+    fn a_window_asks_for_a_time_of_messages_with_a_proof_too() {
+        for rules in Position::ALL.map(Rules::all) {
+            let policy = Policy { timestamp_window: Some(TWENTY), rules, ..Policy::default() };
+            for timestamp in [None, Some(i64::MIN), Some(i64::MAX)] {
+                let late = WakuMessage { timestamp, ..proven(3) };
+                let verdict = judge_once(policy.clone(), late.encode(), at(MESSAGE_SECS));
+                assert_eq!(verdict, Verdict::Reject(Reason::OutsideWindow));
+            }
         }
-        for timestamp in [None, Some(i64::MIN), Some(i64::MAX)] {
-            assert_eq!(judge(&policy, message(3, timestamp).encode(), at(MESSAGE_SECS)), outside);
+    }
+
+    /// Rows "no proof, shard below 1 Mbps" and "no proof, shard at or above 1 Mbps".
+    #[test]
+    fn rows_of_unproven_messages_in_each_position() {
+        let live = Rules::live();
+        let data = message(100_000, None).encode();
+        for (rules, below, above) in [
+            (Rules::all(Position::Text), Verdict::Accept, Verdict::Ignore(Reason::Unproven)),
+            (Rules::all(Position::Deployed), Verdict::Reject(Reason::Unproven), Verdict::Reject(Reason::Unproven)),
+            (live, Verdict::Ignore(Reason::Unproven), Verdict::Ignore(Reason::Unproven)),
+            (live.with(Row::Unproven, Position::Text), Verdict::Accept, Verdict::Ignore(Reason::Unproven)),
+            (
+                Rules::all(Position::Text).with(Row::OverBandwidth, Position::Deployed),
+                Verdict::Accept,
+                Verdict::Reject(Reason::Unproven),
+            ),
+        ] {
+            let mut validator =
+                Validator::new(Policy { free_bandwidth: Some(Budget::default()), rules, ..Policy::default() });
+            let now = at(MESSAGE_SECS);
+            assert_eq!(judge(&mut validator, data.clone(), now), below, "{rules:?}");
+            for _ in 0..20 {
+                judge(&mut validator, proven(100_000).encode(), now);
+            }
+            assert_eq!(judge(&mut validator, data.clone(), now), above, "{rules:?}");
         }
     }
 
     #[test]
-    fn what_does_not_decode_is_rejected_by_cause() {
-        let policy = Policy::default();
-        for (data, reason) in [
-            (&b"\xff"[..], Reason::Malformed),
-            (b"\x0a\x00", Reason::FieldMissing),
-            (b"\x12\x00", Reason::FieldMissing),
-            (b"", Reason::FieldMissing),
-        ] {
-            assert_eq!(judge(&policy, Bytes::from_static(data), at(0)), Verdict::Reject(reason), "{data:x?}");
+    fn the_budget_is_each_shards_own_and_comes_back() {
+        let policy = Policy { free_bandwidth: Some(Budget::default()), ..Policy::default() };
+        let (mut validator, now) = (Validator::new(policy), at(MESSAGE_SECS));
+        let data = message(150_000, None).encode();
+        let passed = (0..20).take_while(|_| judge(&mut validator, data.clone(), now) == Verdict::Accept).count();
+        assert_eq!(passed, 8, "1,250,000 bytes");
+        let other: PubsubTopic = "/waku/2/rs/1/2".parse().unwrap();
+        assert_eq!(validator.judge(&other, &data, now).0, Verdict::Accept);
+        assert_eq!(judge(&mut validator, data.clone(), now.after(Duration::from_secs(1))), Verdict::Accept);
+        let small = message(3, None).encode();
+        validator.forget(&topic());
+        assert_eq!(judge(&mut validator, small, now), Verdict::Accept, "a shard that is joined anew starts anew");
+    }
+
+    #[test]
+    fn proven_messages_use_bandwidth_and_are_never_held_back() {
+        let policy = Policy { free_bandwidth: Some(Budget::default()), ..Policy::default() };
+        let (mut validator, now) = (Validator::new(policy), at(MESSAGE_SECS));
+        for _ in 0..20 {
+            assert_eq!(judge(&mut validator, proven(150_000).encode(), now), Verdict::Accept);
         }
+        assert_eq!(judge(&mut validator, message(0, None).encode(), now), Verdict::Ignore(Reason::Unproven));
+    }
+
+    #[test]
+    fn what_is_refused_takes_no_bandwidth() {
+        let policy = Policy {
+            timestamp_window: Some(TWENTY),
+            free_bandwidth: Some(Budget { burst_bytes: 200, ..Budget::default() }),
+            ..Policy::default()
+        };
+        let (mut validator, now) = (Validator::new(policy), at(MESSAGE_SECS));
+        for _ in 0..100 {
+            assert_eq!(judge(&mut validator, message(3, None).encode(), now), Verdict::Reject(Reason::OutsideWindow));
+        }
+        assert_eq!(judge(&mut validator, stamped().encode(), now), Verdict::Accept);
+    }
+
+    #[test]
+    fn without_a_budget_no_proof_is_asked_for_in_any_position() {
+        for rules in Position::ALL.map(Rules::all) {
+            let mut validator = Validator::new(Policy { rules, ..Policy::default() });
+            for _ in 0..50 {
+                let verdict = judge(&mut validator, message(150_000, None).encode(), at(MESSAGE_SECS));
+                assert_eq!(verdict, Verdict::Accept);
+            }
+            assert!(validator.meters.is_empty());
+        }
+    }
+
+    #[test]
+    fn a_signed_shard_takes_what_its_key_signed_and_others_are_open() {
+        let key: SigningKey = "55".repeat(32).parse().unwrap();
+        let other: PubsubTopic = "/waku/2/rs/1/2".parse().unwrap();
+        for rules in Position::ALL.map(Rules::all) {
+            let policy = Policy { protected: HashMap::from([(topic(), key.verifying())]), rules, ..Policy::default() };
+            let (mut validator, now) = (Validator::new(policy), at(MESSAGE_SECS + 299));
+            let signed = key.sign(&topic(), stamped()).unwrap().encode();
+            let plain = stamped().encode();
+            assert_eq!(judge(&mut validator, signed.clone(), now), Verdict::Accept);
+            assert_eq!(judge(&mut validator, plain.clone(), now), Verdict::Reject(Reason::Signature));
+            assert_eq!(
+                judge(&mut validator, signed.clone(), at(MESSAGE_SECS + 300)),
+                Verdict::Reject(Reason::SignedTime)
+            );
+            assert_eq!(validator.judge(&other, &plain, now).0, Verdict::Accept);
+            for refused in [&plain, &Bytes::new()] {
+                assert_eq!(validator.check_own(&topic(), refused, now), Err(SignedError::Signature));
+            }
+            assert_eq!(validator.check_own(&topic(), &signed, now), Ok(()));
+            assert_eq!(validator.check_own(&other, &plain, now), Ok(()));
+        }
+    }
+
+    /// Row "undecodable WakuMessage".
+    #[test]
+    fn what_does_not_decode_is_rejected_by_cause_in_each_position() {
         let mut meta = b"\x0a\x00\x12\x00\x5a\x41".to_vec();
         meta.extend([0; 65]);
-        assert_eq!(judge(&policy, meta.into(), at(0)), Verdict::Reject(Reason::MetaTooLong));
+        for rules in Position::ALL.map(Rules::all).into_iter().chain([Rules::live()]) {
+            for (data, reason) in [
+                (&b"\xff"[..], Reason::Malformed),
+                (b"\x0a\x00", Reason::FieldMissing),
+                (b"\x12\x00", Reason::FieldMissing),
+                (b"", Reason::FieldMissing),
+                (&meta, Reason::MetaTooLong),
+            ] {
+                let policy = Policy { rules, ..Policy::default() };
+                let verdict = judge_once(policy, Bytes::copy_from_slice(data), at(0));
+                assert_eq!(verdict, Verdict::Reject(reason), "{data:x?}");
+            }
+        }
     }
 
     #[test]
@@ -206,9 +507,59 @@ mod tests {
             .map(|slack| MAX_RPC_BYTES - overhead - slack)
             .find(|bytes| relay::frame_bytes(&topic(), bytes + overhead) <= MAX_RPC_BYTES)
             .unwrap();
-        assert_eq!(judge(&Policy::default(), message(largest, None).encode(), at(0)), Verdict::Accept);
-        let over = message(largest + 1, None).encode();
-        assert_eq!(judge(&Policy::default(), over, at(0)), Verdict::Reject(Reason::TooLarge));
+        for rules in Position::ALL.map(Rules::all) {
+            let policy = Policy { rules, ..Policy::default() };
+            assert_eq!(judge_once(policy.clone(), message(largest, None).encode(), at(0)), Verdict::Accept);
+            let over = message(largest + 1, None).encode();
+            assert_eq!(judge_once(policy, over, at(0)), Verdict::Reject(Reason::TooLarge));
+        }
+    }
+
+    #[test]
+    fn h73_what_a_message_may_hold() {
+        let now = at(MESSAGE_SECS);
+        let policy = Policy { timestamp_window: Some(TWENTY), ..Policy::default() };
+        let outside = Verdict::Reject(Reason::OutsideWindow);
+        let hour = (MESSAGE_SECS as i64 + 3_600) * 1_000_000_000;
+        for timestamp in [i64::MIN, i64::MAX, hour] {
+            let data = message(3, Some(timestamp)).encode();
+            assert_eq!(judge_once(policy.clone(), data.clone(), now), outside);
+            assert_eq!(judge_once(Policy::default(), data, now), Verdict::Accept, "no window, no look at the time");
+        }
+        let odd = WakuMessage { version: u32::MAX, ..stamped() };
+        assert_eq!(judge_once(policy.clone(), odd.encode(), now), Verdict::Accept);
+        let mut unknown = stamped().encode().to_vec();
+        unknown.extend(b"\xa0\x06\x01");
+        let (verdict, read) = Validator::new(policy).judge(&topic(), &unknown.into(), now);
+        assert_eq!((verdict, read), (Verdict::Accept, Some(stamped())), "unknown fields change nothing");
+        let huge = message(153_601, None).encode();
+        assert_eq!(judge_once(Policy::default(), huge, now), Verdict::Reject(Reason::TooLarge));
+    }
+
+    #[test]
+    fn the_start_log_tells_every_row() {
+        let live = Policy {
+            timestamp_window: Some(TWENTY),
+            free_bandwidth: Some(Budget::NONE),
+            rules: Rules::live(),
+            ..Policy::default()
+        };
+        let told = live.to_string();
+        for part in [
+            "timestamp=text,",
+            "unproven=deployed,",
+            "over-bandwidth=text,",
+            "other-epoch=deployed (rests: proofs are not verified yet)",
+            "replay=text (rests",
+        ] {
+            assert!(told.contains(part), "{part} is missing in {told}");
+        }
+        let open = Policy::default().to_string();
+        assert!(
+            open.contains("timestamp=text (rests: no window), unproven=text (rests: no proofs asked for)"),
+            "{open}"
+        );
+        assert!(Row::ALL.into_iter().all(|row| open.contains(row.name())));
     }
 
     #[test]

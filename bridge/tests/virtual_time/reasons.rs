@@ -218,6 +218,14 @@ fn an_unknown_shard_has_no_route() {
     let mut lone = Lone::with(no_change);
     lone.hears_received(&received_on("/waku/2/rs/0/1".parse().unwrap(), message_now(lone.now, "x").encode()));
     lone.is_dropped(DropReason::NoRoute);
+    // What is relayed and not bridged leaves no trace: the same, where it is bridged, crosses.
+    let elsewhere = "/waku/2/rs/0/1".parse().unwrap();
+    lone.bridge.v2_peers(lone.now, &elsewhere, 9);
+    assert_eq!(lone.bridge.peers().1, 0);
+    lone.hears(&message_now(lone.now, "x"));
+    lone.seals();
+    lone.post_is(ACCEPTED);
+    lone.is_crossed();
 }
 
 #[test]

@@ -1,20 +1,37 @@
 //! Decoders of the v2 side. Gossip's own frames are read by libp2p.
 
+use std::collections::HashMap;
+
 use bridge::content_topic;
 use bytes::Bytes;
 use waku2::{
     ContentTopic, PubsubTopic, Shard, Verdict, WakuMessage,
+    discovery::enr::{Node, RelayShards, decode_addrs, encode_addrs},
     hash::message_hash,
     metadata::Metadata,
-    validate::{Policy, validate},
+    meter::Budget,
+    peer_exchange::{Request, Response, wire::MAX_RECORDS},
+    validate::{Policy, Validator},
 };
 
 use crate::script::start;
 
-/// What is read as a message is written as one that reads and hashes the same, and validation finds the same in it.
+/// The generator of the curve: a key that nobody signs with here.
+const KEY: &str = "0279be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798";
+
+/// What is read as a message is written as one that reads and hashes the same, and validation finds the same in it; no rule takes
+/// what does not decode.
 pub fn message(input: &[u8]) {
     let topic = PubsubTopic::from(Shard { cluster: waku2::ClusterId(1), index: 0 });
-    let (verdict, validated) = validate(&Policy::default(), &topic, &Bytes::copy_from_slice(input), start());
+    let data = Bytes::copy_from_slice(input);
+    let (verdict, validated) = Validator::default().judge(&topic, &data, start());
+    let strict = Policy {
+        timestamp_window: Some(waku2::preset::TIMESTAMP_WINDOW),
+        free_bandwidth: Some(Budget::default()),
+        protected: HashMap::from([(topic.clone(), KEY.parse().expect("a point of the curve"))]),
+        ..Policy::default()
+    };
+    assert_ne!(Validator::new(strict).judge(&topic, &data, start()).0, Verdict::Accept, "nobody signed it");
     let decoded = WakuMessage::decode(input);
     assert!(verdict != Verdict::Accept || decoded.is_ok());
     let Ok(message) = decoded else { return };
@@ -28,6 +45,33 @@ pub fn message(input: &[u8]) {
 pub fn metadata(input: &[u8]) {
     if let Ok(metadata) = Metadata::decode(input) {
         assert_eq!(Metadata::decode(&metadata.encode()).as_ref(), Ok(&metadata));
+    }
+}
+
+/// Requests and responses of peer exchange: what is read is written as one that reads the same.
+pub fn exchange(input: &[u8]) {
+    let request = Request::decode(input);
+    assert_eq!(Request::decode(&request.encode()), request);
+    if let Ok(response) = Response::decode(input) {
+        assert!(response.records.len() <= MAX_RECORDS);
+        assert_eq!(Response::decode(&response.encode()).as_ref(), Ok(&response));
+    }
+}
+
+/// Node records, and the Waku keys of what would be one if it were signed: shards and addresses are written as they are read.
+pub fn record(input: &[u8]) {
+    if let Ok(record) = devp2p::enr::decode(input) {
+        assert!(Node::read(record).is_some(), "the key is one of the curve");
+    }
+    for shards in [RelayShards::decode_list(input), RelayShards::decode_vector(input)].into_iter().flatten() {
+        let (name, value) = shards.encode();
+        let read = if name == "rs" { RelayShards::decode_list(&value) } else { RelayShards::decode_vector(&value) };
+        assert_eq!(read, Ok(shards));
+    }
+    if let Ok(addrs) = decode_addrs(input) {
+        let written = encode_addrs(&addrs);
+        let again = decode_addrs(&written).expect("our own list");
+        assert_eq!(encode_addrs(&again), written);
     }
 }
 

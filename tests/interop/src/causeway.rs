@@ -59,6 +59,17 @@ impl Causeway {
         &self.multiaddr
     }
 
+    /// Where browsers reach it.
+    ///
+    /// # Errors
+    /// When its banner does not say.
+    pub(crate) fn websocket(&self) -> Result<String> {
+        self.process.wait("a WebSocket address in its banner", 0, START, |line| {
+            let address = line.as_str()?.strip_prefix("libp2p ")?.trim();
+            address.contains("/ws/").then(|| address.to_owned())
+        })
+    }
+
     /// Lines of standard output so far.
     pub(crate) fn printed(&self) -> usize {
         self.process.log().len()
@@ -139,7 +150,7 @@ impl Causeway {
 /// When the data directory's name is not Unicode.
 pub(crate) fn bridge_arguments(data_dir: &Path) -> Result<Vec<String>> {
     let mut arguments = node_arguments("bridge", data_dir)?;
-    arguments.push("--tcp-port=0".to_owned());
+    arguments.extend(["--tcp-port=0", "--websocket-port=0"].map(str::to_owned));
     Ok(arguments)
 }
 

@@ -10,6 +10,7 @@ mod crossing;
 mod deadline;
 mod geth_peer;
 mod gossip;
+mod js_peer;
 #[path = "../../support/name_server.rs"]
 mod name_server;
 mod payloads;

@@ -1,4 +1,4 @@
-//! Builds what the scenarios run: the three Go peers and the bridge. Progress goes to standard error.
+//! Builds what the scenarios run: the Go peers, the packages of the JavaScript peer, and the bridge. Progress goes to standard error.
 
 use crate::deadline::now;
 use anyhow::{Context, Result, bail};
@@ -19,6 +19,8 @@ pub(crate) struct Programs {
     pub(crate) go_waku: PathBuf,
     /// The message benchmarks, on go-libp2p's gossipsub.
     pub(crate) go_waku_bench: PathBuf,
+    /// The script of a js-waku node, beside its packages.
+    pub(crate) js_waku: PathBuf,
     /// The bridge.
     pub(crate) causeway: PathBuf,
 }
@@ -35,12 +37,15 @@ impl Programs {
         go(&status_go, &[], &["."])?;
         go(&geth_disc, &[], &["."])?;
         go(&go_waku, &[("GOTOOLCHAIN", GO_WAKU_TOOLCHAIN)], &["-tags", "gowaku_no_rln", ".", "./bench"])?;
+        let js_waku = root.join("peers/js-waku");
+        npm(&js_waku)?;
         let causeway = given.map_or_else(|| causeway(root), |path| Ok(path.to_owned()))?;
         Ok(Self {
             status_go: status_go.join("bin/status-go-peer"),
             geth_disc: geth_disc.join("bin/geth-disc-peer"),
             go_waku: go_waku.join("bin/go-waku-peer"),
             go_waku_bench: go_waku.join("bin/bench"),
+            js_waku: js_waku.join("peer.mjs"),
             causeway,
         })
     }
@@ -55,6 +60,19 @@ fn go(folder: &Path, environment: &[(&str, &str)], arguments: &[&str]) -> Result
         .args(arguments);
     command.envs(environment.iter().copied()).env("CGO_ENABLED", "1");
     run(command, &format!("go build in {}", folder.display()))
+}
+
+/// Fetches the packages that the lock file names, unless they are there.
+fn npm(folder: &Path) -> Result<()> {
+    // npm writes this file last, and keeps in it what it has installed.
+    let (locked, installed) = (folder.join("package-lock.json"), folder.join("node_modules/.package-lock.json"));
+    let time = |path: &Path| path.metadata().and_then(|about| about.modified());
+    if time(&installed).and_then(|done| Ok(done >= time(&locked)?)).unwrap_or(false) {
+        return Ok(());
+    }
+    let mut command = Command::new("npm");
+    command.current_dir(folder).args(["ci", "--no-audit", "--no-fund", "--ignore-scripts"]).stdout(Stdio::null());
+    run(command, &format!("npm ci in {}", folder.display()))
 }
 
 /// Builds the bridge from the workspace root, so that cargo shares what `cargo build --release` has built, and asks cargo where it put it, since the target directory may be anywhere.

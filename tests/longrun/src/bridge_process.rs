@@ -33,7 +33,8 @@ impl BridgeProcess {
         }
         let data = TempDir::new()?;
         let mut child = Command::new(target_directory()?.join("release/causeway"))
-            .args(["bridge", "--listen-address", "127.0.0.1", "--devp2p-tcp-port=0", "--tcp-port=0", "--rest-port=0"])
+            .args(["bridge", "--listen-address", "127.0.0.1", "--devp2p-tcp-port=0", "--tcp-port=0"])
+            .args(["--websocket-port=0", "--rest-port=0"])
             .args(["--log-level=warn", "--data-dir"])
             .arg(data.path())
             .stdin(Stdio::null())

@@ -2,8 +2,16 @@
 
 #![expect(unreachable_pub, clippy::unwrap_used, reason = "a test program: nothing is public, a failure may panic")]
 
+mod carrier;
+mod connections;
+mod gossip;
+mod hostile;
 mod node;
+mod raw;
+mod seeking;
+mod slow;
 mod stranger;
+mod transports;
 
 use std::{net::TcpListener, sync::atomic::Ordering::Relaxed};
 
@@ -18,6 +26,7 @@ use waku2::{
     metadata::Metadata,
     relay::{MAX_RPC_BYTES, frame_bytes},
     run::StartError,
+    subscriptions::SubscribeError,
     validate::Reason,
 };
 
@@ -132,7 +141,7 @@ async fn what_is_offered() {
     assert_eq!(info.agent_version, "causeway/test");
     let mut protocols: Vec<&str> = info.protocols.iter().map(AsRef::as_ref).collect();
     protocols.sort_unstable();
-    let ours = ["/vac/waku/metadata/1.0.0", "/vac/waku/relay/2.0.0"];
+    let ours = ["/vac/waku/metadata/1.0.0", "/vac/waku/peer-exchange/2.0.0-alpha1", "/vac/waku/relay/2.0.0"];
     assert_eq!(protocols, [&["/ipfs/id/1.0.0", "/ipfs/id/push/1.0.0", "/ipfs/ping/1.0.0"][..], &ours].concat());
     assert!(info.public_key.to_peer_id().to_string().starts_with("16Uiu2HA"), "a secp256k1 identity");
 }
@@ -234,12 +243,18 @@ async fn settings_that_cannot_work_are_refused() {
     let refused = |config| async move { Node::try_start(config).await.err().unwrap() };
     let base = || config(vec![]);
     let foreign = vec!["/waku/2/rs/2/0".parse().unwrap()];
-    assert!(matches!(refused(Config { topics: foreign, ..base() }).await, StartError::ForeignTopic { .. }));
+    assert!(matches!(
+        refused(Config { topics: foreign, ..base() }).await,
+        StartError::Subscribe(SubscribeError::ForeignTopic { .. })
+    ));
     assert!(matches!(refused(Config { key: [0; 32], ..base() }).await, StartError::BadKey));
     let udp = vec!["/ip4/127.0.0.1/udp/1".parse().unwrap()];
     assert!(matches!(refused(Config { listen: udp, ..base() }).await, StartError::Transport { .. }));
     let all = (0..1_024).map(|index| format!("/waku/2/rs/1/{index}").parse().unwrap()).collect();
-    assert!(matches!(refused(Config { topics: all, ..base() }).await, StartError::TooManyShards { shards: 1_024 }));
+    assert!(matches!(
+        refused(Config { topics: all, ..base() }).await,
+        StartError::Subscribe(SubscribeError::TooManyTopics)
+    ));
 }
 
 #[tokio::test]

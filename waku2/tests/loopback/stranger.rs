@@ -1,18 +1,25 @@
-//! A plain libp2p peer, which can do what a node of ours never does: sign, lie about its cluster, have no metadata.
+//! A plain libp2p peer, which can do what a node of ours never does: sign, lie about its cluster, have no metadata, know but one
+//! muxer.
+
+use std::{collections::VecDeque, pin::pin};
 
 use futures::StreamExt;
 use libp2p::{
-    Multiaddr, PeerId, StreamProtocol, Swarm, SwarmBuilder, gossipsub, identify, noise,
+    Multiaddr, PeerId, StreamProtocol, Swarm, gossipsub, identify,
+    identity::Keypair,
     request_response::{self, ProtocolSupport},
-    swarm::{NetworkBehaviour, SwarmEvent, behaviour::toggle::Toggle},
-    tcp, yamux,
+    swarm::{self, NetworkBehaviour, SwarmEvent, behaviour::toggle::Toggle},
 };
 use waku2::{
+    hash::gossip_id,
     metadata::{self, Metadata},
     relay,
 };
 
-use crate::node::{soon, topic};
+use crate::{
+    carrier::{Carrier, Muxer},
+    node::{soon, topic},
+};
 
 #[derive(NetworkBehaviour)]
 pub struct Behaviour {
@@ -24,24 +31,34 @@ pub struct Behaviour {
 pub struct Stranger {
     pub swarm: Swarm<Behaviour>,
     answer: Option<Metadata>,
+    inbox: VecDeque<Vec<u8>>,
 }
 
 impl Stranger {
     /// A peer that answers metadata with `answer`, or does not know that protocol.
     pub fn new(authenticity: gossipsub::MessageAuthenticity, answer: Option<Metadata>) -> Self {
+        Self::over(&Carrier::Tcp, Muxer::Yamux, authenticity, answer)
+    }
+
+    /// The same over another transport.
+    pub fn over(
+        carrier: &Carrier,
+        muxer: Muxer,
+        authenticity: gossipsub::MessageAuthenticity,
+        answer: Option<Metadata>,
+    ) -> Self {
         let metadata = answer.is_some().then(metadata_behaviour);
-        let swarm = SwarmBuilder::with_new_identity()
-            .with_tokio()
-            .with_tcp(tcp::Config::default(), noise::Config::new, yamux::Config::default)
-            .unwrap()
-            .with_behaviour(|key| Behaviour {
-                gossip: gossip(authenticity),
-                metadata: metadata.into(),
-                identify: identify::Behaviour::new(identify::Config::new("ipfs/0.1.0".to_owned(), key.public())),
-            })
-            .unwrap()
-            .build();
-        Self { swarm, answer }
+        let key = Keypair::generate_ed25519();
+        let behaviour = Behaviour {
+            gossip: gossip(authenticity),
+            metadata: metadata.into(),
+            identify: identify::Behaviour::new(identify::Config::new("ipfs/0.1.0".to_owned(), key.public())),
+        };
+        // An idle peer stays: nodes of ours must not be helped.
+        let settings =
+            swarm::Config::with_tokio_executor().with_idle_connection_timeout(std::time::Duration::from_secs(3_600));
+        let swarm = Swarm::new(carrier.transport(muxer, &key), behaviour, key.public().to_peer_id(), settings);
+        Self { swarm, answer, inbox: VecDeque::new() }
     }
 
     pub fn dial(&mut self, addr: Multiaddr) {
@@ -67,6 +84,7 @@ impl Stranger {
     }
 
     fn answer(&mut self, event: SwarmEvent<BehaviourEvent>) {
+        self.inbox.extend(data(&event));
         if let SwarmEvent::Behaviour(BehaviourEvent::Metadata(request_response::Event::Message {
             message: request_response::Message::Request { channel, .. },
             ..
@@ -96,6 +114,25 @@ impl Stranger {
         .await;
     }
 
+    /// The data of the next message of [`topic`], also of one that came while something else was waited for.
+    pub async fn received(&mut self) -> Vec<u8> {
+        if let Some(data) = self.inbox.pop_front() {
+            return data;
+        }
+        self.wait("a message", |_, event| data(event)).await
+    }
+
+    /// Goes on answering until `done`.
+    pub async fn until<T>(&mut self, done: impl Future<Output = T>) -> T {
+        let mut done = pin!(done);
+        loop {
+            tokio::select! {
+                done = &mut done => return done,
+                event = self.swarm.select_next_some() => self.answer(event),
+            }
+        }
+    }
+
     /// What the node says of itself.
     pub async fn identified(&mut self) -> identify::Info {
         self.wait("identify", |_, event| match event {
@@ -112,6 +149,15 @@ impl Stranger {
     }
 }
 
+fn data(event: &SwarmEvent<BehaviourEvent>) -> Option<Vec<u8>> {
+    match event {
+        SwarmEvent::Behaviour(BehaviourEvent::Gossip(gossipsub::Event::Message { message, .. })) => {
+            Some(message.data.clone())
+        }
+        _ => None,
+    }
+}
+
 fn metadata_behaviour() -> request_response::Behaviour<metadata::Codec> {
     let protocols: [(StreamProtocol, _); 1] = [(metadata::PROTOCOL, ProtocolSupport::Full)];
     request_response::Behaviour::new(protocols, request_response::Config::default())
@@ -125,7 +171,8 @@ fn gossip(authenticity: gossipsub::MessageAuthenticity) -> gossipsub::Behaviour 
     let config = gossipsub::ConfigBuilder::default()
         .protocol_id(relay::PROTOCOL, gossipsub::Version::V1_1)
         .validation_mode(validation)
-        .message_id_fn(|message| gossipsub::MessageId::new(&message.data))
+        .message_id_fn(|message| gossipsub::MessageId::new(gossip_id(&message.data).as_bytes()))
+        .max_transmit_size(relay::MAX_RPC_BYTES)
         .build()
         .unwrap();
     let mut gossip = gossipsub::Behaviour::new(authenticity, config).unwrap();

@@ -3,6 +3,7 @@
 mod crossing;
 mod discovery;
 mod gossip;
+mod js_waku;
 mod limits;
 mod odd_peers;
 mod peers;
@@ -11,6 +12,7 @@ mod round_trip;
 
 use crate::causeway::Causeway;
 use crate::geth_peer::GethPeer;
+use crate::js_peer::JsPeer;
 use crate::programs::Programs;
 use crate::status_peer::StatusPeer;
 use crate::waku_peer::WakuPeer;
@@ -83,6 +85,12 @@ pub(crate) const ALL: &[Scenario] = &[
         claim: "another cluster is left; confirmations do no harm; topic interest gets its topics alone",
         beside: false,
         run: odd_peers::live_beside_others,
+    },
+    Scenario {
+        name: "js-waku",
+        claim: "js-waku over ws by mplex and by yamux, and go-waku over tcp, exchange through us: each message once",
+        beside: false,
+        run: js_waku::through_us,
     },
     Scenario {
         name: "discovery",
@@ -182,6 +190,14 @@ impl Lab {
     /// When it does not start.
     pub(crate) fn waku(&self, name: &str, flags: &[&str]) -> Result<WakuPeer> {
         WakuPeer::start(&self.programs.go_waku, name, flags)
+    }
+
+    /// Starts a js-waku peer.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub(crate) fn js(&self, name: &str, flags: &[&str]) -> Result<JsPeer> {
+        JsPeer::start(&self.programs.js_waku, name, flags)
     }
 
     /// Starts a bridge.

@@ -1,0 +1,51 @@
+//! Flags about which network, which shards, and what is taken on them.
+
+use clap::Args;
+use waku2::rules::Position;
+
+use super::{one_of, parse_bytes};
+
+/// Flags about the network. What is not given follows from `--preset`, or is that of an open network of one's own.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Waku Network: which one")]
+pub struct NetworkArgs {
+    /// A network by its name: twn, the Waku Network (cluster 1, eight shards, times within 20 s), or status, that of Status (cluster
+    /// 16, shards 32 and 64). Rate-limit proofs (RLN) are neither made nor verified yet: peers of twn reject what we publish
+    #[arg(long, value_name = "NAME", default_value = "")]
+    pub preset: String,
+    /// The network: peers of another cluster are left. 0 is an open network of one's own; 1 is the Waku Network, as --preset=twn
+    /// [default: 0]
+    #[arg(long, value_name = "N")]
+    pub cluster_id: Option<u16>,
+    /// Shards of the network, for automatic sharding; 0 for static sharding, where no shard follows from a topic [default: 1]
+    #[arg(long, value_name = "N")]
+    pub num_shards_in_network: Option<u16>,
+    /// A shard to relay; may be repeated. Those that are bridged are relayed in any case [default: with automatic sharding all of
+    /// them, unless --bridge-pubsub-topic or --pubsub-topic names some; with static sharding none]
+    #[arg(long, value_name = "N")]
+    pub shard: Vec<u16>,
+    /// A content topic whose shard is relayed as well; may be repeated. Automatic sharding only
+    #[arg(long, value_name = "TOPIC")]
+    pub content_topic: Vec<String>,
+    /// A pubsub topic to relay as well; may be repeated
+    #[arg(long, value_name = "TOPIC")]
+    pub pubsub_topic: Vec<String>,
+    /// A signed shard and its key, as SHARD:KEY with a public key of secp256k1 in hexadecimal digits; may be repeated. Messages on it
+    /// pass only if that key signed them. We can't bridge to it, because the signature stands where the bridge needs its own mark
+    #[arg(long, value_name = "SHARD:KEY")]
+    pub protected_shard: Vec<String>,
+    /// Whose word counts where the text of 64/WAKU2-NETWORK and nodes in the field treat a message differently [default: on twn
+    /// rule by rule, so that no neighbour blames us; elsewhere text]. The log of the start tells each rule
+    #[arg(long, value_name = "WHOSE", value_parser = one_of(&Position::ALL, Position::name))]
+    pub network_rules: Option<Position>,
+    /// Seconds that a message's time may be from ours; 0 for any time [default: 20 on twn, else 0]
+    #[arg(long, value_name = "SECONDS")]
+    pub timestamp_window: Option<u64>,
+    /// Bytes a second that each shard carries without rate-limit proofs: bytes, KiB or MiB; 0 for none [default: 125000 where
+    /// proofs are asked for and the rules allow it, else unlimited]
+    #[arg(long, value_name = "SIZE", value_parser = parse_bytes)]
+    pub free_bandwidth: Option<usize>,
+    /// Of these, bytes at once [default: 1250000]
+    #[arg(long, value_name = "SIZE", value_parser = parse_bytes)]
+    pub free_bandwidth_burst: Option<usize>,
+}

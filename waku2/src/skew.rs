@@ -1,0 +1,163 @@
+//! How far our clock is from those of others: pure.  Spec: 64/WAKU2-NETWORK asks for synchronised clocks.
+//!
+//! The median over peers of the time in messages minus our own, of live messages that came first from them in the last [`WINDOW`]. A peer counts
+//! once, with the median of its own, so that none outweighs the others; with fewer than [`MIN_PEERS`] nothing is said. What is measured
+//! never changes our clock. Limits: [`MAX_PEERS`], of each its last [`MAX_SAMPLES`]; who is one too many is not counted.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    time::{Duration, Instant},
+};
+
+use devp2p::Now;
+use libp2p::PeerId;
+
+/// How far back it is looked.
+pub const WINDOW: Duration = Duration::from_secs(5 * 60);
+
+/// Fewest peers that say something about our clock.
+pub const MIN_PEERS: usize = 5;
+
+/// From here on the operator is warned.
+pub const WARN_ABOVE: Duration = Duration::from_secs(5);
+
+/// Most peers that are counted.
+pub const MAX_PEERS: usize = 64;
+
+/// Most messages of one peer that are counted, the latest.
+pub const MAX_SAMPLES: usize = 16;
+
+/// What messages said of the time.
+#[derive(Debug, Default)]
+pub struct Skew {
+    peers: HashMap<PeerId, VecDeque<(Instant, i64)>>,
+}
+
+impl Skew {
+    /// A message that nobody had brought before came from `from`, and names this time, in nanoseconds since 1970.
+    pub fn note(&mut self, now: Now, from: PeerId, timestamp: i64) {
+        if self.peers.len() >= MAX_PEERS && !self.peers.contains_key(&from) {
+            self.forget(now.instant);
+            if self.peers.len() >= MAX_PEERS {
+                return;
+            }
+        }
+        let samples = self.peers.entry(from).or_default();
+        if samples.len() >= MAX_SAMPLES {
+            samples.pop_front();
+        }
+        samples.push_back((now.instant, timestamp.saturating_sub(now.unix_nanos())));
+    }
+
+    /// How far others are ahead of us, in nanoseconds; `None` when too few have said anything.
+    pub fn measure(&mut self, now: Instant) -> Option<i64> {
+        self.forget(now);
+        if self.peers.len() < MIN_PEERS {
+            return None;
+        }
+        let of_peer = |samples: &VecDeque<(Instant, i64)>| median(samples.iter().map(|(_, skew)| *skew).collect());
+        median(self.peers.values().filter_map(of_peer).collect())
+    }
+
+    /// Is what was measured worth a warning?
+    #[must_use]
+    pub fn is_large(skew_nanos: i64) -> bool {
+        u128::from(skew_nanos.unsigned_abs()) > WARN_ABOVE.as_nanos()
+    }
+
+    fn forget(&mut self, now: Instant) {
+        for samples in self.peers.values_mut() {
+            while samples.front().is_some_and(|(at, _)| now.saturating_duration_since(*at) >= WINDOW) {
+                samples.pop_front();
+            }
+        }
+        self.peers.retain(|_, samples| !samples.is_empty());
+    }
+}
+
+/// The middle one, or the mean of the two in the middle.
+fn median(mut values: Vec<i64>) -> Option<i64> {
+    values.sort_unstable();
+    let upper = *values.get(values.len() / 2)?;
+    let lower = values[(values.len() - 1) / 2];
+    // Within `i64`: it lies between the two.
+    Some(((i128::from(lower) + i128::from(upper)) / 2) as i64)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const SECOND: i64 = 1_000_000_000;
+
+    fn now() -> Now {
+        devp2p::clock::now()
+    }
+
+    /// Messages of so many peers, each this far ahead of us.
+    fn heard(now: Now, skews: &[i64]) -> Skew {
+        let mut skew = Skew::default();
+        skews.iter().for_each(|ahead| skew.note(now, PeerId::random(), now.unix_nanos() + ahead));
+        skew
+    }
+
+    #[test]
+    fn five_peers_say_something_and_four_do_not() {
+        let at = now();
+        assert_eq!(heard(at, &[SECOND; 4]).measure(at.instant), None);
+        assert_eq!(heard(at, &[SECOND; 5]).measure(at.instant), Some(SECOND));
+        let skewed = [1, 2, 3, 4, 100].map(|secs| secs * SECOND);
+        assert_eq!(heard(at, &skewed).measure(at.instant), Some(3 * SECOND));
+        let even = [-2, -1, 4, 5, 6, 7].map(|secs| secs * SECOND);
+        assert_eq!(heard(at, &even).measure(at.instant), Some(9 * SECOND / 2));
+    }
+
+    #[test]
+    fn a_loud_peer_counts_once() {
+        let at = now();
+        let mut skew = heard(at, &[0; 5]);
+        let liar = PeerId::random();
+        (0..1_000).for_each(|_| skew.note(at, liar, i64::MAX));
+        assert_eq!(skew.measure(at.instant), Some(0));
+        assert_eq!(skew.peers[&liar].len(), MAX_SAMPLES);
+    }
+
+    #[test]
+    fn what_is_old_is_forgotten() {
+        let at = now();
+        let mut skew = heard(at, &[SECOND; 5]);
+        assert!(skew.measure((at.after(WINDOW - Duration::from_secs(1))).instant).is_some());
+        assert_eq!(skew.measure(at.after(WINDOW).instant), None);
+        assert!(skew.peers.is_empty());
+    }
+
+    #[test]
+    fn peers_are_bounded_and_make_room_with_time() {
+        let at = now();
+        let mut skew = heard(at, &[0; MAX_PEERS]);
+        skew.note(at, PeerId::random(), 0);
+        assert_eq!(skew.peers.len(), MAX_PEERS);
+        skew.note(at.after(WINDOW), PeerId::random(), 0);
+        assert_eq!(skew.peers.len(), 1);
+    }
+
+    #[test]
+    fn five_seconds_are_no_reason_to_worry() {
+        for (skew, large) in [(5 * SECOND, false), (5 * SECOND + 1, true), (-6 * SECOND, true), (i64::MIN, true)] {
+            assert_eq!(Skew::is_large(skew), large);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_minority_cannot_move_it_beyond_the_honest(honest in prop::collection::vec(-SECOND..SECOND, 5..20), lie: i64) {
+            let at = now();
+            let mut skew = heard(at, &honest);
+            (0..honest.len() - 1).for_each(|_| skew.note(at, PeerId::random(), lie));
+            let measured = skew.measure(at.instant).unwrap();
+            prop_assert!((-SECOND..SECOND).contains(&measured), "{measured}");
+        }
+    }
+}

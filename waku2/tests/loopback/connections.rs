@@ -1,0 +1,139 @@
+//! Bounds of connections, over real sockets.
+
+use std::time::Duration;
+
+use libp2p::{
+    PeerId,
+    gossipsub::MessageAuthenticity,
+    swarm::{
+        SwarmEvent,
+        dial_opts::{DialOpts, PeerCondition},
+    },
+};
+use tokio::{io::AsyncReadExt, net::TcpStream};
+use waku2::{ClusterId, Config, Limits, metadata::Metadata};
+
+use crate::{
+    node::{Node, config, soon},
+    stranger::Stranger,
+};
+
+fn stranger() -> Stranger {
+    let metadata = Metadata { cluster: Some(ClusterId(1)), shards: vec![1] };
+    Stranger::new(MessageAuthenticity::Anonymous, Some(metadata))
+}
+
+async fn node(limits: Limits) -> Node {
+    Node::start(Config { limits, ..config(vec![]) }).await
+}
+
+/// A stranger that has come and been welcomed.
+async fn welcomed(node: &mut Node) -> Stranger {
+    let mut stranger = stranger();
+    stranger.dial(node.addr());
+    let peer = *stranger.swarm.local_peer_id();
+    assert_eq!(stranger.until(node.peer_connected()).await, peer);
+    stranger
+}
+
+/// The node's TCP socket.
+async fn connect(node: &Node) -> TcpStream {
+    let text = node.addr().to_string();
+    TcpStream::connect(format!("127.0.0.1:{}", text.split('/').nth(4).unwrap())).await.unwrap()
+}
+
+/// Reads until the node has closed.
+async fn closed(stream: &mut TcpStream) {
+    let mut said = Vec::new();
+    // A reset is a close as well.
+    let _ = soon("the end of a connection", stream.read_to_end(&mut said)).await;
+}
+
+#[tokio::test]
+async fn two_thirds_are_for_those_who_call() {
+    let mut node = node(Limits { connections: 3, ..Limits::default() }).await;
+    let mut there = [welcomed(&mut node).await, welcomed(&mut node).await];
+    let mut third = stranger();
+    third.dial(node.addr());
+    third.closed().await;
+    assert_eq!(there[0].until(node.handle.peers()).await.len(), 2, "those who were there stay");
+}
+
+#[tokio::test]
+async fn one_peer_has_so_many_connections_and_no_more() {
+    let mut node = node(Limits { per_peer: 1, ..Limits::default() }).await;
+    let mut stranger = welcomed(&mut node).await;
+    let again = DialOpts::peer_id(node.handle.peer_id()).condition(PeerCondition::Always).addresses(vec![node.addr()]);
+    stranger.swarm.dial(again.allocate_new_port().build()).unwrap();
+    let left = stranger
+        .wait("the end of the second connection", |_, event| match event {
+            SwarmEvent::ConnectionClosed { num_established, .. } => Some(*num_established),
+            _ => None,
+        })
+        .await;
+    assert_eq!(left, 1, "the first one stays");
+    assert_eq!(stranger.until(node.handle.peers()).await.len(), 1);
+}
+
+#[tokio::test]
+async fn the_oldest_of_too_many_at_one_address_is_left() {
+    let mut node = node(Limits { per_address: 2, local_addresses_count: true, ..Limits::default() }).await;
+    let (mut first, _second) = (welcomed(&mut node).await, welcomed(&mut node).await);
+    let mut third = stranger();
+    third.dial(node.addr());
+    let gone: PeerId = third.until(node.peer_gone()).await;
+    assert_eq!(gone, *first.swarm.local_peer_id());
+    first.closed().await;
+    assert_eq!(third.until(node.handle.peers()).await.len(), 2);
+}
+
+#[tokio::test]
+async fn loopback_is_not_counted_unless_told() {
+    let mut node = node(Limits { per_address: 1, ..Limits::default() }).await;
+    let mut there = Vec::new();
+    for _ in 0..4 {
+        there.push(welcomed(&mut node).await);
+    }
+    assert_eq!(there[0].until(node.handle.peers()).await.len(), 4);
+}
+
+#[tokio::test]
+async fn h62_half_open_connections_are_bounded_and_end() {
+    const PENDING: usize = 8;
+    let limits = Limits { pending_inbound: PENDING as u32, handshake: Duration::from_millis(500), ..Limits::default() };
+    let mut node = node(limits).await;
+    let mut silent = Vec::new();
+    for _ in 0..200 {
+        silent.push(connect(&node).await);
+    }
+    // Those beyond the bound at once, the others after their time: none stays.
+    for stream in &mut silent {
+        closed(stream).await;
+    }
+    welcomed(&mut node).await;
+}
+
+#[tokio::test]
+async fn h62_a_peer_that_opens_many_connections_keeps_two() {
+    let mut node = node(Limits::default()).await;
+    let mut stranger = welcomed(&mut node).await;
+    for _ in 0..20 {
+        let again =
+            DialOpts::peer_id(node.handle.peer_id()).condition(PeerCondition::Always).addresses(vec![node.addr()]);
+        stranger.swarm.dial(again.allocate_new_port().build()).unwrap();
+    }
+    let mut ended = 0;
+    while ended < 19 {
+        stranger
+            .wait("the end of a further connection", |_, event| {
+                matches!(event, SwarmEvent::ConnectionClosed { .. } | SwarmEvent::OutgoingConnectionError { .. })
+                    .then_some(())
+            })
+            .await;
+        ended += 1;
+    }
+    let peers = stranger.until(node.handle.peers()).await;
+    assert_eq!(peers.len(), 1);
+    assert_eq!(stranger.swarm.network_info().connection_counters().num_established(), 2);
+    welcomed(&mut node).await;
+}
