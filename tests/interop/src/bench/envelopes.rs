@@ -96,7 +96,7 @@ const GROWTH: [Growth; 3] = [
 /// Runs of each step; each run of each node takes about two seconds.
 const GROWTH_RUNS: u32 = 3;
 
-/// A pool that status-go does not get through within a minute: it looks at all of it in every broadcast.
+/// A pool that only ours was measured with: status-go was never tried with it.
 const OURS_ALONE: u32 = 1_000_000;
 
 /// Room for that pool.
