@@ -9,20 +9,24 @@ use std::{
 };
 
 use devp2p::{enode::Enode, enr::Enr};
-use tokio::{sync::mpsc, task::JoinHandle};
+use tokio::sync::mpsc;
+use tracing::warn;
 use waku2::Multiaddr;
 
 mod crossing;
 mod v0;
+mod v2;
 
 use crossing::Crossing;
 use v0::V0Room;
+use v2::V2Room;
 
 use crate::{
     config::{Config, ConfigError},
-    discovery, http,
+    discovery,
+    http::{self, Served},
     keys::{DataDir, KeyError},
-    probe::{CrossingProbe, Probe},
+    probe::{CrossingProbe, Probe, V0Probe, V2Probe},
     storage,
 };
 
@@ -78,14 +82,14 @@ pub enum StartError {
     Http(#[from] http::BindError),
 }
 
-/// A running bridge, or a running waku/0 node alone.
+/// A running node of either network, or of both, or a bridge between them.
 #[derive(Debug)]
 pub struct Running {
     data_dir: DataDir,
-    v0: V0Room,
+    v0: Option<V0Room>,
+    v2: Option<V2Room>,
     crossing: Option<Crossing>,
-    http: SocketAddr,
-    http_task: JoinHandle<()>,
+    http: Served,
 }
 
 /// Starts all parts. When it returns, all ports are bound.
@@ -93,47 +97,66 @@ pub struct Running {
 /// # Errors
 /// [`StartError`] names the part and the flag.
 pub async fn start(config: Config) -> Result<Running, StartError> {
+    config.notices.iter().for_each(|notice| warn!("{notice}"));
     let data_dir = DataDir::open(config.data_dir)?;
-    let key = data_dir.node_key(config.nodekey.as_deref())?;
+    let key = data_dir.node_key(config.nodekey.as_deref(), config.nodekey_file.as_deref())?;
     let v2_key = key.to_bytes();
-    // Of a node alone nobody hears, and nothing waits.
-    let (sender, v0_events) = mpsc::channel(V0_EVENTS);
-    let v0 = V0Room::start(config.v0, key, data_dir.path(), sender).await?;
-    let crossing = match config.crossing {
-        Some(config) => Some(Crossing::start(config, v2_key, data_dir.path(), v0.node.clone(), v0_events).await?),
+    // Of a node that bridges nothing nobody hears, and nothing waits.
+    let (v0_sender, v0_events) = mpsc::channel(V0_EVENTS);
+    let (v2_sender, v2_events) = mpsc::channel(V2_EVENTS);
+    let v0 = match config.v0 {
+        Some(config) => Some(V0Room::start(config, key, data_dir.path(), v0_sender).await?),
         None => None,
     };
-    let probe = Probe {
-        v0: v0.node.clone(),
-        ledger: v0.ledger.clone(),
-        found: v0.discovery.sources().clone(),
-        crossing: crossing.as_ref().map(|crossing| CrossingProbe {
-            v2: crossing.v2.clone(),
-            bridge: crossing.bridge.clone(),
-            limits: crossing.limits,
-        }),
+    let v2 = match config.v2 {
+        Some(config) => Some(V2Room::start(config, v2_key, data_dir.path(), v2_sender).await?),
+        None => None,
     };
-    let (http, http_task) = http::serve(config.http, Arc::new(probe)).await?;
-    Ok(Running { data_dir, v0, crossing, http, http_task })
+    let crossing = match (config.bridge, &v0, &v2) {
+        (Some(config), Some(v0), Some(v2)) => {
+            Some(Crossing::start(config, (v0.node.clone(), v0_events), (v2.node.clone(), v2_events)).await?)
+        }
+        _ => None,
+    };
+    let http = http::start(config.http, Arc::new(probe(v0.as_ref(), v2.as_ref(), crossing.as_ref()))).await?;
+    Ok(Running { data_dir, v0, v2, crossing, http })
+}
+
+fn probe(v0: Option<&V0Room>, v2: Option<&V2Room>, crossing: Option<&Crossing>) -> Probe {
+    Probe {
+        v0: v0.map(|v0| V0Probe {
+            node: v0.node.clone(),
+            ledger: v0.ledger.clone(),
+            found: v0.discovery.sources().clone(),
+        }),
+        v2: v2.map(|v2| V2Probe { node: v2.node.clone(), answers_exchange: v2.answers_exchange }),
+        crossing: crossing.map(|crossing| CrossingProbe { bridge: crossing.bridge.clone(), limits: crossing.limits }),
+    }
 }
 
 impl Running {
-    /// Where waku/0 peers reach this node.
+    /// Where waku/0 peers reach this node; `None` where there is no waku/0 node.
     #[must_use]
-    pub fn enode(&self) -> &Enode {
-        self.v0.node.enode()
+    pub fn enode(&self) -> Option<&Enode> {
+        self.v0.as_ref().map(|v0| v0.node.enode())
     }
 
     /// Where Waku Network peers reach this node, one address an interface; none for a waku/0 node alone.
     #[must_use]
     pub fn addresses(&self) -> &[Multiaddr] {
-        self.crossing.as_ref().map(|crossing| &*crossing.addresses).unwrap_or_default()
+        self.v2.as_ref().map(|v2| &*v2.addresses).unwrap_or_default()
     }
 
-    /// Where health and metrics are.
+    /// Where health, metrics and accounts are, if anywhere.
     #[must_use]
-    pub fn http(&self) -> SocketAddr {
-        self.http
+    pub fn http(&self) -> Option<SocketAddr> {
+        self.http.rest
+    }
+
+    /// Where metrics are alone, if anywhere.
+    #[must_use]
+    pub fn metrics(&self) -> Option<SocketAddr> {
+        self.http.metrics
     }
 
     /// Where the key and the lock are.
@@ -142,27 +165,42 @@ impl Running {
         self.data_dir.path()
     }
 
-    /// What crosses where, for people; `None` for a waku/0 node alone.
+    /// What crosses where, for people; `None` where nothing does.
     #[must_use]
     pub fn route(&self) -> Option<&str> {
         self.crossing.as_ref().map(|crossing| &*crossing.route)
     }
 
-    /// Flags that `causeway listen` needs for this bridge, each after a blank.
+    /// Flags that `causeway listen` and `causeway post` need for this node, each after a blank.
     #[must_use]
-    pub fn listen_arguments(&self) -> &str {
-        self.crossing.as_ref().map(|crossing| &*crossing.listen_arguments).unwrap_or_default()
+    pub fn client_arguments(&self) -> &str {
+        self.v2.as_ref().map(|v2| &*v2.client_arguments).unwrap_or_default()
     }
 
     /// Says in the log that the node is up, in the words that scripts wait for.
     pub fn log_ready(&self) {
+        let enode = self.enode().map(tracing::field::display);
         let multiaddr = self.addresses().first().map(tracing::field::display);
-        let enr = self.v0.record.as_ref().map(Enr::to_base64).map(tracing::field::display);
-        tracing::info!(enode = %self.enode(), enr, multiaddr, http = %self.http, "Node setup complete");
+        let enr = self.v0.as_ref().and_then(|v0| v0.record.as_ref()).map(Enr::to_base64);
+        let enr = enr.or_else(|| self.v2.as_ref()?.node.record().map(|record| record.to_base64()));
+        let (enr, http) = (enr.map(tracing::field::display), self.http.rest.map(tracing::field::display));
+        tracing::info!(enode, enr, multiaddr, http, "Node setup complete");
     }
 
     /// Returns the name of the first part that ends by itself, which none should.
     pub async fn failed(&mut self) -> &'static str {
+        let v0 = async {
+            match &mut self.v0 {
+                Some(v0) => v0.failed().await,
+                None => pending().await,
+            }
+        };
+        let v2 = async {
+            match &mut self.v2 {
+                Some(v2) => v2.failed().await,
+                None => pending().await,
+            }
+        };
         let crossing = async {
             match &mut self.crossing {
                 Some(crossing) => crossing.failed().await,
@@ -170,19 +208,25 @@ impl Running {
             }
         };
         tokio::select! {
-            part = self.v0.failed() => part,
+            part = v0 => part,
+            part = v2 => part,
             part = crossing => part,
-            _ = &mut self.http_task => "HTTP",
+            Some(_) = self.http.tasks.join_next() => "HTTP",
         }
     }
 
     /// Stops in order: first what takes work, then what it is handed to. Peers are told.
-    pub async fn shutdown(self) {
-        self.http_task.abort();
+    pub async fn shutdown(mut self) {
+        self.http.tasks.abort_all();
         if let Some(crossing) = self.crossing {
             crossing.shutdown().await;
         }
-        self.v0.shutdown().await;
+        if let Some(v2) = self.v2 {
+            v2.shutdown().await;
+        }
+        if let Some(v0) = self.v0 {
+            v0.shutdown().await;
+        }
         tracing::info!("stopped");
     }
 }

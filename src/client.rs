@@ -5,12 +5,16 @@ use std::{str::FromStr, sync::Arc, time::Duration};
 use bridge::content_topic::canonical;
 use bytes::Bytes;
 use devp2p::{enode::Enode, key::NodeKey};
+use rand::{Rng, RngExt};
 use tokio::sync::mpsc;
 use waku0::{
     Envelope, EnvelopeHash, Pow, Topic, Unsealed, confirm::Outcome, envelope::EnvelopeError, limits::Rates,
     node::Settings,
 };
-use waku2::{ClusterId, ContentTopic, MessageHash, Meta, Multiaddr, PubsubTopic, Received, WakuMessage};
+use waku2::{
+    ClusterId, ContentTopic, MessageHash, Meta, Multiaddr, PublishError, PubsubTopic, Received, WakuMessage,
+    signed::SigningKey,
+};
 
 use crate::{agent, config, keys::system_rng};
 
@@ -22,6 +26,8 @@ const POST_POW: f64 = 0.002;
 const POST_POW_LARGE: f64 = 0.000_002;
 /// From this data size on, in bytes, Status clients mine the lower value.
 const LARGE_BYTES: usize = 50_000;
+/// How far the time of a message may be moved, either way, in nanoseconds.  Spec: 64/WAKU2-NETWORK, "timestamp": a second.
+const FUDGE_NANOS: i64 = 1_000_000_000;
 /// Most nonces tried for one post; at the values above, a few thousand are enough for the largest envelope.
 const MAX_NONCES: u64 = 1 << 26;
 
@@ -60,7 +66,10 @@ pub enum ClientError {
     Post(#[from] waku0::handle::PostError),
     /// The message was refused.
     #[error("the message was not published: {0}")]
-    Publish(#[from] waku2::PublishError),
+    Publish(#[from] PublishError),
+    /// A key, and an envelope.
+    #[error("a waku/0 envelope is not signed with the key of a shard: leave --signing-key-file out")]
+    NothingToSign,
     /// Our own node ended.
     #[error("the client's node has stopped")]
     Stopped,
@@ -222,14 +231,32 @@ impl V2Client {
     /// # Errors
     /// If no peer takes it.
     pub async fn publish(&self, content_topic: ContentTopic, payload: Bytes) -> Result<MessageHash, ClientError> {
+        self.publish_at(devp2p::clock::now().unix_nanos(), content_topic, payload, None).await
+    }
+
+    /// The same with a time of the caller's, and with the key of a signed shard, if it is one.
+    ///
+    /// # Errors
+    /// If no peer takes it, or it can't be signed.
+    pub async fn publish_at(
+        &self,
+        unix_nanos: i64,
+        content_topic: ContentTopic,
+        payload: Bytes,
+        signing: Option<&SigningKey>,
+    ) -> Result<MessageHash, ClientError> {
         let message = WakuMessage {
             payload,
             content_topic,
             version: 1,
-            timestamp: Some(devp2p::clock::now().unix_nanos()),
+            timestamp: Some(unix_nanos),
             meta: Meta::default(),
             rate_limit_proof: None,
             ephemeral: false,
+        };
+        let message = match signing {
+            Some(key) => key.sign(&self.topic, message).map_err(PublishError::from)?,
+            None => message,
         };
         let hash = waku2::hash::message_hash(&self.topic, &message);
         self.handle.publish(self.topic.clone(), message.encode()).await?;
@@ -258,6 +285,26 @@ pub enum Client {
     V0(V0Client),
     /// Of a Waku Network peer.
     V2(V2Client),
+}
+
+/// A text to send, and how.
+#[derive(Debug, Clone)]
+pub struct Letter {
+    /// What it is about.
+    pub topic: Topic,
+    /// Time to live in seconds, of an envelope.
+    pub ttl: u32,
+    /// The text.
+    pub text: Bytes,
+    /// Whether the time of a message is moved by up to a second.
+    pub fudge: bool,
+    /// The key of a signed shard, for a message.
+    pub signing: Option<SigningKey>,
+}
+
+/// A time near that one, by chance.
+fn fudged(unix_nanos: i64, rng: &mut impl Rng) -> i64 {
+    unix_nanos.saturating_add(rng.random_range(-FUDGE_NANOS..=FUDGE_NANOS))
 }
 
 /// What was sent, and what the peer says of it.
@@ -322,18 +369,21 @@ impl Client {
         }
     }
 
-    /// Sends a text; the time to live matters to envelopes alone.
+    /// Sends a text.
     ///
     /// # Errors
-    /// As [`V0Client::post_confirmed`] and [`V2Client::publish`].
-    pub async fn post(&self, topic: Topic, ttl: u32, text: Bytes) -> Result<Sent, ClientError> {
+    /// As [`V0Client::post_confirmed`] and [`V2Client::publish_at`].
+    pub async fn post(&self, letter: Letter) -> Result<Sent, ClientError> {
+        let Letter { topic, ttl, text, fudge, signing } = letter;
         match self {
             Self::V0(client) => {
                 let (hash, outcome) = client.post_confirmed(topic, ttl, text).await?;
                 Ok(Sent { hash: format!("envelope {hash}"), outcome })
             }
             Self::V2(client) => {
-                let hash = client.publish(canonical(topic), text).await?;
+                let now = devp2p::clock::now().unix_nanos();
+                let time = if fudge { fudged(now, &mut system_rng()) } else { now };
+                let hash = client.publish_at(time, canonical(topic), text, signing.as_ref()).await?;
                 Ok(Sent { hash: format!("message {hash}"), outcome: None })
             }
         }
@@ -345,5 +395,20 @@ impl Client {
             Self::V0(client) => client.close().await,
             Self::V2(client) => client.close().await,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::keys::seeded_rng;
+
+    #[test]
+    fn a_fudged_time_is_within_a_second_either_way() {
+        let mut rng = seeded_rng(1);
+        let moved: Vec<i64> = (0..1_000).map(|_| fudged(0, &mut rng)).collect();
+        assert!(moved.iter().all(|nanos| nanos.abs() <= FUDGE_NANOS));
+        let half = FUDGE_NANOS / 2;
+        assert!(moved.iter().any(|nanos| *nanos > half) && moved.iter().any(|nanos| *nanos < -half));
     }
 }

@@ -1,25 +1,27 @@
-//! The sub-commands `bridge`, `legacy`, `listen` and `post`; `demo` has a file of its own.
+//! The sub-commands `bridge`, `node`, `legacy`, `listen` and `post`; `demo` has a file of its own.
 
-use std::{io::Read, time::Duration};
+use std::{fs::File, io::Read, time::Duration};
 
 use anyhow::Context;
 use bytes::Bytes;
 use tokio::signal::unix::{SignalKind, signal};
 use waku0::{Topic, confirm::Outcome};
-use waku2::ClusterId;
+use waku2::{ClusterId, signed::SigningKey};
 
 use crate::{
     assemble,
     banner::Banner,
-    cli::{BridgeArgs, LegacyArgs, ListenArgs, PeerArgs, PostArgs},
-    client::{Client, ClientError, Heard},
-    config::Config,
+    cli::{BridgeArgs, LegacyArgs, ListenArgs, LogArgs, NodeArgs, PeerArgs, PostArgs, sample::sample},
+    client::{Client, ClientError, Heard, Letter, PeerAddress},
+    config::{Config, ConfigError},
     logging,
     output::{Reader, remark, say},
 };
 
 /// Longest text read from standard input, in bytes: what fits into one message of the Waku Network, with room for the rest.
 const MAX_TEXT_BYTES: u64 = 150_000;
+/// Longest key file read, in bytes: 64 digits and some white space.
+const MAX_KEY_FILE_BYTES: u64 = 128;
 /// How long `listen` tries to reach its peer.
 const REACH: Duration = Duration::from_secs(20);
 /// Longest an orderly stop may take; after that the process ends anyway.
@@ -30,8 +32,17 @@ const STOP_WITHIN: Duration = Duration::from_secs(8);
 /// # Errors
 /// If a flag is wrong, or a part can't start.
 pub async fn bridge(args: BridgeArgs) -> anyhow::Result<()> {
-    logging::start(args.surface.logs);
-    run(Config::try_from(args)?).await
+    let (logs, print) = (args.surface.logs, args.base.print_config);
+    start("bridge", logs, print, || Config::try_from(args)).await
+}
+
+/// Runs a node of the Waku Network until SIGTERM or SIGINT.
+///
+/// # Errors
+/// If a flag is wrong, or a part can't start.
+pub async fn node(args: NodeArgs) -> anyhow::Result<()> {
+    let (logs, print) = (args.surface.logs, args.base.print_config);
+    start("node", logs, print, || Config::try_from(args)).await
 }
 
 /// Runs a waku/0 node until SIGTERM or SIGINT.
@@ -39,8 +50,31 @@ pub async fn bridge(args: BridgeArgs) -> anyhow::Result<()> {
 /// # Errors
 /// If a flag is wrong, or a part can't start.
 pub async fn legacy(args: LegacyArgs) -> anyhow::Result<()> {
-    logging::start(args.surface.logs);
-    run(Config::try_from(args)?).await
+    let (logs, print) = (args.surface.logs, args.base.print_config);
+    start("legacy", logs, print, || Config::try_from(args)).await
+}
+
+/// Says why nothing is generated.
+///
+/// # Errors
+/// Always.
+pub fn keystore() -> anyhow::Result<()> {
+    anyhow::bail!("rate-limit proofs (RLN) are not made yet, so there is no keystore to generate")
+}
+
+async fn start(
+    name: &str,
+    logs: LogArgs,
+    print_config: bool,
+    config: impl FnOnce() -> Result<Config, ConfigError>,
+) -> anyhow::Result<()> {
+    if print_config {
+        // Nobody need read to the end.
+        let _ = say(sample(name).trim_end())?;
+        return Ok(());
+    }
+    logging::start(logs);
+    run(config()?).await
 }
 
 async fn run(config: Config) -> anyhow::Result<()> {
@@ -106,12 +140,17 @@ async fn hear(peer: &PeerArgs, topic: Option<Topic>, count: u64) -> anyhow::Resu
 /// If the peer can't be reached or does not take it.
 pub async fn post(args: PostArgs) -> anyhow::Result<()> {
     let topic: Topic = args.topic.parse()?;
+    let (fudge, signing) = (args.fudges(), signing_key(&args)?);
+    if signing.is_some() && matches!(args.peer.peer.parse()?, PeerAddress::V0(_)) {
+        return Err(ClientError::NothingToSign.into());
+    }
     let text = match args.text {
         Some(text) => text.into_bytes(),
         None => read_stdin()?,
     };
+    let letter = Letter { topic, ttl: args.ttl, text: Bytes::from(text), fudge, signing };
     let client = connect(&args.peer, Duration::from_secs(args.timeout)).await?;
-    let (name, sent) = (client.name_of(topic), client.post(topic, args.ttl, Bytes::from(text)).await?);
+    let (name, sent) = (client.name_of(topic), client.post(letter).await?);
     client.close().await;
     say(format_args!("{} on {name}", sent.hash))?;
     match sent.outcome {
@@ -121,6 +160,22 @@ pub async fn post(args: PostArgs) -> anyhow::Result<()> {
         Some(Outcome::Unanswered) => remark("the peer says that it acknowledges envelopes, and did not"),
     }
     Ok(())
+}
+
+/// The key of a signed shard, from a file or the environment.
+fn signing_key(args: &PostArgs) -> anyhow::Result<Option<SigningKey>> {
+    let text = match (&args.signing_key_file, &args.signing_key) {
+        (Some(path), _) => {
+            let mut text = String::new();
+            let file = File::open(path).with_context(|| format!("--signing-key-file {}", path.display()))?;
+            file.take(MAX_KEY_FILE_BYTES).read_to_string(&mut text).context("--signing-key-file can't be read")?;
+            text
+        }
+        (None, Some(text)) => text.clone(),
+        (None, None) => return Ok(None),
+    };
+    // The text itself is a secret, and stays out of the error.
+    Ok(Some(text.trim().parse().context("--signing-key-file, or CAUSEWAY_SIGNING_KEY")?))
 }
 
 async fn connect(peer: &PeerArgs, wait: Duration) -> anyhow::Result<Client> {

@@ -52,16 +52,13 @@ pub async fn run(args: DemoArgs) -> anyhow::Result<()> {
 async fn cross(args: &DemoArgs, wait: Duration, data_dir: &std::path::Path) -> anyhow::Result<()> {
     let mut config = Config::on_loopback();
     config.data_dir = Some(data_dir.to_owned());
-    let topic = config
-        .crossing
-        .as_ref()
-        .and_then(|crossing| crossing.v2.network.topics.first())
-        .context("the default route has no topic")?
-        .clone();
+    let topic =
+        config.v2.as_ref().and_then(|v2| v2.network.topics.first()).context("the default route has no topic")?.clone();
     let bridge = assemble::start(config).await?;
     let address = bridge.addresses().first().context("the bridge has no libp2p address")?.clone();
-    say(format_args!("bridge     {}\n           {address}", bridge.enode()))?;
-    let mut v0 = V0Client::connect(bridge.enode(), wait).await?;
+    let enode = bridge.enode().context("the bridge has no enode")?;
+    say(format_args!("bridge     {enode}\n           {address}"))?;
+    let mut v0 = V0Client::connect(enode, wait).await?;
     say("waku/0     client connected, Status exchanged")?;
     let mut v2 = V2Client::connect(&address, ClusterId(0), topic, wait).await?;
     say(format_args!("v2         client connected, relaying {}\n", bridge.route().unwrap_or("nothing")))?;

@@ -6,15 +6,15 @@ use serde_json::{Map, Value, json};
 
 use crate::probe::Reading;
 
-/// Services of a Waku Network node in the order of nwaku's report; the ones after relay are not mounted yet.
-const UNMOUNTED: [&str; 14] = [
+/// Services of a Waku Network node after relay, in the order of nwaku's report. Of these only [`PEER_EXCHANGE`] is there yet.
+const AFTER_RELAY: [&str; 14] = [
     "Rln Relay",
     "Lightpush",
     "Legacy Lightpush",
     "Filter",
     "Store",
     "Legacy Store",
-    "Peer Exchange",
+    PEER_EXCHANGE,
     "Rendezvous",
     "Mix",
     "Lightpush Client",
@@ -23,13 +23,18 @@ const UNMOUNTED: [&str; 14] = [
     "Legacy Store Client",
     "Filter Client",
 ];
+/// Ready as soon as it is answered.  Deployed: nwaku.
+const PEER_EXCHANGE: &str = "Peer Exchange";
+/// A clock further from those of peers than this, in seconds, makes the node unready: from there on it is warned of as well, and
+/// messages may soon be refused for their time.
+const MAX_CLOCK_SKEW_SECS: f64 = waku2::skew::WARN_ABOVE.as_secs_f64();
 /// A queue that is fuller than this share of its bound makes the node unready.
 const QUEUE_MARK: f64 = 0.8;
 
 /// What `/readyz` answers.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Readiness {
-    /// Each side has peers and nothing is overloaded.
+    /// Each side has peers, nothing is overloaded, and the clock is right.
     pub(crate) ready: bool,
     /// What is missing.
     pub(crate) failing: Vec<Failing>,
@@ -52,12 +57,15 @@ pub(crate) fn readiness(now: &Reading) -> Readiness {
             failing.push(Failing { part, detail: detail.into() });
         }
     };
-    check(now.v1_peers > 0, "v1_peers", "no waku/0 peer has exchanged Status with us");
-    check(now.v2_peers != Some(0), "v2_peers", "no Waku Network peer relays a bridged topic with us");
+    check(now.v1_peers != Some(0), "v1_peers", "no waku/0 peer has exchanged Status with us");
+    check(now.v2_peers != Some(0), "v2_peers", "no Waku Network peer relays a topic with us");
     for queue in &now.queues {
         let full = queue.depth as f64 >= QUEUE_MARK * queue.bound as f64;
         check(!full, "queues", &format!("{}: {} of {} places taken", queue.stage, queue.depth, queue.bound));
     }
+    let skew = now.clock_skew_secs.unwrap_or_default();
+    let detail = format!("the clocks of peers are {skew:.1} s ahead of ours: is this one set by NTP?");
+    check(skew.abs() <= MAX_CLOCK_SKEW_SECS, "clock", &detail);
     Readiness { ready: failing.is_empty(), failing }
 }
 
@@ -68,9 +76,11 @@ pub(crate) fn report(now: &Reading) -> Value {
         Some(0) => json!({"Relay": "NOT_READY", "desc": "no connected peers"}),
         Some(_) => json!({"Relay": "READY"}),
     };
-    let unmounted =
-        UNMOUNTED.iter().map(|name| Value::Object(Map::from_iter([((*name).to_owned(), json!("NOT_MOUNTED"))])));
-    let protocols: Vec<Value> = std::iter::once(relay).chain(unmounted).collect();
+    let services = AFTER_RELAY.iter().map(|name| {
+        let state = if *name == PEER_EXCHANGE && now.answers_exchange { "READY" } else { "NOT_MOUNTED" };
+        Value::Object(Map::from_iter([((*name).to_owned(), json!(state))]))
+    });
+    let protocols: Vec<Value> = std::iter::once(relay).chain(services).collect();
     json!({"nodeHealth": "READY", "protocolsHealth": protocols})
 }
 
@@ -81,7 +91,7 @@ mod tests {
 
     fn reading(v1_peers: usize, v2_peers: usize, depth: usize) -> Reading {
         let queues = vec![Queue { stage: "mining", depth, bound: 100 }];
-        Reading { v1_peers, v2_peers: Some(v2_peers), queues, ..Reading::default() }
+        Reading { v1_peers: Some(v1_peers), v2_peers: Some(v2_peers), queues, ..Reading::default() }
     }
 
     #[test]
@@ -91,9 +101,27 @@ mod tests {
         assert_eq!(parts(readiness(&reading(0, 1, 0))), ["v1_peers"]);
         assert_eq!(parts(readiness(&reading(1, 0, 0))), ["v2_peers"]);
         assert_eq!(parts(readiness(&reading(0, 0, 80))), ["v1_peers", "v2_peers", "queues"]);
-        let alone = Reading { v1_peers: 1, ..Reading::default() };
+        let alone = Reading { v1_peers: Some(1), ..Reading::default() };
         assert!(readiness(&alone).ready);
         assert_eq!(report(&alone)["protocolsHealth"][0], json!({"Relay": "NOT_MOUNTED"}));
+    }
+
+    #[test]
+    fn a_side_that_is_not_there_is_not_missed() {
+        let relay = Reading { v2_peers: Some(1), ..Reading::default() };
+        assert!(readiness(&relay).ready);
+        assert!(!readiness(&Reading { v2_peers: Some(0), ..Reading::default() }).ready);
+    }
+
+    #[test]
+    fn a_clock_over_five_seconds_off_is_named() {
+        let skewed = |secs| readiness(&Reading { clock_skew_secs: Some(secs), ..reading(1, 1, 0) });
+        assert!([0.0, 5.0, -5.0].into_iter().all(|secs| skewed(secs).ready));
+        for secs in [5.1, -60.0] {
+            let failing = skewed(secs).failing;
+            assert_eq!(failing.iter().map(|part| part.part).collect::<Vec<_>>(), ["clock"]);
+            assert!(failing[0].detail.contains(&format!("{secs:.1} s")), "{}", failing[0].detail);
+        }
     }
 
     #[test]
@@ -103,5 +131,12 @@ mod tests {
         assert_eq!(report["protocolsHealth"][0], json!({"Relay": "NOT_READY", "desc": "no connected peers"}));
         assert_eq!(report["protocolsHealth"][1], json!({"Rln Relay": "NOT_MOUNTED"}));
         assert_eq!(report["protocolsHealth"].as_array().unwrap().len(), 15);
+        assert_eq!(report["protocolsHealth"][7], json!({"Peer Exchange": "NOT_MOUNTED"}));
+    }
+
+    #[test]
+    fn peer_exchange_is_ready_when_it_is_answered() {
+        let answered = Reading { answers_exchange: true, ..reading(0, 0, 0) };
+        assert_eq!(report(&answered)["protocolsHealth"][7], json!({"Peer Exchange": "READY"}));
     }
 }

@@ -1,6 +1,7 @@
 //! Health, metrics and accounts over HTTP, on loopback unless asked otherwise. Reading only: nothing here changes state.
 
 mod accounting;
+pub mod origins;
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -8,47 +9,95 @@ use axum::{
     Json, Router,
     extract::State,
     http::{StatusCode, header::CONTENT_TYPE},
+    middleware,
     response::{IntoResponse, Response},
     routing::get,
 };
-use tokio::{net::TcpListener, task::JoinHandle};
+use tokio::{net::TcpListener, task::JoinSet};
 
-use crate::{health, metrics, probe::Probe};
+use crate::{config, health, metrics, probe::Probe};
+use origins::Pattern;
 
 /// Media type of the metrics text.
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// The listener can't be opened.
 #[derive(Debug, thiserror::Error)]
-#[error("HTTP can't listen on {0}: {1}. Give another port with --rest-port, or 0 for any free one")]
-pub struct BindError(SocketAddr, std::io::Error);
+#[error("HTTP can't listen on {at}: {source}. Give another port with {flag}, or 0 for any free one")]
+pub struct BindError {
+    at: SocketAddr,
+    flag: &'static str,
+    source: std::io::Error,
+}
 
-/// Serves until the task is aborted; returns the address really bound.
+/// What is served.
+#[derive(Debug)]
+pub(crate) struct Served {
+    /// Where everything is, if anywhere.
+    pub(crate) rest: Option<SocketAddr>,
+    /// Where metrics are alone, if anywhere.
+    pub(crate) metrics: Option<SocketAddr>,
+    /// One for each; none ends by itself, and all end with this.
+    pub(crate) tasks: JoinSet<()>,
+}
+
+/// Serves as configured, at the addresses that are returned.
 ///
 /// # Errors
-/// If the port is in use or may not be bound.
-pub(crate) async fn serve(address: SocketAddr, probe: Arc<Probe>) -> Result<(SocketAddr, JoinHandle<()>), BindError> {
-    let listener = TcpListener::bind(address).await.map_err(|e| BindError(address, e))?;
-    let bound = listener.local_addr().map_err(|e| BindError(address, e))?;
-    let task = tokio::spawn(async move {
+/// If a port is in use or may not be bound.
+pub(crate) async fn start(config: config::Http, probe: Arc<Probe>) -> Result<Served, BindError> {
+    let mut tasks = JoinSet::new();
+    let rest = match config.rest {
+        Some(at) => Some(serve(at, router(Arc::clone(&probe), config.allow_origin), "--rest-port", &mut tasks).await?),
+        None => None,
+    };
+    let metrics = match config.metrics {
+        Some(at) => Some(serve(at, metrics_router(probe), "--metrics-server-port", &mut tasks).await?),
+        None => None,
+    };
+    Ok(Served { rest, metrics, tasks })
+}
+
+/// Serves until the task is aborted; returns the address really bound. `flag` is what sets its port.
+async fn serve(
+    at: SocketAddr,
+    router: Router,
+    flag: &'static str,
+    tasks: &mut JoinSet<()>,
+) -> Result<SocketAddr, BindError> {
+    let refused = |source| BindError { at, flag, source };
+    let listener = TcpListener::bind(at).await.map_err(refused)?;
+    let bound = listener.local_addr().map_err(refused)?;
+    tasks.spawn(async move {
         // axum retries what can be retried; it returns only when the listener is gone.
-        if let Err(error) = axum::serve(listener, router(probe)).await {
+        if let Err(error) = axum::serve(listener, router).await {
             tracing::error!(%error, "HTTP has ended");
         }
     });
-    Ok((bound, task))
+    Ok(bound)
 }
 
-fn router(probe: Arc<Probe>) -> Router {
-    let accounts =
-        Router::new().route("/legacy/v1/accounting", get(accounting::accounting)).with_state(probe.ledger.clone());
-    Router::new()
+/// Everything, for pages of these origins.
+fn router(probe: Arc<Probe>, allow_origin: Vec<Pattern>) -> Router {
+    let ledger = probe.v0.as_ref().map(|v0| v0.ledger.clone());
+    let all = Router::new()
         .route("/health", get(health_report))
         .route("/livez", get(async || "OK"))
         .route("/readyz", get(readiness))
-        .route("/metrics", get(metrics_text))
-        .with_state(probe)
-        .merge(accounts)
+        .with_state(Arc::clone(&probe))
+        .merge(metrics_router(probe));
+    let all = match ledger {
+        Some(ledger) => {
+            all.merge(Router::new().route("/legacy/v1/accounting", get(accounting::accounting)).with_state(ledger))
+        }
+        None => all,
+    };
+    all.layer(middleware::from_fn_with_state(Arc::from(allow_origin), origins::look))
+}
+
+/// Metrics alone.
+fn metrics_router(probe: Arc<Probe>) -> Router {
+    Router::new().route("/metrics", get(metrics_text)).with_state(probe)
 }
 
 async fn health_report(State(probe): State<Arc<Probe>>) -> Response {

@@ -80,13 +80,16 @@ impl DataDir {
         &self.path
     }
 
-    /// The key of the flag if there is one, else the kept one, else a new one, which is then kept.
+    /// The key of the flag if there is one, or of the file that a flag names; else the kept one, else a new one, which is then kept.
     ///
     /// # Errors
     /// If the flag or the file is no key, or the file can't be read or written.
-    pub fn node_key(&self, flag: Option<&str>) -> Result<NodeKey, KeyError> {
-        if let Some(text) = flag {
+    pub fn node_key(&self, flag: Option<&str>, file: Option<&Path>) -> Result<NodeKey, KeyError> {
+        if let Some(text) = flag.filter(|text| !text.is_empty()) {
             return text.parse().map_err(|_| KeyError::BadFlag);
+        }
+        if let Some(path) = file.filter(|path| !path.as_os_str().is_empty()) {
+            return read_key(path);
         }
         Ok(kept_key(&self.path.join(KEY_FILE))?.0)
     }
@@ -157,8 +160,8 @@ mod tests {
     #[test]
     fn a_new_key_is_kept_and_private() {
         let (_temp, data) = dir();
-        let key = data.node_key(None).unwrap();
-        assert_eq!(data.node_key(None).unwrap().to_bytes(), key.to_bytes());
+        let key = data.node_key(None, None).unwrap();
+        assert_eq!(data.node_key(None, None).unwrap().to_bytes(), key.to_bytes());
         assert_eq!(
             kept_key(&data.path().join(KEY_FILE)).map(|(kept, new)| (kept.to_bytes(), new)).unwrap(),
             (key.to_bytes(), false)
@@ -171,10 +174,23 @@ mod tests {
     fn the_flag_wins_and_is_not_kept() {
         let (_temp, data) = dir();
         let hex = "01".repeat(32);
-        assert_eq!(data.node_key(Some(&hex)).unwrap().to_bytes(), [1; 32]);
+        assert_eq!(data.node_key(Some(&hex), None).unwrap().to_bytes(), [1; 32]);
         assert!(!data.path().join(KEY_FILE).exists());
-        assert!(matches!(data.node_key(Some("zz")), Err(KeyError::BadFlag)));
-        assert!(matches!(data.node_key(Some(&"00".repeat(32))), Err(KeyError::BadFlag)));
+        assert!(matches!(data.node_key(Some("zz"), None), Err(KeyError::BadFlag)));
+        assert!(matches!(data.node_key(Some(&"00".repeat(32)), None), Err(KeyError::BadFlag)));
+    }
+
+    #[test]
+    fn a_file_that_is_named_is_read_and_never_made() {
+        let (temp, data) = dir();
+        let path = temp.path().join("elsewhere");
+        assert!(matches!(data.node_key(None, Some(&path)), Err(KeyError::Unreadable(..))));
+        assert!(!path.exists());
+        fs::write(&path, format!("{}\n", "02".repeat(32))).unwrap();
+        assert_eq!(data.node_key(None, Some(&path)).unwrap().to_bytes(), [2; 32]);
+        assert!(!data.path().join(KEY_FILE).exists());
+        fs::write(&path, "{\"crypto\": {}}").unwrap();
+        assert!(matches!(data.node_key(None, Some(&path)), Err(KeyError::Malformed(_))));
     }
 
     #[test]
@@ -183,7 +199,7 @@ mod tests {
         let path = data.path().join(KEY_FILE);
         for text in ["", "1234", &"g".repeat(64), &"1".repeat(500)] {
             fs::write(&path, text).unwrap();
-            assert!(matches!(data.node_key(None), Err(KeyError::Malformed(_))), "{text:?}");
+            assert!(matches!(data.node_key(None, None), Err(KeyError::Malformed(_))), "{text:?}");
             assert_eq!(fs::read_to_string(&path).unwrap(), text);
         }
     }

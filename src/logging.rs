@@ -1,6 +1,6 @@
 //! Logs: text for people, JSON for programs, both on standard error, so that standard output carries only what was asked for.
 
-use std::io::IsTerminal;
+use std::{ffi::OsString, io::IsTerminal};
 
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt, util::SubscriberInitExt};
@@ -20,11 +20,16 @@ pub fn start(args: LogArgs) {
     // A second start (tests run several nodes in one process) leaves the first in place.
     let _ = match args.log_format {
         LogFormat::Text => {
-            let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+            let colour = std::io::stderr().is_terminal() && wants_colour(std::env::var_os("NO_COLOR"));
             registry.with(fmt::layer().with_writer(std::io::stderr).with_ansi(colour).with_target(false)).try_init()
         }
         LogFormat::Json => registry.with(fmt::layer().json().with_writer(std::io::stderr)).try_init(),
     };
+}
+
+/// Any text that is not empty says no.  Source: no-color.org.
+fn wants_colour(no_color: Option<OsString>) -> bool {
+    no_color.is_none_or(|text| text.is_empty())
 }
 
 fn level(level: LogLevel) -> LevelFilter {
@@ -39,4 +44,23 @@ fn level(level: LogLevel) -> LevelFilter {
 
 fn quiet(target: &'static str) -> tracing_subscriber::filter::Directive {
     format!("{target}=warn").parse().expect("a target and a level make a directive")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn colour_is_left_out_when_the_environment_asks() {
+        let wanted = |text: &str| wants_colour(Some(text.into()));
+        assert_eq!((wants_colour(None), wanted(""), wanted("1"), wanted("0")), (true, true, false, false));
+    }
+
+    #[test]
+    fn levels_have_their_names_of_nwaku() {
+        let named = [LogLevel::Trace, LogLevel::Debug, LogLevel::Info, LogLevel::Notice].map(level);
+        assert_eq!(named, [LevelFilter::TRACE, LevelFilter::DEBUG, LevelFilter::INFO, LevelFilter::INFO]);
+        let severe = [LogLevel::Warn, LogLevel::Error, LogLevel::Fatal].map(level);
+        assert_eq!(severe, [LevelFilter::WARN, LevelFilter::ERROR, LevelFilter::ERROR]);
+    }
 }

@@ -27,11 +27,13 @@ fn main() -> ExitCode {
     let done = runtime.block_on(async {
         match cli.command {
             Command::Bridge(args) => commands::bridge(*args).await,
+            Command::Node(args) => commands::node(*args).await,
             Command::Legacy(args) => commands::legacy(*args).await,
             Command::Demo(args) => demo::run(args).await,
             Command::Listen(args) => commands::listen(args).await,
             Command::Post(args) => commands::post(args).await,
             Command::DnsTree(args) => dns_tree::run(&args),
+            Command::GenerateRlnKeystore { .. } => commands::keystore(),
         }
     });
     // Blocking work (mining) of a task that is gone must not hold the exit up.
@@ -44,7 +46,7 @@ fn main() -> ExitCode {
 
 fn failed(error: &anyhow::Error) -> ExitCode {
     remark(format_args!("causeway: {error:#}"));
-    let misread = matches!(error.downcast_ref(), Some(ClientError::Address(_)));
+    let misread = matches!(error.downcast_ref(), Some(ClientError::Address(_) | ClientError::NothingToSign));
     if misread || error.is::<ConfigError>() || error.is::<InputError>() {
         ExitCode::from(USAGE)
     } else {

@@ -4,31 +4,35 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 mod crossing;
 mod v0;
+mod v2;
 
 pub(crate) use crossing::CrossingProbe;
-
-use crate::{discovery::Sources, storage::accounts::Ledger};
+pub(crate) use v0::V0Probe;
+pub(crate) use v2::V2Probe;
 
 /// The rooms that are looked at.
 #[derive(Debug)]
 pub(crate) struct Probe {
     /// The waku/0 side.
-    pub(crate) v0: waku0::Handle,
-    /// Its accounts.
-    pub(crate) ledger: Ledger,
-    /// What discovery has found.
-    pub(crate) found: Sources,
-    /// What a bridge has besides.
+    pub(crate) v0: Option<V0Probe>,
+    /// The Waku Network side.
+    pub(crate) v2: Option<V2Probe>,
+    /// What is between the sides.
     pub(crate) crossing: Option<CrossingProbe>,
 }
 
 /// What was seen.
 #[derive(Debug, Default)]
 pub(crate) struct Reading {
-    /// waku/0 peers whose Status was exchanged.
-    pub(crate) v1_peers: usize,
-    /// Waku Network peers that relay a bridged topic with us; `None` where nothing is bridged.
+    /// waku/0 peers whose Status was exchanged; `None` where there is no waku/0 node.
+    pub(crate) v1_peers: Option<usize>,
+    /// Waku Network peers that relay a bridged topic with us, or, where nothing is bridged, that are in the fullest mesh of a topic;
+    /// `None` where there is no Waku Network node.
     pub(crate) v2_peers: Option<usize>,
+    /// Are others told of nodes that were found?
+    pub(crate) answers_exchange: bool,
+    /// How far the clocks of others are ahead of ours, in seconds; `None` while too few peers say anything.
+    pub(crate) clock_skew_secs: Option<f64>,
     /// The bridge's queues.
     pub(crate) queues: Vec<Queue>,
     /// All numbers, those of one name together.
@@ -80,11 +84,17 @@ pub(crate) enum Amount {
 impl Probe {
     /// Looks once.
     pub(crate) async fn read(&self) -> Reading {
-        let mut reading = self.read_v0().await;
+        let mut reading = Reading::default();
+        if let Some(v0) = &self.v0 {
+            v0.read(&mut reading).await;
+        }
         reading.samples.push(Sample {
             labels: vec![("version", crate::VERSION.into())],
             ..gauge("waku_version", "This program's version", 1)
         });
+        if let Some(v2) = &self.v2 {
+            v2.read(&mut reading);
+        }
         if let Some(crossing) = &self.crossing {
             crossing.read(&mut reading);
         }

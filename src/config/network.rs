@@ -10,7 +10,7 @@ use waku0::Topic;
 use waku2::{
     ClusterId, Preset, PubsubTopic, Shard,
     meter::{BURST_BYTES, BYTES_PER_SEC, Budget},
-    relay::MAX_TOPICS,
+    relay::{MAX_RPC_BYTES, MAX_TOPICS},
     rules::{Position, Row, Rules},
     shard::{AutoshardError, shard_of},
     signed::{KeyError, VerifyingKey},
@@ -32,6 +32,8 @@ pub struct Network {
     pub bridged: Vec<PubsubTopic>,
     /// All that is relayed, what is bridged first.
     pub topics: Vec<PubsubTopic>,
+    /// The preset that it is, if any.
+    pub preset: Option<Preset>,
     /// What is taken.
     pub policy: Policy,
     /// What an operator should know of it.
@@ -42,7 +44,7 @@ pub struct Network {
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NetworkError {
     /// No such name.
-    #[error("--preset {0}: there are twn and status")]
+    #[error("--preset {0}: there are twn, twn-spec and status")]
     Preset(String),
     /// A flag says otherwise than the preset.
     #[error("--{flag} {value} contradicts --preset {preset}, which has {right}. Leave one of the two out")]
@@ -140,24 +142,25 @@ pub enum ProtectedShardError {
     Key(#[from] KeyError),
 }
 
-/// The network of these flags.
+/// The network of these flags; `bridge` is missing for a node that bridges nothing.
 ///
 /// # Errors
 /// See [`NetworkError`].
-pub(super) fn network(flags: &NetworkArgs, bridge: &CrossingArgs) -> Result<Network, NetworkError> {
+pub(super) fn network(flags: &NetworkArgs, bridge: Option<&CrossingArgs>) -> Result<Network, NetworkError> {
     let mut notices = Vec::new();
     let preset = preset(flags, &mut notices)?;
     let cluster = ClusterId(flags.cluster_id.or_else(|| preset.map(|p| p.cluster.0)).unwrap_or_default());
     let shards = flags.num_shards_in_network.or_else(|| preset.map(|p| p.shards_in_network)).unwrap_or(1);
     let place = Place { cluster, shards, preset };
-    let bridged = place.bridged(bridge)?;
+    let bridged = bridge.map_or_else(|| Ok(Vec::new()), |bridge| place.bridged(bridge))?;
     let topics = place.topics(flags, bridge, &bridged)?;
     let policy = Policy { protected: place.protected(flags)?, ..policy(flags, preset, &mut notices)? };
+    let takes = bridge.is_some_and(|bridge| bridge.bridge_direction != Ways::V2ToV1);
     match bridged.first() {
-        Some(first) if bridge.bridge_direction != Ways::V2ToV1 && policy.protected.contains_key(first) => {
+        Some(first) if takes && policy.protected.contains_key(first) => {
             Err(NetworkError::BridgedAndSigned(first.clone()))
         }
-        _ => Ok(Network { cluster, bridged, topics, policy, notices }),
+        _ => Ok(Network { cluster, bridged, topics, preset, policy, notices }),
     }
 }
 
@@ -180,6 +183,9 @@ fn preset(flags: &NetworkArgs, notices: &mut Vec<&'static str>) -> Result<Option
         notices.push(
             "rate-limit proofs (RLN) are neither made nor verified yet: peers of this network reject what we publish, and after four such messages all we publish",
         );
+    }
+    if preset == Preset::TWN_SPEC {
+        notices.push("--preset twn-spec differs from twn only in the parameters of proofs, which are not verified yet");
     }
     Ok(Some(preset))
 }
@@ -210,6 +216,7 @@ fn policy(
     };
     let window = flags.timestamp_window.map(Duration::from_secs);
     Ok(Policy {
+        max_rpc_bytes: Some(flags.max_msg_size).filter(|bytes| *bytes < MAX_RPC_BYTES),
         timestamp_window: window.or_else(|| preset.and_then(|p| p.timestamp_window)).filter(|window| !window.is_zero()),
         free_bandwidth: (asks_for_proofs || limited).then_some(budget),
         rules,
@@ -246,11 +253,12 @@ impl Place {
     fn topics(
         &self,
         flags: &NetworkArgs,
-        bridge: &CrossingArgs,
+        bridge: Option<&CrossingArgs>,
         bridged: &[PubsubTopic],
     ) -> Result<Vec<PubsubTopic>, NetworkError> {
         let mut topics = bridged.to_vec();
-        let named = !bridge.bridge_pubsub_topic.is_empty() || !flags.pubsub_topic.is_empty();
+        let names = |bridge: &CrossingArgs| !bridge.bridge_pubsub_topic.is_empty();
+        let named = bridge.is_some_and(names) || !flags.pubsub_topic.is_empty();
         match (flags.shard.as_slice(), self.preset) {
             ([], _) if named => {}
             ([], Some(preset)) => topics.extend(preset.shards.iter().map(|index| self.shard(*index))),
@@ -333,7 +341,7 @@ mod tests {
     fn read(flags: &[&str]) -> Result<Network, NetworkError> {
         let flags = ["causeway", "bridge"].iter().chain(flags);
         match Cli::without_environment(flags).unwrap().command {
-            Command::Bridge(args) => network(&args.network, &args.bridge),
+            Command::Bridge(args) => network(&args.network, Some(&args.bridge)),
             other => panic!("{other:?}"),
         }
     }

@@ -1,6 +1,6 @@
 //! How peers of the Waku Network are found: the flags, checked.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
 use devp2p::{
     dnsdisc::{self, Link, LinkError},
@@ -8,7 +8,7 @@ use devp2p::{
     inbound::is_local,
 };
 use waku2::{
-    Multiaddr,
+    Multiaddr, Preset,
     seek::{self, Udp},
 };
 
@@ -59,16 +59,28 @@ pub enum SeekError {
     },
 }
 
-/// Reads the flags. `listen` and `port` are where UDP packets come in.
+/// Reads the flags. `listen` is where UDP packets come in. Whoever asks for discovery and names nowhere to begin begins at what
+/// the preset names.
 ///
 /// # Errors
 /// See [`SeekError`].
-pub(super) fn seek(args: &SeekArgs, listen: IpAddr, port: u16, name_servers: &[SocketAddr]) -> Result<Seek, SeekError> {
-    let links = args.dns_discovery_url.iter().map(|text| link(text)).collect::<Result<Vec<_>, _>>()?;
-    let bootstrap = args.discv5_bootstrap_node.iter().map(|text| record(text)).collect::<Result<Vec<_>, _>>()?;
-    let notices = notices(args);
+pub(super) fn seek(
+    args: &SeekArgs,
+    preset: Option<Preset>,
+    listen: SocketAddr,
+    name_servers: &[SocketAddr],
+) -> Result<Seek, SeekError> {
+    let over_udp = args.discv5_discovery.unwrap_or_default();
+    let mut lists = named(&args.dns_discovery_url);
+    let mut begin = named(&args.discv5_bootstrap_node);
+    if let Some(preset) = preset.filter(|_| over_udp && lists.is_empty() && begin.is_empty()) {
+        (lists, begin) = (preset.lists.to_vec(), preset.bootstrap.to_vec());
+    }
+    let notices = notices(args, lists.is_empty() && begin.is_empty());
+    let links = lists.into_iter().map(link).collect::<Result<Vec<_>, _>>()?;
+    let bootstrap = begin.into_iter().map(record).collect::<Result<Vec<_>, _>>()?;
     let udp = Udp {
-        listen: SocketAddr::new(listen, port),
+        listen,
         bootstrap,
         auto_update: args.discv5_enr_auto_update,
         ip_limit: args.discv5_table_ip_limit > 0 && args.discv5_bucket_ip_limit > 0,
@@ -77,15 +89,20 @@ pub(super) fn seek(args: &SeekArgs, listen: IpAddr, port: u16, name_servers: &[S
     let exchange_node = exchange_node.map(node).transpose()?;
     let how = seek::Config {
         dns: (!links.is_empty()).then(|| dnsdisc::Config { links, name_servers: name_servers.to_vec() }),
-        discv5: args.discv5_discovery.then_some(udp),
+        discv5: over_udp.then_some(udp),
         answer_exchange: args.peer_exchange,
         ask_peers: exchange_node.is_some(),
         ratio: args.relay_service_ratio,
         // A node that listens inside a private network has its peers there.
-        local_addresses: !listen.is_unspecified() && is_local(listen),
+        local_addresses: !listen.ip().is_unspecified() && is_local(listen.ip()),
         ..seek::Config::default()
     };
     Ok(Seek { how, persistent: args.peer_persistence, exchange_node, notices })
+}
+
+/// Those that are not empty, which compose files pass for what is not set.
+fn named(texts: &[String]) -> Vec<&str> {
+    texts.iter().map(String::as_str).filter(|text| !text.is_empty()).collect()
 }
 
 fn node(text: &str) -> Result<Multiaddr, SeekError> {
@@ -104,8 +121,13 @@ fn record(text: &str) -> Result<enr::Enr, SeekError> {
     Ok(record)
 }
 
-/// What has another effect than its name says.
-fn notices(args: &SeekArgs) -> Vec<&'static str> {
+/// Told where a network has nodes to begin at, and nobody is called at all.
+pub(super) const NOBODY: &str =
+    "nobody is looked for: with --discv5-discovery this network's own bootstrap nodes are asked for peers";
+
+/// What has another effect than its name says; `nowhere`: is there nowhere to begin?
+fn notices(args: &SeekArgs, nowhere: bool) -> Vec<&'static str> {
+    let over_udp = args.discv5_discovery.unwrap_or_default();
     let limits = (args.discv5_table_ip_limit, args.discv5_bucket_ip_limit);
     let told = [
         (
@@ -115,11 +137,11 @@ fn notices(args: &SeekArgs) -> Vec<&'static str> {
         (args.discv5_bits_per_hop != 1, "--discv5-bits-per-hop is always 1"),
         (args.dns_discovery.is_some(), "--dns-discovery is deprecated: --dns-discovery-url alone says what is read"),
         (
-            !args.discv5_discovery && !args.discv5_bootstrap_node.is_empty(),
+            !over_udp && !named(&args.discv5_bootstrap_node).is_empty(),
             "--discv5-bootstrap-node has no effect without --discv5-discovery",
         ),
         (
-            args.discv5_discovery && args.discv5_bootstrap_node.is_empty() && args.dns_discovery_url.is_empty(),
+            over_udp && nowhere,
             "--discv5-discovery knows nowhere to begin, and waits to be found: give a --discv5-bootstrap-node",
         ),
     ];
@@ -135,6 +157,7 @@ mod tests {
     };
 
     const RECORD: &str = "enr:-QESuED0qW1BCmF-oH_ARGPr97Nv767bl_43uoy70vrbah3EaCAdK3Q0iRQ6wkSTTpdrg_dU_NC2ydO8leSlRpBX4pxiAYJpZIJ2NIJpcIRA4VDAim11bHRpYWRkcnO4XAArNiZub2RlLTAxLmRvLWFtczMud2FrdS5zYW5kYm94LnN0YXR1cy5pbQZ2XwAtNiZub2RlLTAxLmRvLWFtczMud2FrdS5zYW5kYm94LnN0YXR1cy5pbQYfQN4DgnJzkwABCAAAAAEAAgADAAQABQAGAAeJc2VjcDI1NmsxoQOTd-h5owwj-cx7xrmbvQKU8CV3Fomfdvcv1MBc-67T5oN0Y3CCdl-DdWRwgiMohXdha3UyDw";
+    const PEER: &str = "/ip4/1.2.3.4/tcp/60000/p2p/16Uiu2HAm2HyS6brcCspSbszG9i36re2bWBVjMe3tMdnFp1Hua34F";
     const LIST: &str = "enrtree://AIRVQ5DDA4FFWLRBCHJWUWOO6X6S4ZTZ5B667LQ6AJU6PEYDLRD5O@sandbox.waku.nodes.status.im";
 
     fn read(flags: &[&str]) -> Result<Seek, String> {
@@ -143,7 +166,7 @@ mod tests {
             unreachable!("`bridge`");
         };
         let config = Config::try_from(*args).map_err(|error| error.to_string())?;
-        Ok(config.crossing.expect("a bridge").v2.seek)
+        Ok(config.v2.expect("a bridge").seek)
     }
 
     fn sought(flags: &[&str]) -> Seek {
@@ -171,13 +194,31 @@ mod tests {
         assert!(udp(&["--discv5-enr-auto-update"]).auto_update);
         assert!(!udp(&["--discv5-table-ip-limit=0"]).ip_limit && !udp(&["--discv5-bucket-ip-limit=0"]).ip_limit);
         assert!(!sought(&["--peer-exchange=false"]).how.answer_exchange);
-        let asked = sought(&[
-            "--peer-exchange-node=/ip4/1.2.3.4/tcp/60000/p2p/16Uiu2HAm2HyS6brcCspSbszG9i36re2bWBVjMe3tMdnFp1Hua34F",
-        ]);
+        let asked = sought(&["--peer-exchange-node", PEER]);
         assert!(asked.how.ask_peers && asked.exchange_node.is_some());
         assert!(sought(&["--peer-persistence"]).persistent);
         assert_eq!(sought(&["--relay-service-ratio=70:30"]).how.ratio, "70:30".parse().unwrap());
         assert!(sought(&["--listen-address=10.0.0.1"]).how.local_addresses);
+    }
+
+    #[test]
+    fn a_preset_brings_its_bootstrap_when_discovery_is_asked_for() {
+        let begun = |flags: &[&str]| {
+            let how = sought(flags).how;
+            let records = how.discv5.map_or(0, |udp| udp.bootstrap.len());
+            (records, how.dns.map(|dns| dns.links[0].domain().to_owned()))
+        };
+        assert_eq!(begun(&["--preset=twn"]), (0, None), "nobody is contacted who was not asked for");
+        assert_eq!(begun(&["--preset=twn", "--discv5-discovery=false"]), (0, None));
+        assert_eq!(begun(&["--preset=twn", "--discv5-discovery"]), (3, None));
+        assert_eq!(begun(&["--preset=twn-spec", "--discv5-discovery"]), (3, None));
+        let status = Some("boot.prod.status.nodes.status.im".to_owned());
+        assert_eq!(begun(&["--preset=status", "--discv5-discovery=true"]), (0, status));
+        let own = ["--preset=twn", "--discv5-discovery", "--discv5-bootstrap-node", RECORD];
+        assert_eq!(begun(&own), (1, None), "one's own take their place");
+        let listed = ["--preset=twn", "--discv5-discovery", "--dns-discovery-url", LIST];
+        assert_eq!(begun(&listed), (0, Some("sandbox.waku.nodes.status.im".to_owned())));
+        assert_eq!(begun(&["--discv5-discovery"]), (0, None));
     }
 
     #[test]
@@ -190,6 +231,12 @@ mod tests {
             (&["--discv5-bootstrap-node", RECORD], 1),
             (&["--discv5-discovery"], 1),
             (&["--discv5-discovery", "--dns-discovery-url", LIST], 0),
+            (&["--preset=twn"], 1),
+            (&["--preset=twn", "--staticnode", PEER], 0),
+            (&["--preset=status", "--peer-exchange-node", PEER], 0),
+            (&["--preset=twn", "--discv5-discovery"], 0),
+            (&["--preset=twn", "--discv5-discovery=false"], 0),
+            (&["--discv5-bootstrap-node=", "--dns-discovery-url="], 0),
         ] {
             assert_eq!(sought(flags).notices.len(), notices, "{flags:?}");
         }

@@ -1,15 +1,12 @@
-//! What the Waku Network side and the bridge count.
+//! What the bridge counts.
 
 use bridge::{Direction, DropReason, Stage, Status, handle::LAG_BUCKETS_SECS};
-use waku2::{health::TopicHealth, validate::Reason};
 
-use super::{Amount, Queue, Reading, Sample, counter, gauge, read};
+use super::{Amount, Queue, Reading, Sample, counter, gauge};
 
-/// What a bridge has beside its waku/0 node.
+/// What a bridge has beside its two nodes.
 #[derive(Debug)]
 pub(crate) struct CrossingProbe {
-    /// The Waku Network side.
-    pub(crate) v2: waku2::Handle,
     /// What is between the sides.
     pub(crate) bridge: bridge::Handle,
     /// Bounds of the bridge's queues.
@@ -22,7 +19,7 @@ impl CrossingProbe {
         let status = self.bridge.status();
         reading.v2_peers = Some(status.v2_peers);
         reading.queues.extend(self.queues(&status));
-        let samples = [self.v2_samples(), self.crossings(), self.lags(), self.bridge_samples(&status)];
+        let samples = [self.crossings(), self.lags(), self.bridge_samples(&status)];
         reading.samples.extend(samples.into_iter().flatten());
     }
 
@@ -33,50 +30,6 @@ impl CrossingProbe {
             Queue { stage: "v2_to_v1", depth: status.depths.total(Direction::V2ToV1), bound: jobs },
             Queue { stage: "mining", depth: status.waiting_to_mine, bound: self.limits.max_seal_jobs },
         ]
-    }
-
-    fn v2_samples(&self) -> Vec<Sample> {
-        let c = self.v2.counters();
-        let messages = "waku_node_messages";
-        let mut samples = vec![
-            Sample {
-                labels: vec![("type", "relay".into())],
-                ..counter(messages, "Messages accepted from relay", read(&c.accepted))
-            },
-            counter("waku_relay_published", "Own messages sent", read(&c.published)),
-            counter("waku_relay_unsent", "Messages not sent to a peer that reads too slowly", read(&c.unsent)),
-            counter("waku_relay_events_shed", "Messages that the bridge was too busy to hear of", read(&c.events_shed)),
-            counter("waku_peers_refused", "Peers left because of their cluster", read(&c.refused_peers)),
-            gauge("libp2p_peers", "Waku Network peers connected", read(&c.peers)),
-        ];
-        samples.extend(Reason::ALL.iter().map(|reason| Sample {
-            labels: vec![("type", reason.name().into())],
-            ..counter("waku_relay_rejected", "Messages dropped with blame", read(&c.rejected[reason.index()]))
-        }));
-        samples.extend(Reason::ALL.iter().map(|reason| Sample {
-            labels: vec![("type", reason.name().into())],
-            ..counter("waku_relay_ignored", "Messages dropped without blame", read(&c.ignored[reason.index()]))
-        }));
-        samples.extend(self.topics());
-        samples
-    }
-
-    /// How well each topic is joined to its mesh.
-    fn topics(&self) -> Vec<Sample> {
-        let health = self.v2.health();
-        let family = |name, help, amount: fn(&TopicHealth) -> u64| {
-            health.iter().map(move |topic| Sample {
-                labels: vec![("topic", topic.topic.to_string())],
-                ..gauge(name, help, amount(topic))
-            })
-        };
-        let mesh = family("libp2p_gossipsub_peers_per_topic_mesh", "Peers in the mesh of a topic", |topic| {
-            topic.mesh_peers as u64
-        });
-        let level = family("waku_relay_topic_health", "0 no mesh peer, 1 one to three, 2 four or more", |topic| {
-            topic.level() as u64
-        });
-        mesh.chain(level).collect()
     }
 
     /// The full table, and the two families of the old bridge.

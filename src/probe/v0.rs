@@ -4,22 +4,38 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use waku0::limits::Meter;
 
-use super::{Probe, Reading, Sample, counter, gauge, read};
-use crate::discovery::Found;
+use super::{Reading, Sample, counter, gauge, read};
+use crate::{
+    discovery::{Found, Sources},
+    storage::accounts::Ledger,
+};
 
-impl Probe {
-    pub(super) async fn read_v0(&self) -> Reading {
+/// What of the waku/0 side is looked at.
+#[derive(Debug)]
+pub(crate) struct V0Probe {
+    /// The node.
+    pub(crate) node: waku0::Handle,
+    /// Its accounts.
+    pub(crate) ledger: Ledger,
+    /// What discovery has found.
+    pub(crate) found: Sources,
+}
+
+impl V0Probe {
+    /// Adds what is seen here.
+    pub(super) async fn read(&self, reading: &mut Reading) {
         let mut samples = self.v1_peers().await;
         samples.extend(self.envelopes());
         samples.extend(self.packets());
         samples.extend(self.connections());
         samples.extend(self.discovered());
-        let v1_peers = self.v0.counters().peers.load(Relaxed);
-        Reading { v1_peers: usize::try_from(v1_peers).unwrap_or(usize::MAX), samples, ..Reading::default() }
+        let v1_peers = self.node.counters().peers.load(Relaxed);
+        reading.v1_peers = Some(usize::try_from(v1_peers).unwrap_or(usize::MAX));
+        reading.samples.extend(samples);
     }
 
     async fn v1_peers(&self) -> Vec<Sample> {
-        let peers = self.v0.peers().await;
+        let peers = self.node.peers().await;
         let running = |inbound| peers.iter().filter(|p| p.options.is_some() && p.inbound == inbound).count();
         let sample = |direction: &str, inbound| Sample {
             labels: vec![("protocol", "waku/0".into()), ("dir", direction.into())],
@@ -29,7 +45,7 @@ impl Probe {
     }
 
     fn envelopes(&self) -> Vec<Sample> {
-        let c = self.v0.counters();
+        let c = self.node.counters();
         let mut samples = vec![
             counter("waku_envelopes_received", "Envelopes read from peers, whatever became of them", read(&c.received)),
             counter("waku_envelopes_validated", "New envelopes taken from peers", read(&c.validated)),
@@ -60,7 +76,7 @@ impl Probe {
     }
 
     fn packets(&self) -> Vec<Sample> {
-        let c = self.v0.counters();
+        let c = self.node.counters();
         let (confirmed, lost) = (read(&c.batches_confirmed), read(&c.epochs_shed));
         let mut samples = vec![
             counter("waku_batches_confirmed", "Packets of envelopes that were acknowledged", confirmed),
@@ -93,7 +109,7 @@ impl Probe {
     }
 
     fn connections(&self) -> Vec<Sample> {
-        let (connections, memory) = (self.v0.connections(), self.v0.read_memory());
+        let (connections, memory) = (self.node.connections(), self.node.read_memory());
         let states = [
             ("pending_inbound", connections.pending_inbound),
             ("hello_exchanged", connections.peers),

@@ -5,6 +5,7 @@ mod discovery;
 mod legacy;
 #[path = "../support/name_server.rs"]
 mod name_server;
+mod node;
 mod process;
 
 use std::time::Duration;

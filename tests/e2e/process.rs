@@ -126,6 +126,11 @@ impl Output {
         panic!("{word:?} was not said");
     }
 
+    /// The next line of its standard output, if one comes in that time.
+    pub(crate) fn line_within(&self, limit: Duration) -> Option<String> {
+        self.stdout.recv_timeout(limit).ok()
+    }
+
     pub(crate) fn end(self) -> Said {
         let status = self.child.end(LIMIT).expect("the program ends by itself");
         let all = |lines: Receiver<String>| lines.iter().map(|l| l + "\n").collect();
@@ -133,11 +138,12 @@ impl Output {
     }
 }
 
-/// A bridge, or a waku/0 node alone, on free loopback ports.
+/// A bridge, or a node alone, on free loopback ports.
 pub(crate) struct Bridge {
     output: Output,
     pub(crate) data_dir: TempDir,
     pub(crate) banner: Vec<String>,
+    /// Empty for a Waku Network node alone.
     pub(crate) enode: String,
     /// Empty for a waku/0 node alone.
     pub(crate) libp2p: String,
@@ -167,6 +173,11 @@ impl Bridge {
         Self::spawn(data_dir, &[&["legacy"], flags].concat(), &[])
     }
 
+    /// A node of the Waku Network, with what else the flags ask for.
+    pub(crate) fn node_in(data_dir: &Path, flags: &[&str], environment: Environment<'_>) -> Self {
+        Self::spawn(data_dir, &[&["node", "--tcp-port=0", "--websocket-port=0"], flags].concat(), environment)
+    }
+
     fn spawn(data_dir: &Path, arguments: &[&str], environment: Environment<'_>) -> Self {
         let data = format!("--data-dir={}", data_dir.display());
         let fixed = [&*data, "--listen-address=127.0.0.1", "--devp2p-tcp-port=0", "--rest-port=0"];
@@ -186,7 +197,8 @@ impl Bridge {
             line.and_then(|line| line.split_whitespace().nth(1)).unwrap_or_default().to_owned()
         };
         let (enode, libp2p, http) = (value("enode"), value("libp2p"), value("http"));
-        assert!(!enode.is_empty() && !http.is_empty(), "{banner:#?}");
+        assert!(!http.is_empty(), "{banner:#?}");
+        assert!(!enode.is_empty() || !libp2p.is_empty(), "{banner:#?}");
         let data_dir = tempfile::tempdir().expect("a temporary directory");
         Self { output, data_dir, enode, libp2p, http, banner, ready }
     }
@@ -199,15 +211,23 @@ impl Bridge {
 
     /// The status and the body of a page.
     pub(crate) fn get(&self, path: &str) -> (u16, String) {
-        let authority = self.http.trim_start_matches("http://").split('/').next().unwrap_or_default();
-        let mut stream = TcpStream::connect(authority).expect("HTTP listens");
-        stream.set_read_timeout(Some(LIMIT)).expect("a limit is set");
-        write!(stream, "GET {path} HTTP/1.1\r\nHost: {authority}\r\nConnection: close\r\n\r\n").expect("HTTP reads");
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).expect("HTTP answers");
-        let status = answer.split(' ').nth(1).and_then(|s| s.parse().ok()).expect("a status");
-        let body = answer.split_once("\r\n\r\n").map(|(_, body)| body.to_owned()).unwrap_or_default();
-        (status, body)
+        get(&self.http, path, "")
+    }
+
+    /// The same as a page of this origin asks.
+    pub(crate) fn get_from(&self, origin: &str, path: &str) -> (u16, String) {
+        get(&self.http, path, &format!("Origin: {origin}\r\n"))
+    }
+
+    /// The same of a page of `--metrics-server`.
+    pub(crate) fn get_metrics(&self, path: &str) -> (u16, String) {
+        let line = self.banner.iter().find(|line| line.starts_with("metrics")).expect("an address of metrics");
+        get(line.split_whitespace().nth(1).expect("an address"), path, "")
+    }
+
+    /// What it logs from now on, until such a line comes.
+    pub(crate) fn wait_for_log(&self, word: &str) -> String {
+        self.output.wait_for_error_line(word)
     }
 
     pub(crate) fn devp2p_port(&self) -> &str {
@@ -238,4 +258,17 @@ impl Bridge {
         signal(self.output.child.0.id(), "TERM");
         self.output.child.end(limit).and_then(|status| status.code())
     }
+}
+
+fn get(url: &str, path: &str, headers: &str) -> (u16, String) {
+    let authority = url.trim_start_matches("http://").split('/').next().unwrap_or_default();
+    let mut stream = TcpStream::connect(authority).expect("HTTP listens");
+    stream.set_read_timeout(Some(LIMIT)).expect("a limit is set");
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: {authority}\r\nConnection: close\r\n{headers}\r\n")
+        .expect("HTTP reads");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("HTTP answers");
+    let status = answer.split(' ').nth(1).and_then(|s| s.parse().ok()).expect("a status");
+    let body = answer.split_once("\r\n\r\n").map(|(_, body)| body.to_owned()).unwrap_or_default();
+    (status, body)
 }

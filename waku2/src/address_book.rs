@@ -215,6 +215,7 @@ pub struct AddressBook {
     cluster: ClusterId,
     shards: Vec<Shard>,
     local_addresses: bool,
+    capacity: usize,
     /// In an order of their own, so that a seed replays.
     nodes: BTreeMap<PeerId, Known>,
     changed: bool,
@@ -225,7 +226,15 @@ impl AddressBook {
     /// networks that are themselves private.
     #[must_use]
     pub fn new(own: PeerId, cluster: ClusterId, local_addresses: bool) -> Self {
-        Self { own, cluster, shards: Vec::new(), local_addresses, nodes: BTreeMap::new(), changed: false }
+        let nodes = BTreeMap::new();
+        Self { own, cluster, shards: Vec::new(), local_addresses, capacity: MAX_KNOWN, nodes, changed: false }
+    }
+
+    /// The same with room for fewer nodes.
+    #[must_use]
+    pub fn with_capacity(mut self, nodes: usize) -> Self {
+        self.capacity = nodes.min(MAX_KNOWN);
+        self
     }
 
     /// The shards that we relay now: who shares one is called first.
@@ -235,7 +244,7 @@ impl AddressBook {
 
     /// Takes up what a file said; entries that are none are left out.
     pub fn recall(&mut self, now: Now, entries: Vec<Entry>) {
-        for entry in entries.into_iter().take(MAX_KNOWN) {
+        for entry in entries.into_iter().take(self.capacity) {
             let Some(node) = enr::parse(&entry.enr).ok().and_then(Node::read) else { continue };
             let Some(node) = self.callable(node) else { continue };
             // A clock that was wrong when the file was written must not keep a node waiting for ever.
@@ -299,7 +308,7 @@ impl AddressBook {
             }
             return;
         }
-        if self.nodes.len() >= MAX_KNOWN && !self.make_room() {
+        if self.nodes.len() >= self.capacity && !self.make_room() {
             return;
         }
         let state = State::Waiting { until: now.instant };
@@ -591,6 +600,22 @@ mod tests {
         }
         assert_eq!(scene.book.len(), MAX_KNOWN);
         assert!(scene.book.nodes.contains_key(&node(0).peer));
+    }
+
+    #[test]
+    fn a_smaller_book_is_full_earlier() {
+        let mut scene = Scene::new([]);
+        scene.book = scene.book.with_capacity(2);
+        (1..=3).for_each(|n| scene.named(node(n)));
+        assert_eq!(scene.book.len(), 2);
+        let entries = Scene::new((1..=3).map(node)).book.entries(scene.now);
+        let mut recalled = AddressBook::new(PeerId::random(), ClusterId(1), false).with_capacity(1);
+        recalled.recall(scene.now, entries);
+        assert_eq!(recalled.len(), 1);
+        assert_eq!(
+            AddressBook::new(PeerId::random(), ClusterId(1), false).with_capacity(usize::MAX).capacity,
+            MAX_KNOWN
+        );
     }
 
     #[test]

@@ -27,6 +27,7 @@ use crate::{
     seek,
     shard::ClusterId,
     signed::{SignedError, SigningKey},
+    skew::Measured,
     subscriptions::SubscribeError,
     topic::PubsubTopic,
     transport::Certificate,
@@ -166,7 +167,7 @@ pub enum PublishError {
     TooLarge {
         /// The frame that would hold it.
         frame_bytes: usize,
-        /// [`crate::relay::MAX_RPC_BYTES`].
+        /// [`Policy::max_rpc_bytes`].
         limit_bytes: usize,
     },
     /// The topic is not relayed here: neither among [`Config::topics`] nor joined later.
@@ -264,6 +265,7 @@ pub struct Handle {
     pub(crate) addresses: Arc<RwLock<Vec<Multiaddr>>>,
     pub(crate) health: Arc<RwLock<Vec<TopicHealth>>>,
     pub(crate) counters: Arc<Counters>,
+    pub(crate) clock_skew: Arc<Measured>,
     pub(crate) discv5: Option<discv5::Handle>,
 }
 
@@ -340,6 +342,13 @@ impl Handle {
             Ok(health) => health.clone(),
             Err(poisoned) => poisoned.into_inner().clone(),
         }
+    }
+
+    /// How far the clocks of others are ahead of ours, in seconds, negative where they are behind; `None` while too few peers say
+    /// anything. Measured every [`crate::skew::INTERVAL`].
+    #[must_use]
+    pub fn clock_skew_secs(&self) -> Option<f64> {
+        self.clock_skew.secs()
     }
 
     /// The connected peers; none once the node has stopped. Safe to cancel.

@@ -166,11 +166,13 @@ pub enum RelayError {
 pub(crate) struct Relay {
     topics: HashMap<TopicHash, PubsubTopic>,
     stranded: VecDeque<GossipId>,
+    /// The longest frame that is sent.
+    max_rpc_bytes: usize,
 }
 
 impl Relay {
-    /// A new gossipsub of a node in `cluster`, subscribed to nothing.
-    pub(crate) fn new(cluster: ClusterId) -> Result<(Self, Gossip), RelayError> {
+    /// A new gossipsub of a node in `cluster`, subscribed to nothing, which sends frames of up to `max_rpc_bytes`.
+    pub(crate) fn new(cluster: ClusterId, max_rpc_bytes: usize) -> Result<(Self, Gossip), RelayError> {
         let filter = MaxCountSubscriptionFilter {
             filter: OurCluster(cluster),
             max_subscribed_topics: TOPICS_PER_PEER,
@@ -181,7 +183,7 @@ impl Relay {
         let mut gossip = Gossip::new_with_subscription_filter_and_transform(signing, settings, filter, Keyless)
             .map_err(|cause| RelayError::Refused(cause.to_owned()))?;
         gossip.with_peer_score(peer_scores(), THRESHOLDS).map_err(RelayError::Refused)?;
-        Ok((Self { topics: HashMap::new(), stranded: VecDeque::new() }, gossip))
+        Ok((Self { topics: HashMap::new(), stranded: VecDeque::new(), max_rpc_bytes }, gossip))
     }
 
     /// Joins a topic. False when it was joined before.
@@ -228,8 +230,8 @@ impl Relay {
             return Err(PublishError::NotSubscribed);
         }
         let frame_bytes = frame_bytes(topic, data.len());
-        let too_large = PublishError::TooLarge { frame_bytes, limit_bytes: MAX_RPC_BYTES };
-        if frame_bytes > MAX_RPC_BYTES {
+        let too_large = PublishError::TooLarge { frame_bytes, limit_bytes: self.max_rpc_bytes };
+        if frame_bytes > self.max_rpc_bytes {
             return Err(too_large);
         }
         let peers = recipients(gossip, &hash);
@@ -390,7 +392,7 @@ mod tests {
     }
 
     fn joined() -> (Relay, Gossip) {
-        let (mut relay, mut gossip) = Relay::new(ClusterId(1)).unwrap();
+        let (mut relay, mut gossip) = Relay::new(ClusterId(1), MAX_RPC_BYTES).unwrap();
         assert!(relay.join(&mut gossip, &topic()).unwrap());
         (relay, gossip)
     }

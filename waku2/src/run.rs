@@ -25,7 +25,10 @@ use libp2p::{
 };
 use rand::{SeedableRng, rngs::StdRng};
 use tokio::{
-    sync::{mpsc, oneshot},
+    sync::{
+        mpsc::{self, error::TrySendError},
+        oneshot,
+    },
     task::JoinHandle,
     time::{self, MissedTickBehavior},
 };
@@ -127,7 +130,7 @@ pub async fn start(config: Config, events: mpsc::Sender<Event>) -> Result<(Handl
 fn build(config: Config, events: mpsc::Sender<Event>) -> Result<(Handle, Node), StartError> {
     let key = keypair(config.key)?;
     let peer_id = key.public().to_peer_id();
-    let (mut relay, mut gossip) = Relay::new(config.cluster)?;
+    let (mut relay, mut gossip) = Relay::new(config.cluster, config.policy.max_rpc_bytes())?;
     let mut subscriptions = Subscriptions::new(config.cluster);
     for topic in &config.topics {
         if subscriptions.add(topic)? {
@@ -148,6 +151,7 @@ fn build(config: Config, events: mpsc::Sender<Event>) -> Result<(Handle, Node), 
         addresses: Arc::default(),
         counters: Arc::default(),
         health: Arc::default(),
+        clock_skew: seeker.clock_skew(),
         discv5: None,
     };
     let began = now().instant;
@@ -364,7 +368,8 @@ impl Node {
     }
 
     fn tell(&self, event: Event) {
-        if self.events.try_send(event).is_err() {
+        // Where nobody listens any more, nothing is lost.
+        if let Err(TrySendError::Full(_)) = self.events.try_send(event) {
             self.counters.events_shed.fetch_add(1, Relaxed);
         }
     }

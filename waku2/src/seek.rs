@@ -9,6 +9,7 @@ use std::{
     future::pending,
     net::{IpAddr, SocketAddr},
     path::PathBuf,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -48,7 +49,7 @@ use crate::{
     },
     peers::PeerBook,
     shard::{ClusterId, Shard},
-    skew::Skew,
+    skew::{self, Measured, Skew},
     slots::{Ratio, Slots, TooFew},
 };
 
@@ -70,10 +71,14 @@ pub struct Config {
     pub discv5: Option<Udp>,
     /// Whether peer exchange is answered.
     pub answer_exchange: bool,
+    /// How much of it is answered.
+    pub exchange_rates: Rates,
     /// Whether peers that answer peer exchange are asked.
     pub ask_peers: bool,
     /// Where the address book is kept; without it, nothing outlives the program.
     pub address_book: Option<PathBuf>,
+    /// Most peers in it; [`address_book::MAX_KNOWN`] at most.
+    pub capacity: usize,
     /// How the connections are shared out.
     pub ratio: Ratio,
     /// Whether loopback and private addresses are called, and told to others: for networks that are themselves private.
@@ -89,8 +94,10 @@ impl Default for Config {
             dns: None,
             discv5: None,
             answer_exchange: true,
+            exchange_rates: Rates::default(),
             ask_peers: false,
             address_book: None,
+            capacity: address_book::MAX_KNOWN,
             ratio: Ratio::default(),
             local_addresses: false,
             services: Services::RELAY,
@@ -99,7 +106,9 @@ impl Default for Config {
 }
 
 impl Config {
-    fn seeks(&self) -> bool {
+    /// Is anybody sought?
+    #[must_use]
+    pub fn seeks(&self) -> bool {
         self.dns.is_some() || self.discv5.is_some() || self.ask_peers
     }
 }
@@ -144,6 +153,8 @@ pub(crate) struct Seeker {
     slots: Slots,
     server: Server,
     skew: Skew,
+    measured: Arc<Measured>,
+    measured_at: Instant,
     /// Calls under way; [`address_book::MAX_CALLING`] at most.
     calls: HashMap<ConnectionId, PeerId>,
     /// Peers asked that have not answered, and what the others said; [`RESPONDERS`] at most together.
@@ -168,7 +179,7 @@ impl Seeker {
         now: Now,
         rng: StdRng,
     ) -> Result<Self, SeekError> {
-        let mut book = AddressBook::new(own, cluster, config.local_addresses);
+        let mut book = AddressBook::new(own, cluster, config.local_addresses).with_capacity(config.capacity);
         match config.address_book.as_deref().map_or_else(|| Ok(Vec::new()), address_book::read) {
             Ok(entries) => book.recall(now, entries),
             Err(error) => warn!(%error, "the address book begins empty"),
@@ -183,8 +194,10 @@ impl Seeker {
             cluster,
             book,
             slots,
-            server: Server::new(cluster, config.local_addresses, Rates::default(), now.instant),
+            server: Server::new(cluster, config.local_addresses, config.exchange_rates, now.instant),
             skew: Skew::default(),
+            measured: Arc::default(),
+            measured_at: now.instant,
             calls: HashMap::new(),
             asked: 0,
             answers: Vec::new(),
@@ -408,12 +421,20 @@ impl Seeker {
         }
     }
 
+    /// What is measured of our clock.
+    pub(crate) fn clock_skew(&self) -> Arc<Measured> {
+        Arc::clone(&self.measured)
+    }
+
     fn look_at_clock(&mut self, now: Instant) {
-        let is_early = |at| now.saturating_duration_since(at) < WARN_EVERY;
-        if self.warned_at.is_some_and(is_early) {
+        if now.saturating_duration_since(self.measured_at) < skew::INTERVAL {
             return;
         }
-        if let Some(ahead_nanos) = self.skew.measure(now).filter(|skew| Skew::is_large(*skew)) {
+        self.measured_at = now;
+        let skew = self.skew.measure(now);
+        self.measured.set(skew);
+        let is_early = |at| now.saturating_duration_since(at) < WARN_EVERY;
+        if let Some(ahead_nanos) = skew.filter(|skew| Skew::is_large(*skew) && !self.warned_at.is_some_and(is_early)) {
             self.warned_at = Some(now);
             let ahead_secs = ahead_nanos / 1_000_000_000;
             warn!(ahead_secs, "the clocks of peers are ahead of ours, or behind: is this one set by NTP?");
@@ -472,5 +493,30 @@ fn ip(addr: &Multiaddr) -> Option<IpAddr> {
         Protocol::Ip4(ip) => Some(ip.into()),
         Protocol::Ip6(ip) => Some(ip.into()),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::SeedableRng;
+
+    use super::*;
+
+    #[test]
+    fn what_peers_say_of_our_clock_is_told_every_ten_seconds() {
+        let at = devp2p::clock::now();
+        let rng = StdRng::seed_from_u64(1);
+        let mut seeker = Seeker::new(Config::default(), &[1; 32], PeerId::random(), ClusterId(1), 50, at, rng).unwrap();
+        let told = seeker.clock_skew();
+        let minute_ahead = at.unix_nanos() + 60_000_000_000;
+        (0..skew::MIN_PEERS).for_each(|_| seeker.heard(at, PeerId::random(), Some(minute_ahead)));
+        seeker.heard(at, PeerId::random(), None);
+        seeker.look_at_clock(at.after(skew::INTERVAL - Duration::from_secs(1)).instant);
+        assert_eq!(told.secs(), None, "too early");
+        seeker.look_at_clock(at.after(skew::INTERVAL).instant);
+        assert_eq!(told.secs(), Some(60.0));
+        assert!(seeker.warned_at.is_some());
+        seeker.look_at_clock(at.after(skew::WINDOW).instant);
+        assert_eq!(told.secs(), None, "what is old says nothing any more");
     }
 }

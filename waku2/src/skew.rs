@@ -6,6 +6,7 @@
 
 use std::{
     collections::{HashMap, VecDeque},
+    sync::atomic::{AtomicI64, Ordering::Relaxed},
     time::{Duration, Instant},
 };
 
@@ -14,6 +15,9 @@ use libp2p::PeerId;
 
 /// How far back it is looked.
 pub const WINDOW: Duration = Duration::from_secs(5 * 60);
+
+/// How often it is measured.
+pub const INTERVAL: Duration = Duration::from_secs(10);
 
 /// Fewest peers that say something about our clock.
 pub const MIN_PEERS: usize = 5;
@@ -26,6 +30,34 @@ pub const MAX_PEERS: usize = 64;
 
 /// Most messages of one peer that are counted, the latest.
 pub const MAX_SAMPLES: usize = 16;
+
+/// What was measured last, for readers on other threads.
+#[derive(Debug)]
+pub struct Measured(AtomicI64);
+
+impl Measured {
+    /// Stands for no measurement. As one it would be 292 years.
+    const NOTHING: i64 = i64::MIN;
+
+    /// Tells what was measured, in nanoseconds.
+    pub fn set(&self, skew_nanos: Option<i64>) {
+        self.0.store(skew_nanos.unwrap_or(Self::NOTHING), Relaxed);
+    }
+
+    /// In seconds.
+    #[must_use]
+    pub fn secs(&self) -> Option<f64> {
+        let nanos = self.0.load(Relaxed);
+        (nanos != Self::NOTHING).then_some(nanos as f64 / 1e9)
+    }
+}
+
+impl Default for Measured {
+    /// Nothing yet.
+    fn default() -> Self {
+        Self(AtomicI64::new(Self::NOTHING))
+    }
+}
 
 /// What messages said of the time.
 #[derive(Debug, Default)]
@@ -141,6 +173,16 @@ mod tests {
         assert_eq!(skew.peers.len(), MAX_PEERS);
         skew.note(at.after(WINDOW), PeerId::random(), 0);
         assert_eq!(skew.peers.len(), 1);
+    }
+
+    #[test]
+    fn what_was_measured_is_told_until_nothing_is() {
+        let measured = Measured::default();
+        assert_eq!(measured.secs(), None);
+        measured.set(Some(-3 * SECOND / 2));
+        assert_eq!(measured.secs(), Some(-1.5));
+        measured.set(None);
+        assert_eq!(measured.secs(), None);
     }
 
     #[test]

@@ -36,7 +36,7 @@ pub enum Verdict {
 /// Why a message does not pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Reason {
-    /// Its gossip frame is over [`MAX_RPC_BYTES`].
+    /// Its gossip frame is over [`Policy::max_rpc_bytes`].
     TooLarge,
     /// No protobuf, or a field of the wrong type.
     Malformed,
@@ -148,9 +148,17 @@ pub struct Policy {
     pub rules: Rules,
     /// Signed shards and their keys.
     pub protected: HashMap<PubsubTopic, VerifyingKey>,
+    /// A stricter bound on gossip frames than [`MAX_RPC_BYTES`], in bytes; a larger one changes nothing.
+    pub max_rpc_bytes: Option<usize>,
 }
 
 impl Policy {
+    /// The longest gossip frame that is taken and sent, in bytes.
+    #[must_use]
+    pub fn max_rpc_bytes(&self) -> usize {
+        self.max_rpc_bytes.map_or(MAX_RPC_BYTES, |bytes| bytes.min(MAX_RPC_BYTES))
+    }
+
     /// Is the rule of any effect here, and why not?
     fn rests(&self, row: Row) -> Option<&'static str> {
         match row {
@@ -205,7 +213,7 @@ impl Validator {
     /// The verdict on `data`, published on `topic`, and the message when it is accepted. To be asked about topics that the node
     /// relays, and to be told when it leaves one ([`Self::forget`]): what is remembered is bounded by them.
     pub fn judge(&mut self, topic: &PubsubTopic, data: &Bytes, now: Now) -> (Verdict, Option<WakuMessage>) {
-        let message = match decode(topic, data) {
+        let message = match decode(topic, data, self.policy.max_rpc_bytes()) {
             Ok(message) => message,
             Err(reason) => return (Verdict::Reject(reason), None),
         };
@@ -228,7 +236,7 @@ impl Validator {
     /// When they would not, which costs us our score with them.
     pub fn check_own(&self, topic: &PubsubTopic, data: &Bytes, now: Now) -> Result<(), SignedError> {
         let Some(key) = self.policy.protected.get(topic) else { return Ok(()) };
-        let message = decode(topic, data).map_err(|_| SignedError::Signature)?;
+        let message = decode(topic, data, self.policy.max_rpc_bytes()).map_err(|_| SignedError::Signature)?;
         signed::verify(key, topic, &message, now.unix_nanos())
     }
 
@@ -277,8 +285,8 @@ impl Validator {
     }
 }
 
-fn decode(topic: &PubsubTopic, data: &Bytes) -> Result<WakuMessage, Reason> {
-    if relay::frame_bytes(topic, data.len()) > MAX_RPC_BYTES {
+fn decode(topic: &PubsubTopic, data: &Bytes, max_rpc_bytes: usize) -> Result<WakuMessage, Reason> {
+    if relay::frame_bytes(topic, data.len()) > max_rpc_bytes {
         return Err(Reason::TooLarge);
     }
     WakuMessage::decode_shared(data.clone()).map_err(|error| Reason::from(&error))
@@ -513,6 +521,16 @@ mod tests {
             let over = message(largest + 1, None).encode();
             assert_eq!(judge_once(policy, over, at(0)), Verdict::Reject(Reason::TooLarge));
         }
+    }
+
+    #[test]
+    fn a_stricter_bound_counts_and_a_laxer_one_does_not() {
+        let data = message(1_000, None).encode();
+        let frame = relay::frame_bytes(&topic(), data.len());
+        let bound = |bytes| Policy { max_rpc_bytes: Some(bytes), ..Policy::default() };
+        assert_eq!(judge_once(bound(frame), data.clone(), at(0)), Verdict::Accept);
+        assert_eq!(judge_once(bound(frame - 1), data, at(0)), Verdict::Reject(Reason::TooLarge));
+        assert_eq!(bound(usize::MAX).max_rpc_bytes(), MAX_RPC_BYTES);
     }
 
     #[test]

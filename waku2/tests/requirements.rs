@@ -80,7 +80,15 @@ const REQUIREMENTS: [(u8, &str, Met); 30] = [
     ),
     (16, "the network's parameters of proofs", NO_PROOFS),
     (17, "messages that violate them rejected", NO_PROOFS),
-    (18, "synchronised clocks", Untested("for operators to see to; what is off in our clock is not measured yet")),
+    (
+        18,
+        "synchronised clocks: how far ours is off is measured and told; setting it is the operator's",
+        By(&[
+            "five_peers_say_something_and_four_do_not",
+            "what_peers_say_of_our_clock_is_told_every_ten_seconds",
+            "a_clock_over_five_seconds_off_is_named",
+        ]),
+    ),
     (19, "every member proves every message", NO_PROOFS),
     (
         20,
@@ -96,6 +104,7 @@ const REQUIREMENTS: [(u8, &str, Met); 30] = [
             "known_answers_on_three_topics",
             "version_proof_and_ephemeral_are_not_hashed",
             "h73_what_a_message_may_hold",
+            "a_fudged_time_is_within_a_second_either_way",
         ]),
     ),
     (

@@ -1,0 +1,57 @@
+//! Flags about what crosses, and how.
+
+use std::num::NonZeroUsize;
+
+use bridge::policy::{Ephemeral, LateV1, LateV2, Switch, UnknownVersion, VersionZero, Ways};
+use clap::Args;
+
+use super::{one_of, parse_bool};
+
+/// Flags about what crosses, and how.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Bridge")]
+pub struct CrossingArgs {
+    /// Pubsub topic to bridge with; repeated: the first takes what comes from waku/0, all feed it. They are relayed
+    /// whatever --shard says [default: the shard on which /waku/1/… topics land, /waku/2/rs/0/0 in the default network; 64 and 32 of
+    /// --preset status]
+    #[arg(long, value_name = "TOPIC")]
+    pub bridge_pubsub_topic: Vec<String>,
+    /// Which way to bridge
+    #[arg(long, value_parser = one_of(Ways::ALL, Ways::as_str), default_value_t = Ways::Both)]
+    pub bridge_direction: Ways,
+    /// Time to live of envelopes made from messages, in seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 15)]
+    pub bridge_ttl: u32,
+    /// Proof of work mined for envelopes of up to 50,000 bytes; the same on all bridges of a network
+    #[arg(long, value_name = "POW", default_value_t = 0.002)]
+    pub pow_target: f64,
+    /// Proof of work mined for larger envelopes; the same on all bridges of a network
+    #[arg(long, value_name = "POW", default_value_t = 0.000_002)]
+    pub pow_target_large: f64,
+    /// Threads that mine [default: half of the cores]
+    #[arg(long, value_name = "N")]
+    pub pow_threads: Option<NonZeroUsize>,
+    /// What happens to an envelope sent more than 20 s ago
+    #[arg(long, value_parser = one_of(LateV1::ALL, LateV1::as_str), default_value_t = LateV1::Drop)]
+    pub v1_late_policy: LateV1,
+    /// What happens to a message older than the time to live
+    #[arg(long, value_parser = one_of(LateV2::ALL, LateV2::as_str), default_value_t = LateV2::Drop)]
+    pub v2_late_policy: LateV2,
+    /// What happens to messages of version 0: put into an unencrypted payload frame, copied as they are, or dropped
+    #[arg(long, value_parser = one_of(VersionZero::ALL, VersionZero::as_str), default_value_t = VersionZero::Wrap)]
+    pub v0_policy: VersionZero,
+    /// What happens to messages of version 2 and above
+    #[arg(long, value_parser = one_of(UnknownVersion::ALL, UnknownVersion::as_str), default_value_t = UnknownVersion::Drop)]
+    pub bridge_unknown_version: UnknownVersion,
+    /// What happens to ephemeral messages: bridged live, or dropped
+    #[arg(long, value_parser = one_of(Ephemeral::ALL, Ephemeral::as_str), default_value_t = Ephemeral::Live)]
+    pub ephemeral: Ephemeral,
+    /// Mark what we convert, so that it can be turned back into the very same envelope or message; the same on all bridges
+    /// of a network
+    #[arg(long, value_parser = one_of(Switch::ALL, Switch::as_str), default_value_t = Switch::On)]
+    pub origin_tags: Switch,
+    /// Publish messages that come back from waku/0, restored bit for bit, if they were not heard here within 30 s: joins two
+    /// v2 networks that meet only in a waku/0 network
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true", value_parser = parse_bool)]
+    pub restore_tagged: bool,
+}

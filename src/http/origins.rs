@@ -1,0 +1,223 @@
+//! Whose pages in a browser may read what is served: patterns of origins.  Source: nwaku's `--rest-allow-origin`.
+//!
+//! Without a pattern nothing is looked at, and browsers keep pages of others out themselves. With some, a request that names an
+//! origin which fits none is refused.
+
+use std::{str::FromStr, sync::Arc};
+
+use axum::{
+    extract::{Request, State},
+    http::{
+        HeaderMap, HeaderValue, StatusCode,
+        header::{ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_ORIGIN, ORIGIN, VARY},
+    },
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+
+/// Longest pattern, in bytes: a host name and what stands around it. Comparing takes at most this times the length of an origin,
+/// which the server bounds with all headers.
+const MAX_PATTERN_BYTES: usize = 300;
+
+/// Some origins: in it `*` stands for anything, and `?` for one character. Without a scheme it is http and https.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pattern(String);
+
+/// Not a pattern.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "give an origin such as https://example.org or localhost:*, or * for all, of at most {MAX_PATTERN_BYTES} bytes"
+)]
+pub struct PatternError;
+
+impl FromStr for Pattern {
+    type Err = PatternError;
+
+    fn from_str(text: &str) -> Result<Self, PatternError> {
+        let is_fit = text.len() <= MAX_PATTERN_BYTES && text.bytes().all(|byte| byte.is_ascii_graphic());
+        if is_fit { Ok(Self(text.to_ascii_lowercase())) } else { Err(PatternError) }
+    }
+}
+
+impl Pattern {
+    /// Is it empty, which fits nothing? Compose files pass it for what is not set.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    fn fits(&self, origin: &str) -> bool {
+        let origin = origin.to_ascii_lowercase();
+        if self.0.contains("://") {
+            return fits(self.0.as_bytes(), origin.as_bytes());
+        }
+        let host = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"));
+        self.is_all() || host.is_some_and(|host| fits(self.0.as_bytes(), host.as_bytes()))
+    }
+
+    fn is_all(&self) -> bool {
+        self.0 == "*"
+    }
+}
+
+/// From the last `*` on it is tried again one place further, so that no pattern takes more than the product of both lengths.
+fn fits(pattern: &[u8], text: &[u8]) -> bool {
+    let (mut at, mut seen) = (0, 0);
+    let mut star = None;
+    while seen < text.len() {
+        match pattern.get(at) {
+            Some(b'*') => {
+                star = Some((at, seen));
+                at += 1;
+            }
+            Some(byte) if *byte == b'?' || *byte == text[seen] => (at, seen) = (at + 1, seen + 1),
+            _ => {
+                let Some((place, from)) = star else { return false };
+                star = Some((place, from + 1));
+                (at, seen) = (place + 1, from + 1);
+            }
+        }
+    }
+    pattern[at..].iter().all(|byte| *byte == b'*')
+}
+
+/// What is answered to an origin.
+#[derive(Debug, PartialEq, Eq)]
+enum Answer {
+    /// Nothing is looked at.
+    Unlooked,
+    /// Everybody may read it.
+    All,
+    /// This one may.
+    This(HeaderValue),
+    /// Nobody of that place may.
+    Foreign,
+    /// More than one origin is named.
+    Ambiguous,
+}
+
+fn answer(patterns: &[Pattern], headers: &HeaderMap) -> Answer {
+    let mut origins = headers.get_all(ORIGIN).iter();
+    match (patterns, origins.next(), origins.next()) {
+        ([], ..) | (_, None, _) => Answer::Unlooked,
+        (_, _, Some(_)) => Answer::Ambiguous,
+        ([only], ..) if only.is_all() => Answer::All,
+        (_, Some(origin), None) => {
+            let fits = origin.to_str().is_ok_and(|origin| patterns.iter().any(|pattern| pattern.fits(origin)));
+            if fits { Answer::This(origin.clone()) } else { Answer::Foreign }
+        }
+    }
+}
+
+/// Lets a request through or refuses it, and says so to the browser.
+pub(super) async fn look(State(patterns): State<Arc<[Pattern]>>, request: Request, next: Next) -> Response {
+    match answer(&patterns, request.headers()) {
+        Answer::Unlooked => next.run(request).await,
+        Answer::Foreign => (StatusCode::FORBIDDEN, "Origin not allowed").into_response(),
+        Answer::Ambiguous => (StatusCode::BAD_REQUEST, "More than one Origin").into_response(),
+        Answer::All => {
+            let mut response = next.run(request).await;
+            response.headers_mut().insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+            response.headers_mut().insert(ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static("Content-Type"));
+            response
+        }
+        Answer::This(origin) => {
+            let mut response = next.run(request).await;
+            response.headers_mut().insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+            response.headers_mut().append(VARY, HeaderValue::from_static("Origin"));
+            response
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pattern(text: &str) -> Pattern {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn patterns_are_those_of_nwaku() {
+        for (text, yes, no) in [
+            ("*", &["https://a", "null", "x"][..], &[][..]),
+            (
+                "https://example.org",
+                &["https://example.org", "HTTPS://EXAMPLE.ORG"],
+                &["http://example.org", "https://example.org:1"],
+            ),
+            (
+                "example.org",
+                &["http://example.org", "https://example.org"],
+                &["ftp://example.org", "https://an.example.org", "example.org"],
+            ),
+            ("localhost:*", &["http://localhost:80", "https://localhost:"], &["http://localhost"]),
+            ("*.example.org", &["https://a.b.example.org"], &["https://example.org", "https://a.example.org.evil"]),
+            ("https://node-?.org", &["https://node-1.org"], &["https://node-.org", "https://node-12.org"]),
+            ("http*://a*b*c", &["https://aXbYbc", "http://abc"], &["https://acb"]),
+        ] {
+            for origin in yes {
+                assert!(pattern(text).fits(origin), "{text} {origin}");
+            }
+            for origin in no {
+                assert!(!pattern(text).fits(origin), "{text} {origin}");
+            }
+        }
+        assert_eq!("a b".parse::<Pattern>(), Err(PatternError));
+        assert_eq!("a".repeat(301).parse::<Pattern>(), Err(PatternError));
+    }
+
+    #[test]
+    fn answers_by_origin() {
+        let headers = |origins: &[&'static str]| {
+            let mut headers = HeaderMap::new();
+            for origin in origins {
+                headers.append(ORIGIN, HeaderValue::from_static(origin));
+            }
+            headers
+        };
+        let of = |patterns: &[&str], origins: &[&'static str]| {
+            answer(&patterns.iter().map(|text| pattern(text)).collect::<Vec<_>>(), &headers(origins))
+        };
+        let this = Answer::This(HeaderValue::from_static("http://a"));
+        assert_eq!(of(&[], &["http://a"]), Answer::Unlooked);
+        assert_eq!(of(&["a"], &[]), Answer::Unlooked);
+        assert_eq!(of(&["*"], &["http://a"]), Answer::All);
+        assert_eq!(of(&["*", "b"], &["http://a"]), this, "only alone it is all");
+        assert_eq!(of(&["b", "a"], &["http://a"]), this);
+        assert_eq!(of(&["b"], &["http://a"]), Answer::Foreign);
+        assert_eq!(of(&["*"], &["http://a", "http://b"]), Answer::Ambiguous);
+    }
+
+    /// The definition, which takes ages.
+    fn fits_slowly(pattern: &[u8], text: &[u8]) -> bool {
+        match (pattern, text) {
+            ([], _) => text.is_empty(),
+            ([b'*', rest @ ..], _) => (0..=text.len()).any(|skipped| fits_slowly(rest, &text[skipped..])),
+            ([first, rest @ ..], [byte, left @ ..]) => (*first == b'?' || first == byte) && fits_slowly(rest, left),
+            (_, []) => false,
+        }
+    }
+
+    /// All words of up to so many of these letters.
+    fn words(letters: &[u8], longest: usize) -> Vec<Vec<u8>> {
+        let mut words = vec![Vec::new()];
+        let mut last = words.clone();
+        for _ in 0..longest {
+            last = last.iter().flat_map(|word| letters.iter().map(|letter| [&word[..], &[*letter]].concat())).collect();
+            words.extend(last.iter().cloned());
+        }
+        words
+    }
+
+    #[test]
+    fn every_short_pattern_fits_what_its_definition_says() {
+        let texts = words(b"ab", 5);
+        for pattern in words(b"ab*?", 5) {
+            for text in &texts {
+                assert_eq!(fits(&pattern, text), fits_slowly(&pattern, text), "{pattern:?} {text:?}");
+            }
+        }
+    }
+}

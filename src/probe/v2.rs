@@ -1,0 +1,75 @@
+//! What the Waku Network side counts.
+
+use waku2::{health::TopicHealth, validate::Reason};
+
+use super::{Amount, Reading, Sample, counter, gauge, read as count};
+
+/// What of the Waku Network side is looked at.
+#[derive(Debug)]
+pub(crate) struct V2Probe {
+    /// The node.
+    pub(crate) node: waku2::Handle,
+    /// Does it tell others of nodes that it found?
+    pub(crate) answers_exchange: bool,
+}
+
+impl V2Probe {
+    /// Adds what is seen here.
+    pub(super) fn read(&self, reading: &mut Reading) {
+        let node = &self.node;
+        reading.answers_exchange = self.answers_exchange;
+        reading.v2_peers = Some(node.health().iter().map(|topic| topic.mesh_peers).max().unwrap_or_default());
+        reading.clock_skew_secs = node.clock_skew_secs();
+        reading.samples.extend(samples(node));
+        reading.samples.extend(reading.clock_skew_secs.map(|secs| Sample {
+        name: "clock_skew_seconds",
+        help: "How far the clocks of Waku Network peers are ahead of ours; missing while fewer than five say anything",
+        labels: Vec::new(),
+        amount: Amount::Gauge(secs),
+    }));
+    }
+}
+
+fn samples(node: &waku2::Handle) -> Vec<Sample> {
+    let c = node.counters();
+    let messages = "waku_node_messages";
+    let mut samples = vec![
+        Sample {
+            labels: vec![("type", "relay".into())],
+            ..counter(messages, "Messages accepted from relay", count(&c.accepted))
+        },
+        counter("waku_relay_published", "Own messages sent", count(&c.published)),
+        counter("waku_relay_unsent", "Messages not sent to a peer that reads too slowly", count(&c.unsent)),
+        counter("waku_relay_events_shed", "Messages that the bridge was too busy to hear of", count(&c.events_shed)),
+        counter("waku_peers_refused", "Peers left because of their cluster", count(&c.refused_peers)),
+        gauge("libp2p_peers", "Waku Network peers connected", count(&c.peers)),
+    ];
+    samples.extend(Reason::ALL.iter().map(|reason| Sample {
+        labels: vec![("type", reason.name().into())],
+        ..counter("waku_relay_rejected", "Messages dropped with blame", count(&c.rejected[reason.index()]))
+    }));
+    samples.extend(Reason::ALL.iter().map(|reason| Sample {
+        labels: vec![("type", reason.name().into())],
+        ..counter("waku_relay_ignored", "Messages dropped without blame", count(&c.ignored[reason.index()]))
+    }));
+    samples.extend(topics(node));
+    samples
+}
+
+/// How well each topic is joined to its mesh.
+fn topics(node: &waku2::Handle) -> Vec<Sample> {
+    let health = node.health();
+    let family = |name, help, amount: fn(&TopicHealth) -> u64| {
+        health.iter().map(move |topic| Sample {
+            labels: vec![("topic", topic.topic.to_string())],
+            ..gauge(name, help, amount(topic))
+        })
+    };
+    let mesh = family("libp2p_gossipsub_peers_per_topic_mesh", "Peers in the mesh of a topic", |topic| {
+        topic.mesh_peers as u64
+    });
+    let level = family("waku_relay_topic_health", "0 no mesh peer, 1 one to three, 2 four or more", |topic| {
+        topic.level() as u64
+    });
+    mesh.chain(level).collect()
+}
