@@ -27,6 +27,7 @@ use crate::{
     http::{self, Served},
     keys::{DataDir, KeyError},
     probe::{CrossingProbe, Probe, V0Probe, V2Probe},
+    reload::Reloader,
     storage,
 };
 
@@ -74,6 +75,9 @@ pub enum StartError {
     /// The certificate.
     #[error("the certificate of --websocket-secure-cert-path with the key of --websocket-secure-key-path: {0}")]
     Certificate(waku2::transport::CertificateError),
+    /// The bridge's journal.
+    #[error("the bridge's journal can't be read: {0}")]
+    Journal(sqlx::Error),
     /// The bridge.
     #[error("the bridge can't start: {0}")]
     Bridge(#[from] bridge::run::StartError),
@@ -114,7 +118,8 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     };
     let crossing = match (config.bridge, &v0, &v2) {
         (Some(config), Some(v0), Some(v2)) => {
-            Some(Crossing::start(config, (v0.node.clone(), v0_events), (v2.node.clone(), v2_events)).await?)
+            let (v0_side, v2_side) = ((v0.node.clone(), v0_events), (v2.node.clone(), v2_events));
+            Some(Crossing::start(config, &v0.database, v0_side, v2_side).await?)
         }
         _ => None,
     };
@@ -130,7 +135,12 @@ fn probe(v0: Option<&V0Room>, v2: Option<&V2Room>, crossing: Option<&Crossing>) 
             found: v0.discovery.sources().clone(),
         }),
         v2: v2.map(|v2| V2Probe { node: v2.node.clone(), answers_exchange: v2.answers_exchange }),
-        crossing: crossing.map(|crossing| CrossingProbe { bridge: crossing.bridge.clone(), limits: crossing.limits }),
+        crossing: crossing.map(|crossing| CrossingProbe {
+            bridge: crossing.bridge.clone(),
+            limits: crossing.limits,
+            reloader: crossing.reloader.clone(),
+            journal: crossing.journal.clone(),
+        }),
     }
 }
 
@@ -175,6 +185,12 @@ impl Running {
     #[must_use]
     pub fn client_arguments(&self) -> &str {
         self.v2.as_ref().map(|v2| &*v2.client_arguments).unwrap_or_default()
+    }
+
+    /// What reads the route file again; `None` where nothing crosses.
+    #[must_use]
+    pub fn reloader(&self) -> Option<&Reloader> {
+        self.crossing.as_ref().map(|crossing| &crossing.reloader)
     }
 
     /// Says in the log that the node is up, in the words that scripts wait for.

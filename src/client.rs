@@ -215,6 +215,8 @@ impl V2Client {
         let reached = async {
             while let Some(event) = client.events.recv().await {
                 if matches!(event, waku2::Event::RelayPeers { count: 1.., .. }) {
+                    // And the peer knows that we do.
+                    client.handle.settle().await;
                     return true;
                 }
             }

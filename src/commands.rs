@@ -1,6 +1,6 @@
 //! The sub-commands `bridge`, `node`, `legacy`, `listen` and `post`; `demo` has a file of its own.
 
-use std::{fs::File, io::Read, time::Duration};
+use std::{fs::File, io::Read, path::Path, time::Duration};
 
 use anyhow::Context;
 use bytes::Bytes;
@@ -13,9 +13,11 @@ use crate::{
     banner::Banner,
     cli::{BridgeArgs, LegacyArgs, ListenArgs, LogArgs, NodeArgs, PeerArgs, PostArgs, sample::sample},
     client::{Client, ClientError, Heard, Letter, PeerAddress},
-    config::{Config, ConfigError},
+    config::{self, Config, ConfigError, routes},
     logging,
     output::{Reader, remark, say},
+    reload::Reloader,
+    route_check::Explained,
 };
 
 /// Longest text read from standard input, in bytes: what fits into one message of the Waku Network, with room for the rest.
@@ -32,8 +34,29 @@ const STOP_WITHIN: Duration = Duration::from_secs(8);
 /// # Errors
 /// If a flag is wrong, or a part can't start.
 pub async fn bridge(args: BridgeArgs) -> anyhow::Result<()> {
+    if args.bridge.print_routes {
+        // Nobody need read to the end.
+        let _ = say(routes::SAMPLE.trim_end())?;
+        return Ok(());
+    }
+    if let Some(path) = &args.bridge.check {
+        return check(path, &args);
+    }
     let (logs, print) = (args.surface.logs, args.base.print_config);
     start("bridge", logs, print, || Config::try_from(args)).await
+}
+
+/// Explains a route file.
+fn check(path: &Path, args: &BridgeArgs) -> anyhow::Result<()> {
+    let table = routes::read(path, &config::surroundings(&args.network)?).map_err(ConfigError::from)?;
+    let explained = Explained(&table);
+    // Nobody need read to the end.
+    let _ = say(explained.to_string().trim_end())?;
+    match explained.unreachable() {
+        0 => Ok(()),
+        1 => anyhow::bail!("one route is never taken"),
+        count => anyhow::bail!("{count} routes are never taken"),
+    }
 }
 
 /// Runs a node of the Waku Network until SIGTERM or SIGINT.
@@ -80,14 +103,18 @@ async fn start(
 async fn run(config: Config) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("SIGTERM can't be handled")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT can't be handled")?;
+    let mut hangup = signal(SignalKind::hangup()).context("SIGHUP can't be handled")?;
     let mut running = assemble::start(config).await?;
     // Nobody need read it: a closed or full standard output is no reason to stop.
     let _ = say(Banner(&running));
     running.log_ready();
-    tokio::select! {
-        _ = terminate.recv() => tracing::info!("SIGTERM: stopping"),
-        _ = interrupt.recv() => tracing::info!("SIGINT: stopping"),
-        part = running.failed() => anyhow::bail!("{part} has ended unexpectedly; the log says why"),
+    loop {
+        tokio::select! {
+            _ = hangup.recv() => reload(running.reloader()).await,
+            _ = terminate.recv() => break tracing::info!("SIGTERM: stopping"),
+            _ = interrupt.recv() => break tracing::info!("SIGINT: stopping"),
+            part = running.failed() => anyhow::bail!("{part} has ended unexpectedly; the log says why"),
+        }
     }
     tokio::select! {
         done = tokio::time::timeout(STOP_WITHIN, running.shutdown()) => if done.is_err() {
@@ -97,6 +124,15 @@ async fn run(config: Config) -> anyhow::Result<()> {
         _ = interrupt.recv() => tracing::warn!("second SIGINT: ending now"),
     }
     Ok(())
+}
+
+/// Reads again what can be: routes.
+async fn reload(reloader: Option<&Reloader>) {
+    let Some(reloader) = reloader else { return tracing::info!("SIGHUP: nothing to read again") };
+    match reloader.reload().await {
+        Ok(table) => tracing::info!(routes = table.router.routes().len(), "SIGHUP: routes read again"),
+        Err(error) => tracing::error!(%error, "SIGHUP: the routes stay as they were"),
+    }
 }
 
 /// Prints what a peer passes on.

@@ -6,28 +6,32 @@ use std::{
     str::FromStr,
 };
 
-use bridge::config::{Config as BridgeConfig, ConfigError as BridgeError};
+use bridge::{config::ConfigError as BridgeError, router::RouterError};
 use devp2p::{dnsdisc::LinkError, enode::EnodeError};
 use waku0::Pow;
 use waku2::{address_book::MAX_KNOWN, announce::MAX_ANNOUNCED};
 
 mod connections;
-mod crossing;
+pub mod crossing;
 pub mod network;
 #[cfg(test)]
 mod nwaku_flags;
 pub mod rate_limit;
+pub mod routes;
 pub mod seek;
 mod v0;
 
 pub use connections::{CertificateFiles, V2, peer_address};
+pub use crossing::Bridging;
 pub use v0::{Discovery, V0};
 
 use network::NetworkError;
+use routes::RouteFileError;
 use seek::SeekError;
 
 use crate::cli::{
-    BaseArgs, BridgeArgs, Cli, Command, Fate, ForeignArgs, LegacyArgs, NodeArgs, SeekArgs, SurfaceArgs, V2Args,
+    BaseArgs, BridgeArgs, Cli, Command, Fate, ForeignArgs, LegacyArgs, NetworkArgs, NodeArgs, SeekArgs, SurfaceArgs,
+    V2Args,
 };
 use crate::http::origins::Pattern;
 
@@ -48,7 +52,7 @@ pub struct Config {
     /// The Waku Network side.
     pub v2: Option<V2>,
     /// What crosses between the two, and how. Without both there is nothing to bridge.
-    pub bridge: Option<BridgeConfig>,
+    pub bridge: Option<Bridging>,
     /// What is served over HTTP.
     pub http: Http,
     /// What an operator should know of flags that have no effect.
@@ -79,6 +83,17 @@ pub enum ConfigError {
         /// What is wrong with it.
         cause: EnodeError,
     },
+    /// Two tables.
+    #[error(
+        "--route-file says what crosses and which way: leave --bridge-pubsub-topic and --bridge-direction out, or the file"
+    )]
+    RoutesTwice,
+    /// The route file.
+    #[error(transparent)]
+    RouteFile(#[from] RouteFileError),
+    /// The routes of the flags.
+    #[error("--bridge-pubsub-topic: {0}")]
+    Routes(RouterError),
     /// A node where discovery is to begin, but no discovery.
     #[error(
         "--discv4-bootstrap-node is given, but discovery over UDP is off: add --discv4-discovery, or leave the node out. To stay connected to one node, use --staticnode-v1"
@@ -187,6 +202,14 @@ pub enum ConfigError {
     Bridge(#[from] BridgeError),
 }
 
+/// What a table of routes has to fit.
+///
+/// # Errors
+/// A flag that makes no network.
+pub fn surroundings(flags: &NetworkArgs) -> Result<routes::Surroundings, ConfigError> {
+    Ok(crossing::around(&network::place(flags)?))
+}
+
 impl TryFrom<BridgeArgs> for Config {
     type Error = ConfigError;
 
@@ -194,12 +217,22 @@ impl TryFrom<BridgeArgs> for Config {
         if !args.v2.relay {
             return Err(ConfigError::BridgeWithoutRelay);
         }
-        let network = network::network(&args.network, Some(&args.bridge))?;
-        let notices = notices(&args.foreign, &args.v2, &network)?;
+        let place = network::place(&args.network)?;
+        let (table, around) = (crossing::table(&args.bridge, &place)?, crossing::around(&place));
+        let named = args.bridge.route_file.is_some() || !args.bridge.bridge_pubsub_topic.is_empty();
+        let network = place.network(&args.network, &table.router.pubsub_topics(), named)?;
+        let mut notices = notices(&args.foreign, &args.v2, &network)?;
+        notices.extend(table.notices);
+        let (path, picky) = (args.bridge.route_file.clone(), args.bridge.waku_v1_topic_interest);
+        let source = crossing::Source { path, around, unbridged: network.unbridged.clone(), picky };
+        let mut v0 = v0::v0(&args.v1, &args.base)?;
+        if picky {
+            v0.settings.interest = table.router.interest();
+        }
         Ok(Self {
-            bridge: Some(crossing::bridge_config(&args, &network.bridged)?),
+            bridge: Some(Bridging { config: crossing::bridge_config(&args, table.router)?, source }),
             v2: Some(v2(&args.base, &args.v2, &args.seek, network)?),
-            v0: Some(v0::v0(&args.v1, &args.base)?),
+            v0: Some(v0),
             http: http(&args.surface, args.base.ports_shift)?,
             data_dir: args.base.data_dir,
             nodekey: args.base.nodekey,
@@ -216,7 +249,7 @@ impl TryFrom<NodeArgs> for Config {
         if !args.v2.relay && !args.waku_v0 {
             return Err(ConfigError::Nothing);
         }
-        let network = network::network(&args.network, None)?;
+        let network = network::place(&args.network)?.network(&args.network, &[], false)?;
         let notices = notices(&args.foreign, &args.v2, &network)?;
         let v2 = args.v2.relay.then(|| v2(&args.base, &args.v2, &args.seek, network)).transpose()?;
         let v0 = args.waku_v0.then(|| v0::v0(&args.v1, &args.base)).transpose()?;
@@ -374,7 +407,7 @@ fn parse_all<T: FromStr>(
 
 #[cfg(test)]
 mod tests {
-    use bridge::policy::Ways;
+    use bridge::{config::Config as BridgeConfig, policy::Ways};
     use devp2p::{Limits, Network};
     use waku0::{Settings, limits::Rates, whitelist::Whitelist};
     use waku2::PubsubTopic;
@@ -399,7 +432,7 @@ mod tests {
     }
 
     fn bridge_of(config: &Config) -> &BridgeConfig {
-        config.bridge.as_ref().expect("a bridge")
+        &config.bridge.as_ref().expect("a bridge").config
     }
 
     fn refusal(flags: &[&str]) -> String {

@@ -1,7 +1,10 @@
-//! Health, metrics and accounts over HTTP, on loopback unless asked otherwise. Reading only: nothing here changes state.
+//! Health, metrics, accounts and the bridge over HTTP, on loopback unless asked otherwise. Nothing here changes state, but that the
+//! bridge can be told to read its route file again.
 
 mod accounting;
+mod drops;
 pub mod origins;
+mod routes;
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -11,11 +14,14 @@ use axum::{
     http::{StatusCode, header::CONTENT_TYPE},
     middleware,
     response::{IntoResponse, Response},
-    routing::get,
+    routing::{get, post},
 };
 use tokio::{net::TcpListener, task::JoinSet};
 
-use crate::{config, health, metrics, probe::Probe};
+use crate::{
+    config, health, metrics,
+    probe::{CrossingProbe, Probe},
+};
 use origins::Pattern;
 
 /// Media type of the metrics text.
@@ -85,7 +91,11 @@ fn router(probe: Arc<Probe>, allow_origin: Vec<Pattern>) -> Router {
         .route("/livez", get(async || "OK"))
         .route("/readyz", get(readiness))
         .with_state(Arc::clone(&probe))
-        .merge(metrics_router(probe));
+        .merge(metrics_router(Arc::clone(&probe)));
+    let all = match &probe.crossing {
+        Some(crossing) => all.merge(of_bridge(crossing)),
+        None => all,
+    };
     let all = match ledger {
         Some(ledger) => {
             all.merge(Router::new().route("/legacy/v1/accounting", get(accounting::accounting)).with_state(ledger))
@@ -93,6 +103,15 @@ fn router(probe: Arc<Probe>, allow_origin: Vec<Pattern>) -> Router {
         None => all,
     };
     all.layer(middleware::from_fn_with_state(Arc::from(allow_origin), origins::look))
+}
+
+/// What a bridge tells of itself.
+fn of_bridge(crossing: &CrossingProbe) -> Router {
+    Router::new()
+        .route("/bridge/v1/routes", get(routes::routes))
+        .route("/bridge/v1/routes/reload", post(routes::reload))
+        .with_state(crossing.reloader.clone())
+        .merge(Router::new().route("/bridge/v1/drops", get(drops::drops)).with_state(crossing.bridge.clone()))
 }
 
 /// Metrics alone.

@@ -20,6 +20,8 @@ pub mod logging;
 mod metrics;
 pub mod output;
 mod probe;
+pub mod reload;
+pub mod route_check;
 pub mod storage;
 
 /// This program's version.

@@ -33,6 +33,8 @@ pub(crate) struct Reading {
     pub(crate) answers_exchange: bool,
     /// How far the clocks of others are ahead of ours, in seconds; `None` while too few peers say anything.
     pub(crate) clock_skew_secs: Option<f64>,
+    /// Could the bridge write its journal when it last tried? `None` where nothing is bridged.
+    pub(crate) journal_works: Option<bool>,
     /// The bridge's queues.
     pub(crate) queues: Vec<Queue>,
     /// All numbers, those of one name together.

@@ -20,7 +20,12 @@ use bytes::Bytes;
 use devp2p::clock::Now;
 use rand::{RngExt, rngs::StdRng};
 use waku0::envelope::Envelope;
-use waku2::{handle::Received, hash::MessageHash, topic::PubsubTopic};
+use waku2::{
+    PeerId, WakuMessage,
+    handle::Received,
+    hash::{MessageHash, message_hash},
+    topic::PubsubTopic,
+};
 
 use crate::{
     answer::Answer,
@@ -28,11 +33,14 @@ use crate::{
     crossing::{Conversion, Crossing, Direction, Outcome},
     drop_reason::DropReason,
     job::{Depths, JobId, JobTable, Stage, Work},
+    journal::{Cargo, Note, Remembered, Unfinished},
     mapping::Framed,
     passage::Passage,
+    rate::Rates,
     recent::Recent,
+    router::{Route, Router},
     seal::{SealJob, Sealed},
-    seen::{Fingerprint, Observed, Seen, State},
+    seen::{Fingerprint, Observed, Seen, SeenKey, State},
 };
 
 /// Attempts after the first one, until the far side gains a peer.
@@ -65,6 +73,15 @@ pub enum Action {
         /// The envelope.
         envelope: Envelope,
     },
+    /// Write this down and answer with [`Bridge::noted`]. Only with [`Config::journal`], as is the next.
+    Begin {
+        /// Whose it is.
+        job: JobId,
+        /// The beginning.
+        note: Note,
+    },
+    /// Write this down at some time; no answer is wanted.
+    End(Note),
     /// Tell the end of an envelope or message.
     Report(Crossing),
 }
@@ -90,6 +107,8 @@ pub struct Tally {
     pub profile_mismatches: u64,
     /// Attempts to publish or post that failed, whether they were tried again or not.
     pub failed_attempts: u64,
+    /// Contents that came again so often that somebody seems to send them round.
+    pub loops_suspected: u64,
     /// Entries of the memory that went before their time.
     pub seen_evicted_early: u64,
 }
@@ -103,7 +122,7 @@ pub(crate) enum Step {
         release: Instant,
     },
     Restore {
-        message: waku2::message::WakuMessage,
+        message: WakuMessage,
         release: Instant,
     },
     Mine {
@@ -149,11 +168,15 @@ pub struct Bridge {
     rng: StdRng,
     pub(crate) seen: Seen,
     jobs: JobTable,
+    /// What goes several ways at once, until the last of them ends.
+    fanned: HashMap<SeenKey, Fanned>,
     /// Envelopes waiting for their message to show itself on v2.
     restoring: HashMap<MessageHash, JobId>,
     /// Messages seen on v2 lately; filled only where messages are restored.
     pub(crate) on_v2: Recent,
+    pub(crate) rates: Rates,
     v1_peers: usize,
+    /// Of every topic that is relayed: a later table may bridge it. Topics that nobody takes have no entry.
     v2_peers: HashMap<PubsubTopic, usize>,
     actions: VecDeque<Action>,
     pub(crate) tally: Tally,
@@ -172,8 +195,10 @@ impl Bridge {
             rng,
             seen,
             jobs: JobTable::default(),
+            fanned: HashMap::new(),
             restoring: HashMap::new(),
             on_v2: Recent::default(),
+            rates: Rates::default(),
             v1_peers: 0,
             v2_peers: HashMap::new(),
             actions: VecDeque::new(),
@@ -185,14 +210,91 @@ impl Bridge {
     pub fn envelope(&mut self, now: Now, envelope: &Arc<Envelope>) {
         let mut passage = Passage::of_envelope(now, envelope);
         let step = self.start_envelope(now, envelope, &mut passage);
-        self.start(now, passage, step);
+        let cargo = || Cargo::Envelope(envelope.raw().clone());
+        // What is known already, or came from v2, has no key and goes nowhere.
+        match passage.key.filter(|_| passage.route.as_ref().is_some_and(|route| route.fanout)) {
+            None => self.start(now, passage, step, cargo),
+            Some(key) => self.fan_out(now, envelope, key, (passage, step)),
+        }
+    }
+
+    /// Takes an envelope on to the further routes of its table as well. Each way has a report of its own.
+    fn fan_out(&mut self, now: Now, envelope: &Envelope, key: SeenKey, first: (Passage, Result<Step, DropReason>)) {
+        let further: Vec<Arc<Route>> = self.config.routes.to_v2(envelope.topic()).skip(1).cloned().collect();
+        self.fanned.insert(key, Fanned { left: 1 + further.len(), state: None, noted: false });
+        let cargo = || Cargo::Envelope(envelope.raw().clone());
+        self.start(now, first.0, first.1, cargo);
+        for route in further {
+            let mut passage = Passage::of_envelope(now, envelope);
+            passage.take(route);
+            (passage.content, passage.key) = (Some(key.content()), Some(key));
+            let step = self.wrap(now, envelope, &mut passage);
+            self.start(now, passage, step, cargo);
+        }
     }
 
     /// A valid message came from a v2 peer.
     pub fn message(&mut self, now: Now, received: &Arc<Received>) {
-        let mut passage = Passage::of_message(now, received);
+        self.message_of(now, now.unix_secs(), received);
+    }
+
+    /// A message that came at `at`, in unix seconds.
+    fn message_of(&mut self, now: Now, at: u64, received: &Received) {
+        let mut passage = Passage::of_message(now, at, received);
         let step = self.start_message(now, received, &mut passage);
-        self.start(now, passage, step);
+        let cargo = || Cargo::Message { topic: received.pubsub_topic.clone(), data: received.data.clone() };
+        self.start(now, passage, step, cargo);
+    }
+
+    /// What ended in an earlier life, the oldest first. To be told before anything else.
+    pub fn recall(&mut self, now: Now, ended: &[Remembered]) {
+        for remembered in ended {
+            let age = now.unix.saturating_sub(Duration::from_secs(remembered.at));
+            // A clock that has begun since then cannot say it; the window is shorter than that.
+            let made = now.instant.checked_sub(age).unwrap_or(now.instant);
+            self.seen.recall(made, remembered);
+        }
+    }
+
+    /// What was on its way when an earlier life ended: it begins again. `own` is this node, from which it counts as received.
+    pub fn resume(&mut self, now: Now, unfinished: &Unfinished, own: PeerId) {
+        let Unfinished { content, sent, at, cargo } = unfinished;
+        let done_before = self.actions.len();
+        match cargo {
+            Cargo::Envelope(raw) => {
+                if let Ok(envelope) = Envelope::decode(raw.clone()) {
+                    self.envelope(now, &Arc::new(envelope));
+                }
+            }
+            Cargo::Message { topic, data } => {
+                if let Ok(message) = WakuMessage::decode_shared(data.clone()) {
+                    let hash = message_hash(topic, &message);
+                    let (pubsub_topic, data) = (topic.clone(), data.clone());
+                    self.message_of(now, *at, &Received { pubsub_topic, message, hash, data, from: own });
+                }
+            }
+        }
+        let is_begun = |action: &Action| matches!(action, Action::Begin { note: Note::Begun { content: c, sent: s, .. }, .. } if (c, s) == (content, sent));
+        if !self.actions.iter().skip(done_before).any(is_begun) {
+            // It would be dropped now: else it would come back with every start.
+            let state = State::Dropped(DropReason::Late);
+            self.actions.push_back(Action::End(Note::Ended {
+                content: *content,
+                sent: *sent,
+                state,
+                envelope: None,
+                message: None,
+            }));
+        }
+    }
+
+    /// The answer to [`Action::Begin`]: the journal has it, or can't be written, in which case things cross all the same.
+    pub fn noted(&mut self, now: Now, id: JobId) {
+        let Some(job) = self.jobs.get_mut(id).filter(|job| job.stage() == Stage::Noting) else { return };
+        if let Work::Noted(step) = std::mem::replace(&mut job.work, Work::Start) {
+            self.advance(now, id, Ok(*step));
+            self.pump(now);
+        }
     }
 
     /// The number of running v1 peers.
@@ -204,15 +306,21 @@ impl Bridge {
         }
     }
 
-    /// The number of v2 peers that take messages on a topic. Of topics that are relayed and not bridged nothing is kept.
+    /// The number of v2 peers that take messages on a topic, one that is relayed.
     pub fn v2_peers(&mut self, now: Now, topic: &PubsubTopic, count: usize) {
-        if !self.config.routes.knows(topic) {
-            return;
-        }
-        let before = self.v2_peers.insert(topic.clone(), count).unwrap_or(0);
-        if count > before {
+        let before = match count {
+            0 => self.v2_peers.remove(topic),
+            _ => self.v2_peers.insert(topic.clone(), count),
+        };
+        if count > before.unwrap_or(0) {
             self.unpark(now, Direction::V1ToV2, |passage| passage.pubsub.as_ref() == Some(topic));
         }
+    }
+
+    /// Another table, from now on. What is on its way goes on by the route that it has.
+    pub fn set_routes(&mut self, routes: Router) {
+        self.rates.keep(&routes);
+        self.config.routes = routes;
     }
 
     /// The answer to [`Action::Publish`].
@@ -264,13 +372,18 @@ impl Bridge {
     /// What was counted so far.
     #[must_use]
     pub fn tally(&self) -> Tally {
-        Tally { seen_evicted_early: self.seen.evicted_early(), ..self.tally }
+        Tally {
+            seen_evicted_early: self.seen.evicted_early(),
+            loops_suspected: self.seen.loops_suspected(),
+            ..self.tally
+        }
     }
 
     /// Peers on either side: running v1 peers, and v2 peers of the bridged topic that has most of them.
     #[must_use]
     pub fn peers(&self) -> (usize, usize) {
-        (self.v1_peers, self.v2_peers.values().copied().max().unwrap_or(0))
+        let bridged = self.v2_peers.iter().filter(|(topic, _)| self.config.routes.knows(topic));
+        (self.v1_peers, bridged.map(|(_, count)| *count).max().unwrap_or(0))
     }
 
     /// How much is remembered of what crossed.
@@ -280,13 +393,17 @@ impl Bridge {
     }
 
     /// Looks for the same content in the memory, and takes the passage's place in it. What another way brought, or is on
-    /// its way, is a duplicate.
+    /// its way, is a duplicate; one that is `tagged` says by itself that it came from the other side.
     pub(crate) fn observe(
         &mut self,
         now: Now,
         passage: &mut Passage,
         content: Fingerprint,
-    ) -> Result<(), crate::seen::Entry> {
+        tagged: bool,
+    ) -> Result<(), DropReason> {
+        if self.seen.is_quarantined(now.instant, content) {
+            return Err(DropReason::Quarantine);
+        }
         match self.seen.observe(now.instant, content, passage.sent, passage.direction) {
             Observed::New(key) => {
                 passage.key = Some(key);
@@ -294,9 +411,19 @@ impl Bridge {
                 Ok(())
             }
             Observed::Duplicate(entry) => {
+                let is_the_same = match passage.direction {
+                    Direction::V1ToV2 => passage.envelope == entry.envelope,
+                    Direction::V2ToV1 => passage.message == entry.message,
+                };
                 passage.envelope = passage.envelope.or(entry.envelope);
                 passage.message = passage.message.or(entry.message);
-                Err(entry)
+                if tagged && entry.first == Direction::V1ToV2 {
+                    return Err(DropReason::Returning);
+                }
+                if !tagged && !is_the_same {
+                    self.seen.note_copy(now.instant, content, passage.sent);
+                }
+                Err(DropReason::Duplicate)
             }
         }
     }
@@ -313,17 +440,37 @@ impl Bridge {
         }
     }
 
-    fn start(&mut self, now: Now, passage: Passage, step: Result<Step, DropReason>) {
+    fn start(&mut self, now: Now, mut passage: Passage, step: Result<Step, DropReason>, cargo: impl FnOnce() -> Cargo) {
         match step {
             Err(reason) => self.end(now, passage, Outcome::Dropped(reason)),
             Ok(step) => {
                 let direction = passage.direction;
+                let note = self.beginning(now, &passage, cargo);
+                passage.noted = note.is_some();
                 let id = self.jobs.insert(passage, now.instant);
-                self.advance(now, id, Ok(step));
+                match note {
+                    Some(note) => self.begin(id, step, note),
+                    None => self.advance(now, id, Ok(step)),
+                }
                 self.shed(now, direction);
             }
         }
         self.pump(now);
+    }
+
+    /// What is to be written of a passage before it goes on. Only what is remembered is: what carries our tags is known by them.
+    fn beginning(&self, now: Now, passage: &Passage, cargo: impl FnOnce() -> Cargo) -> Option<Note> {
+        let key = passage.key.filter(|_| self.config.journal)?;
+        let (content, sent) = (key.content(), passage.sent);
+        Some(Note::Begun { content, sent, at: now.unix_secs(), first: passage.direction, cargo: cargo() })
+    }
+
+    fn begin(&mut self, id: JobId, step: Step, note: Note) {
+        if let Some(job) = self.jobs.get_mut(id) {
+            job.work = Work::Noted(Box::new(step));
+        }
+        self.jobs.set_stage(id, Stage::Noting, None);
+        self.actions.push_back(Action::Begin { job: id, note });
     }
 
     /// Moves a job to its next step, or ends it.
@@ -481,14 +628,35 @@ impl Bridge {
         }
     }
 
+    /// One way of a content has ended. With the last one: what became of it, and whether its beginning was noted.
+    fn last_way(&mut self, key: SeenKey, state: State, noted: bool) -> Option<(SeenKey, State, bool)> {
+        let Some(fanned) = self.fanned.get_mut(&key) else { return Some((key, state, noted)) };
+        fanned.left -= 1;
+        fanned.noted |= noted;
+        if fanned.state != Some(State::Done) {
+            fanned.state = Some(state);
+        }
+        let Fanned { left: 0, state: Some(state), noted } = *fanned else { return None };
+        self.fanned.remove(&key);
+        Some((key, state, noted))
+    }
+
+    fn note_end(&mut self, key: SeenKey, sent: u64, state: State) {
+        let (envelope, message) = self.seen.get(key).map_or((None, None), |entry| (entry.envelope, entry.message));
+        self.actions.push_back(Action::End(Note::Ended { content: key.content(), sent, state, envelope, message }));
+    }
+
     /// Remembers and reports the end of a passage.
     fn end(&mut self, now: Now, passage: Passage, outcome: Outcome) {
         let state = match outcome {
             Outcome::Crossed { .. } => State::Done,
             Outcome::Dropped(reason) => State::Dropped(reason),
         };
-        if let Some(key) = passage.key {
+        if let Some((key, state, noted)) = passage.key.and_then(|key| self.last_way(key, state, passage.noted)) {
             self.seen.set_state(key, state);
+            if noted {
+                self.note_end(key, passage.sent, state);
+            }
         }
         match (outcome, passage.message) {
             (Outcome::Crossed { by: Conversion::Rebuilt, .. }, _) => self.tally.rebuilt += 1,
@@ -500,6 +668,15 @@ impl Bridge {
         }
         self.actions.push_back(Action::Report(passage.end(now, outcome)));
     }
+}
+
+/// What is known of the ways of one content, while some are still to end.
+#[derive(Debug, Clone, Copy)]
+struct Fanned {
+    left: usize,
+    /// Done once one of them is.
+    state: Option<State>,
+    noted: bool,
 }
 
 /// The instant at which the wall clock will show `unix`; now, if that has passed.

@@ -60,6 +60,8 @@ pub struct Config {
     pub seen: SeenLimits,
     /// Bounds of the queues.
     pub limits: Limits,
+    /// Whether what is on its way is noted before it is mined or published: set where there is a journal. Default: no.
+    pub journal: bool,
     /// Threads that mine. Default: half the cores, at least one.
     pub pow_threads: NonZeroUsize,
 }
@@ -166,6 +168,7 @@ impl Default for Config {
             late_after: DEFAULT_LATE_AFTER,
             seen: SeenLimits::default(),
             limits: Limits::default(),
+            journal: false,
             pow_threads: half_the_cores(),
         }
     }

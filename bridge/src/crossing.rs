@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc, time::Duration};
 use waku0::{envelope::EnvelopeHash, topic::Topic};
 use waku2::{hash::MessageHash, topic::PubsubTopic};
 
-use crate::drop_reason::DropReason;
+use crate::{drop_reason::DropReason, seen::Fingerprint};
 
 /// Which way. *v1* is the legacy side (waku/0, waku/1, shh/6), as 15/WAKU-BRIDGE and the metrics name it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -54,6 +54,10 @@ pub struct Crossing {
     pub envelope: Option<EnvelopeHash>,
     /// The message: what came, or what was made of the envelope.
     pub message: Option<MessageHash>,
+    /// What it says, once that was looked at.
+    pub content: Option<Fingerprint>,
+    /// When it ended: unix seconds.
+    pub at: u64,
     /// Since it was sent by its own word, by our clock; zero if sent ahead of it.
     pub age: Duration,
 }

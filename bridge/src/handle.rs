@@ -3,13 +3,13 @@
 use std::{
     collections::VecDeque,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError, RwLock,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
 };
 
-use tokio::sync::{broadcast, watch};
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use crate::{
     bridge::Tally,
@@ -29,6 +29,14 @@ pub const LAG_BUCKETS_SECS: [f64; 11] = [0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10
 /// The `route` label of what was dropped before a route was found.
 pub const NO_ROUTE: &str = "none";
 
+/// Names of routes that are counted, those of earlier tables among them; further ones count as [`OTHER_ROUTES`].
+pub const MAX_NAMES: usize = 1_024;
+/// The `route` label of what went by a route beyond [`MAX_NAMES`].
+pub const OTHER_ROUTES: &str = "other";
+
+/// Tables of routes that wait for the bridge.
+const TABLES: usize = 4;
+
 /// One reason, or `ok`.
 const RESULTS: usize = DropReason::COUNT + 1;
 
@@ -44,7 +52,16 @@ struct Shared {
     crossings: broadcast::Sender<Crossing>,
     drops: Mutex<VecDeque<Crossing>>,
     status: Mutex<Status>,
+    routes: Mutex<Router>,
+    tables: mpsc::Sender<NewTable>,
     stop: watch::Sender<bool>,
+}
+
+/// A table to work by, and whom to tell that it is done.
+#[derive(Debug)]
+pub(crate) struct NewTable {
+    pub(crate) routes: Router,
+    pub(crate) done: oneshot::Sender<()>,
 }
 
 /// The bridge's state, of a moment ago.
@@ -65,15 +82,19 @@ pub struct Status {
 }
 
 impl Handle {
-    pub(crate) fn new(routes: &Router, stop: watch::Sender<bool>) -> Self {
+    /// A handle, and where its tables come out.
+    pub(crate) fn new(routes: &Router, stop: watch::Sender<bool>) -> (Self, mpsc::Receiver<NewTable>) {
+        let (tables, new_tables) = mpsc::channel(TABLES);
         let shared = Shared {
             counters: Arc::new(Counters::new(routes)),
             crossings: broadcast::Sender::new(CROSSINGS),
             drops: Mutex::default(),
             status: Mutex::default(),
+            routes: Mutex::new(routes.clone()),
+            tables,
             stop,
         };
-        Self { shared: Arc::new(shared) }
+        (Self { shared: Arc::new(shared) }, new_tables)
     }
 
     /// What crossed and what did not, since the start.
@@ -98,6 +119,28 @@ impl Handle {
     #[must_use]
     pub fn status(&self) -> Status {
         *lock(&self.shared.status)
+    }
+
+    /// The table that the bridge works by.
+    #[must_use]
+    pub fn routes(&self) -> Router {
+        lock(&self.shared.routes).clone()
+    }
+
+    /// Gives the bridge another table. What is on its way goes on by the route that it has; nothing is lost. When it returns, the
+    /// bridge works by it, or has stopped. Cancelling leaves open which of the two tables holds.
+    pub async fn set_routes(&self, routes: Router) {
+        let (done, taken) = oneshot::channel();
+        if self.shared.tables.send(NewTable { routes, done }).await.is_ok() {
+            // An error says that the bridge has stopped.
+            let _ = taken.await;
+        }
+    }
+
+    /// The bridge works by this table now.
+    pub(crate) fn show_routes(&self, routes: Router) {
+        self.shared.counters.add(&routes);
+        *lock(&self.shared.routes) = routes;
     }
 
     /// Ends the bridge and returns when it has ended. What was on its way is given up. Safe to cancel: the end comes anyway.
@@ -132,7 +175,12 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// What crossed and what did not, by direction, route and reason. Every number only grows.
 #[derive(Debug)]
 pub struct Counters {
-    routes: Vec<RouteCounters>,
+    /// Of this table and of earlier ones: none is ever taken out.
+    routes: RwLock<Vec<Arc<RouteCounters>>>,
+    /// What had no route.
+    none: Arc<RouteCounters>,
+    /// Routes beyond [`MAX_NAMES`].
+    others: Arc<RouteCounters>,
     lag: [Lag; 2],
 }
 
@@ -179,9 +227,26 @@ pub struct LagReading {
 
 impl Counters {
     fn new(routes: &Router) -> Self {
-        let names = routes.routes().iter().map(|route| Arc::clone(&route.name)).chain([NO_ROUTE.into()]);
-        let counts = || std::array::from_fn(|_| std::array::from_fn(|_| AtomicU64::new(0)));
-        Self { routes: names.map(|name| RouteCounters { name, counts: counts() }).collect(), lag: Default::default() }
+        let named = |name: &str| Arc::new(RouteCounters::new(name.into()));
+        let counters = Self {
+            routes: RwLock::default(),
+            none: named(NO_ROUTE),
+            others: named(OTHER_ROUTES),
+            lag: Default::default(),
+        };
+        counters.add(routes);
+        counters
+    }
+
+    /// Begins to count for routes whose names are new.
+    fn add(&self, routes: &Router) {
+        let mut counted = self.routes.write().unwrap_or_else(PoisonError::into_inner);
+        for route in routes.routes() {
+            let is_new = !counted.iter().any(|counters| counters.name == route.name);
+            if is_new && counted.len() < MAX_NAMES {
+                counted.push(Arc::new(RouteCounters::new(Arc::clone(&route.name))));
+            }
+        }
     }
 
     /// How many crossed.
@@ -198,20 +263,17 @@ impl Counters {
 
     /// The whole table, zeros included, but for the reasons that do not occur in a direction.
     pub fn table(&self) -> impl Iterator<Item = Count> + '_ {
-        let results = || DropReason::all().map(Some).chain([None]);
-        self.routes.iter().flat_map(move |route| {
-            Direction::ALL.into_iter().flat_map(move |direction| {
-                results().filter(move |reason| reason.is_none_or(|reason| reason.occurs(direction))).map(
-                    move |reason| Count {
-                        direction,
-                        route: Arc::clone(&route.name),
-                        result: if reason.is_some() { "dropped" } else { "crossed" },
-                        reason: reason.map_or("ok", DropReason::as_str),
-                        count: route.counts[direction as usize][column(reason)].load(Relaxed),
-                    },
-                )
-            })
+        self.counted().into_iter().flat_map(|route| {
+            let lines: Vec<Count> = Direction::ALL.into_iter().flat_map(|way| route.lines(way)).collect();
+            lines
         })
+    }
+
+    /// Those of the routes, in the order in which they were known, then those of none; then the others, if there are any.
+    fn counted(&self) -> Vec<Arc<RouteCounters>> {
+        let routes = self.routes.read().unwrap_or_else(PoisonError::into_inner);
+        let others = (routes.len() >= MAX_NAMES).then(|| Arc::clone(&self.others));
+        routes.iter().cloned().chain([Arc::clone(&self.none)]).chain(others).collect()
     }
 
     /// The lag of what crossed.
@@ -228,21 +290,44 @@ impl Counters {
     }
 
     fn sum(&self, direction: Direction, column: usize) -> u64 {
-        self.routes.iter().map(|route| route.counts[direction as usize][column].load(Relaxed)).sum()
+        self.counted().iter().map(|route| route.counts[direction as usize][column].load(Relaxed)).sum()
     }
 
     fn record(&self, crossing: &Crossing) {
-        let name = crossing.route.as_deref().unwrap_or(NO_ROUTE);
         let reason = match crossing.outcome {
             Outcome::Crossed { .. } => None,
             Outcome::Dropped(reason) => Some(reason),
         };
-        if let Some(route) = self.routes.iter().find(|route| &*route.name == name) {
+        let count = |route: &RouteCounters| {
             route.counts[crossing.direction as usize][column(reason)].fetch_add(1, Relaxed);
+        };
+        match &crossing.route {
+            None => count(&self.none),
+            Some(name) => {
+                let routes = self.routes.read().unwrap_or_else(PoisonError::into_inner);
+                count(routes.iter().find(|route| route.name == *name).unwrap_or(&self.others));
+            }
         }
         if reason.is_none() {
             self.lag[crossing.direction as usize].record(crossing.age);
         }
+    }
+}
+
+impl RouteCounters {
+    fn new(name: Arc<str>) -> Self {
+        Self { name, counts: std::array::from_fn(|_| std::array::from_fn(|_| AtomicU64::new(0))) }
+    }
+
+    fn lines(&self, direction: Direction) -> impl Iterator<Item = Count> + '_ {
+        let results = DropReason::all().map(Some).chain([None]);
+        results.filter(move |reason| reason.is_none_or(|reason| reason.occurs(direction))).map(move |reason| Count {
+            direction,
+            route: Arc::clone(&self.name),
+            result: if reason.is_some() { "dropped" } else { "crossed" },
+            reason: reason.map_or("ok", DropReason::as_str),
+            count: self.counts[direction as usize][column(reason)].load(Relaxed),
+        })
     }
 }
 
@@ -272,7 +357,7 @@ mod tests {
     };
 
     fn handle() -> Handle {
-        Handle::new(&Router::default(), watch::Sender::new(false))
+        Handle::new(&Router::default(), watch::Sender::new(false)).0
     }
 
     fn dropped(direction: Direction, reason: DropReason) -> Crossing {
@@ -315,6 +400,31 @@ mod tests {
         // 20 reasons and `ok` from v1, 15 and `ok` from v2, for the default route and none.
         assert_eq!(lines.len(), 2 * (21 + 16));
         assert!(!lines.iter().any(|line| line.direction == Direction::V2ToV1 && line.reason == "low_pow"));
+    }
+
+    #[test]
+    fn a_new_table_adds_its_routes_and_takes_none_away() {
+        let handle = handle();
+        handle.record(crossed(Direction::V2ToV1, 1));
+        let named = |name: &str| {
+            let route = Router::default().routes()[0].as_ref().clone();
+            Router::new(crate::router::Route { name: name.into(), ..route })
+        };
+        for n in 1..MAX_NAMES {
+            handle.show_routes(named(&n.to_string()));
+        }
+        let by = |name: &str| {
+            let mut crossing = crossed(Direction::V1ToV2, 1);
+            crossing.route = Some(name.into());
+            handle.record(crossing);
+        };
+        by("7");
+        handle.show_routes(named("one too many"));
+        by("one too many");
+        let counters = handle.counters();
+        let lines: Vec<_> = counters.table().filter(|line| line.count > 0).map(|line| line.route).collect();
+        assert_eq!(lines, [DEFAULT_ROUTE.into(), "7".into(), Arc::from(OTHER_ROUTES)]);
+        assert_eq!((counters.crossed(Direction::V1ToV2), handle.routes()), (2, named("one too many")));
     }
 
     #[test]

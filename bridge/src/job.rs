@@ -13,7 +13,7 @@ use bytes::Bytes;
 use waku0::envelope::Envelope;
 use waku2::message::WakuMessage;
 
-use crate::{config::Limits, crossing::Direction, mapping::Framed, passage::Passage};
+use crate::{bridge::Step, config::Limits, crossing::Direction, mapping::Framed, passage::Passage};
 
 /// Names a job in actions and answers. Later jobs have larger numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -29,6 +29,8 @@ impl fmt::Display for JobId {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
 pub enum Stage {
+    /// Waits until the journal has it on disk.
+    Noting,
     /// A message sent ahead of its time.
     Held,
     /// An envelope whose message may yet show itself on v2.
@@ -47,15 +49,24 @@ pub enum Stage {
 
 impl Stage {
     /// How many stages there are.
-    pub const COUNT: usize = 7;
+    pub const COUNT: usize = 8;
     /// All of them, in the order of the enum.
-    pub const ALL: [Self; Self::COUNT] =
-        [Self::Held, Self::Restoring, Self::Mining, Self::Ready, Self::InFlight, Self::Retry, Self::Parked];
+    pub const ALL: [Self; Self::COUNT] = [
+        Self::Noting,
+        Self::Held,
+        Self::Restoring,
+        Self::Mining,
+        Self::Ready,
+        Self::InFlight,
+        Self::Retry,
+        Self::Parked,
+    ];
 
     /// The `stage` label of the metrics.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
+            Self::Noting => "noting",
             Self::Held => "held",
             Self::Restoring => "restoring",
             Self::Mining => "mining",
@@ -86,10 +97,12 @@ impl Depths {
 }
 
 /// What a job carries, as far as it has come.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) enum Work {
     /// Nothing yet.
     Start,
+    /// What is to be done once the journal has it.
+    Noted(Box<Step>),
     /// A message's data, to be mined when its time comes, or being mined for an envelope with this time to live.
     Frame { framed: Framed, ttl: u32 },
     /// A restored message that v2 may not have.

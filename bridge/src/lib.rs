@@ -4,12 +4,12 @@
 //! |---|---|
 //! | [`bridge`] | the core: both sides in, actions out; [`to_v2`] and [`to_v1`] hold the two directions |
 //! | [`mapping`], [`content_topic`], [`origin`] | the conversion itself, pure |
-//! | [`seen`] | what crossed, by content |
-//! | [`router`], [`policy`], [`config`] | what may cross, where, and how |
+//! | [`seen`], [`journal`] | what crossed, by content; what of it outlives the bridge |
+//! | [`router`], `rate`, [`policy`], [`config`] | what may cross, where, how much, and how |
 //! | [`drop_reason`], [`crossing`] | how everything ends, and why |
 //! | [`job`], [`answer`] | what is on its way; what the far side said to it |
 //! | [`seal`] | the mining pool: threads, bounded, with deadlines |
-//! | [`run`], [`handle`] | the shell; what the program holds of it |
+//! | [`run`], `scribe`, [`handle`] | the shell; its hand on the journal; what the program holds of it |
 //!
 //! Here *v1* is the legacy side (waku/0; waku/1 and shh/6 carry the same envelope) and *v2* the libp2p side, as in
 //! 15/WAKU-BRIDGE.
@@ -30,13 +30,16 @@ pub mod crossing;
 pub mod drop_reason;
 pub mod handle;
 pub mod job;
+pub mod journal;
 pub mod mapping;
 pub mod origin;
 mod passage;
 pub mod policy;
+mod rate;
 mod recent;
 pub mod router;
 pub mod run;
+mod scribe;
 pub mod seal;
 pub mod seen;
 pub mod to_v1;

@@ -12,7 +12,7 @@ use waku2::{handle::Received, hash::MessageHash, topic::PubsubTopic};
 use crate::{
     crossing::{Conversion, Crossing, Direction, Outcome},
     router::Route,
-    seen::SeenKey,
+    seen::{Fingerprint, SeenKey},
 };
 
 #[derive(Debug, Clone)]
@@ -23,8 +23,12 @@ pub(crate) struct Passage {
     pub(crate) pubsub: Option<PubsubTopic>,
     pub(crate) envelope: Option<EnvelopeHash>,
     pub(crate) message: Option<MessageHash>,
+    /// What it says, once that was looked at.
+    pub(crate) content: Option<Fingerprint>,
     /// Its entry in the memory of what was seen; none for what may not enter it.
     pub(crate) key: Option<SeenKey>,
+    /// Its beginning stands in the journal, or will.
+    pub(crate) noted: bool,
     /// Unix seconds; the time of receipt where nothing was said.
     pub(crate) sent: u64,
     pub(crate) received: Instant,
@@ -42,7 +46,9 @@ impl Passage {
             pubsub: None,
             envelope: Some(envelope.hash()),
             message: None,
+            content: None,
             key: None,
+            noted: false,
             sent: u64::from(envelope.sent()),
             received: now.instant,
             by: Conversion::Wrapped,
@@ -50,7 +56,8 @@ impl Passage {
         }
     }
 
-    pub(crate) fn of_message(now: Now, received: &Received) -> Self {
+    /// `at` is when it came, in unix seconds.
+    pub(crate) fn of_message(now: Now, at: u64, received: &Received) -> Self {
         Self {
             direction: Direction::V2ToV1,
             route: None,
@@ -58,12 +65,20 @@ impl Passage {
             pubsub: Some(received.pubsub_topic.clone()),
             envelope: None,
             message: Some(received.hash),
+            content: None,
             key: None,
-            sent: sent_of(received.message.timestamp, now),
+            noted: false,
+            sent: sent_of(received.message.timestamp, at),
             received: now.instant,
             by: Conversion::Mined,
             bytes: received.data.len(),
         }
+    }
+
+    /// It goes this way to v2.
+    pub(crate) fn take(&mut self, route: Arc<Route>) {
+        self.pubsub = Some(route.pubsub.clone());
+        self.route = Some(route);
     }
 
     pub(crate) fn priority(&self) -> u8 {
@@ -83,14 +98,16 @@ impl Passage {
             pubsub_topic: self.pubsub,
             envelope: self.envelope,
             message: self.message,
+            content: self.content,
+            at: now.unix_secs(),
             age: now.unix.saturating_sub(Duration::from_secs(self.sent)),
         }
     }
 }
 
 /// Unix seconds; before 1970 counts as 1970, which is as late.
-fn sent_of(timestamp: Option<i64>, now: Now) -> u64 {
-    timestamp.map_or_else(|| now.unix_secs(), |nanos| u64::try_from(nanos.div_euclid(1_000_000_000)).unwrap_or(0))
+fn sent_of(timestamp: Option<i64>, at: u64) -> u64 {
+    timestamp.map_or(at, |nanos| u64::try_from(nanos.div_euclid(1_000_000_000)).unwrap_or(0))
 }
 
 #[cfg(test)]
@@ -115,7 +132,9 @@ pub(crate) mod tests {
             pubsub: None,
             envelope: None,
             message: None,
+            content: None,
             key: None,
+            noted: false,
             sent: now().unix_secs(),
             received: now().instant,
             by: Conversion::Wrapped,
@@ -125,10 +144,10 @@ pub(crate) mod tests {
 
     #[test]
     fn a_message_without_a_time_was_sent_when_it_came() {
-        assert_eq!(sent_of(None, now()), 1_700_000_000);
-        assert_eq!(sent_of(Some(1_999_999_999), now()), 1);
-        assert_eq!(sent_of(Some(i64::MIN), now()), 0);
-        assert_eq!(sent_of(Some(i64::MAX), now()), 9_223_372_036);
+        assert_eq!(sent_of(None, 1_700_000_000), 1_700_000_000);
+        assert_eq!(sent_of(Some(1_999_999_999), 7), 1);
+        assert_eq!(sent_of(Some(i64::MIN), 7), 0);
+        assert_eq!(sent_of(Some(i64::MAX), 7), 9_223_372_036);
     }
 
     #[test]

@@ -19,8 +19,10 @@ use crate::{
     bridge::{Action, Bridge},
     config::{Config, ConfigError},
     crossing::{Crossing, Direction},
-    handle::{Handle, Status},
+    handle::{Handle, NewTable, Status},
     job::JobId,
+    journal::Journal,
+    scribe::Scribe,
     seal::{SealError, SealPool, Sealed},
 };
 
@@ -43,7 +45,8 @@ pub enum StartError {
 }
 
 /// Starts a bridge between two running nodes, whose events it alone takes. It ends with [`Handle::shutdown`], or when both
-/// streams of events have ended. Async so that it is called inside a runtime, whose tasks it starts.
+/// streams of events have ended. Async so that it is called inside a runtime, whose tasks it starts. With a journal it takes up
+/// what an earlier life left, and goes on with what was on its way.
 ///
 /// # Errors
 /// [`StartError`], before anything runs.
@@ -53,15 +56,23 @@ pub async fn start(
     v0_events: mpsc::Receiver<waku0::Event>,
     v2: waku2::Handle,
     v2_events: mpsc::Receiver<waku2::Event>,
+    journal: Option<Journal>,
 ) -> Result<(Handle, JoinHandle<()>), StartError> {
     let (sealed, seals) = mpsc::channel(SEALED_QUEUE);
     let (stop, stopped) = watch::channel(false);
-    let handle = Handle::new(&config.routes, stop);
+    let (handle, tables) = Handle::new(&config.routes, stop);
     let (threads, limits) = (config.pow_threads, config.limits);
-    let bridge = Bridge::new(config, rng())?;
+    let mut bridge = Bridge::new(Config { journal: journal.is_some(), ..config }, rng())?;
+    let scribe = journal.map(|journal| {
+        let now = clock::now();
+        bridge.recall(now, &journal.ended);
+        journal.unfinished.iter().for_each(|unfinished| bridge.resume(now, unfinished, v2.peer_id()));
+        Scribe::new(journal.batches)
+    });
     let pool = SealPool::start(threads, &limits, sealed)?;
-    let shell = Shell { bridge, handle: handle.clone(), pool, v0, v2, running: JoinSet::new(), jobs: HashMap::new() };
-    let inputs = Inputs { v0: Some(v0_events), v2: Some(v2_events), seals, stopped };
+    let shell =
+        Shell { bridge, handle: handle.clone(), pool, v0, v2, scribe, running: JoinSet::new(), jobs: HashMap::new() };
+    let inputs = Inputs { v0: Some(v0_events), v2: Some(v2_events), seals, tables, stopped };
     Ok((handle, tokio::spawn(shell.run(inputs))))
 }
 
@@ -77,6 +88,7 @@ struct Inputs {
     /// `None` once ended.
     v2: Option<mpsc::Receiver<waku2::Event>>,
     seals: mpsc::Receiver<(JobId, Sealed)>,
+    tables: mpsc::Receiver<NewTable>,
     stopped: watch::Receiver<bool>,
 }
 
@@ -86,6 +98,7 @@ struct Shell {
     pool: SealPool,
     v0: waku0::Handle,
     v2: waku2::Handle,
+    scribe: Option<Scribe>,
     /// Publishing and posting: at most as many as the core has in flight.
     running: JoinSet<Answer>,
     jobs: HashMap<task::Id, JobId>,
@@ -111,6 +124,11 @@ impl Shell {
                 },
                 Some((job, sealed)) = inputs.seals.recv() => self.bridge.sealed(clock::now(), job, sealed),
                 Some(ended) = self.running.join_next_with_id() => self.answered(ended),
+                written = written(&mut self.scribe) => {
+                    let now = clock::now();
+                    written.into_iter().for_each(|job| self.bridge.noted(now, job));
+                }
+                Some(table) = inputs.tables.recv() => self.work_by(table),
                 () = until(wake_at) => self.bridge.tick(clock::now()),
                 _ = summary.tick() => self.summarise(),
                 _ = inputs.stopped.wait_for(|stop| *stop) => break,
@@ -123,6 +141,9 @@ impl Shell {
     fn carry_all(&mut self) {
         while let Some(action) = self.bridge.next_action() {
             self.carry(action);
+        }
+        if let Some(scribe) = &mut self.scribe {
+            scribe.write();
         }
         let (v1_peers, v2_peers) = self.bridge.peers();
         self.handle.set_status(Status {
@@ -151,6 +172,16 @@ impl Shell {
                 }
             }
             Action::CancelSeal(job) => self.pool.cancel(job),
+            Action::Begin { job, note } => {
+                if let Some(scribe) = &mut self.scribe {
+                    scribe.begin(job, note);
+                }
+            }
+            Action::End(note) => {
+                if let Some(scribe) = &mut self.scribe {
+                    scribe.end(note);
+                }
+            }
             Action::Report(crossing) => self.report(crossing),
         }
     }
@@ -187,6 +218,14 @@ impl Shell {
         }
     }
 
+    fn work_by(&mut self, NewTable { routes, done }: NewTable) {
+        tracing::info!(%routes, "routes");
+        self.bridge.set_routes(routes.clone());
+        self.handle.show_routes(routes);
+        // Who asked for it may have stopped waiting.
+        let _ = done.send(());
+    }
+
     fn count_v0_peers(&mut self, now: Now) {
         let count = self.v0.counters().peers.load(Relaxed);
         self.bridge.v0_peers(now, usize::try_from(count).unwrap_or(usize::MAX));
@@ -215,9 +254,12 @@ impl Shell {
     /// Ends what runs. The pool's threads are joined elsewhere, for that blocks; the last receiver goes last, as the sign
     /// that all has ended.
     async fn stop(self, inputs: Inputs) {
-        let Self { pool, mut running, .. } = self;
-        let Inputs { seals, stopped, .. } = inputs;
-        drop(seals);
+        let Self { pool, mut running, scribe, .. } = self;
+        if let Some(scribe) = scribe {
+            scribe.finish().await;
+        }
+        let Inputs { seals, tables, stopped, .. } = inputs;
+        drop((seals, tables));
         running.shutdown().await;
         if task::spawn_blocking(move || pool.stop()).await.is_err() {
             tracing::warn!("the mining pool was not joined");
@@ -230,6 +272,14 @@ impl Shell {
 async fn next<T>(events: &mut Option<mpsc::Receiver<T>>) -> Option<T> {
     match events {
         Some(events) => events.recv().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// The jobs whose beginning has been written; waits for ever where there is no journal.
+async fn written(scribe: &mut Option<Scribe>) -> Vec<JobId> {
+    match scribe {
+        Some(scribe) => scribe.written().await,
         None => std::future::pending().await,
     }
 }

@@ -1,8 +1,8 @@
 //! What was seen, and what became of it: by content, whichever side it came from.
 //!
 //! Loops are prevented by origin tags ([`crate::origin`]), which survive a restart. This memory is the second line: it
-//! catches what bridges without tags send back, with the same content under another time. In memory only; a restart
-//! forgets it.
+//! catches what bridges without tags send back, with the same content under another time. [`crate::journal`] keeps it over a
+//! restart.
 //!
 //! An entry is found by its [`Fingerprint`] and the time of sending, within the tolerance. Equal content further apart
 //! counts as new: unencrypted heartbeats repeat themselves, encrypted content never does.
@@ -16,7 +16,7 @@ use sha2::{Digest, Sha256};
 use waku0::{envelope::EnvelopeHash, topic::Topic};
 use waku2::hash::MessageHash;
 
-use crate::{crossing::Direction, drop_reason::DropReason};
+use crate::{crossing::Direction, drop_reason::DropReason, journal::Remembered};
 
 /// Starts the text under the fingerprint, so that it is a hash of nothing else.
 const FINGERPRINT_DOMAIN: &[u8] = b"wb1";
@@ -30,6 +30,14 @@ pub const MIN_WINDOW: Duration = Duration::from_secs(2 * 3600);
 /// Longest time an entry is kept, whatever times to live are seen.
 pub const MAX_WINDOW: Duration = Duration::from_secs(24 * 3600);
 
+/// Copies of one content within the tolerance, none of them with our tags, after which a loop is suspected: somebody stamps anew
+/// what comes back to it.
+pub const MAX_COPIES: u8 = 3;
+/// How long content of a suspected loop does not cross, whatever its time of sending.
+pub const QUARANTINE: Duration = Duration::from_secs(600);
+/// Contents in quarantine at a time, 50 bytes each. Beyond it none is added: within the tolerance they are duplicates all the same.
+pub const MAX_QUARANTINED: usize = 4_096;
+
 /// What something says, without when, where and which way: SHA-256 over the v1 topic and the data as it stands on v1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Fingerprint([u8; 32]);
@@ -39,6 +47,12 @@ impl Fingerprint {
     #[must_use]
     pub fn new(topic: Topic, data: &[u8]) -> Self {
         Self(Sha256::new().chain_update(FINGERPRINT_DOMAIN).chain_update(topic.0).chain_update(data).finalize().into())
+    }
+
+    /// One that was written down.
+    #[must_use]
+    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
     }
 
     /// The 32 bytes.
@@ -74,6 +88,8 @@ pub struct Entry {
     pub envelope: Option<EnvelopeHash>,
     /// The message, once one is known.
     pub message: Option<MessageHash>,
+    /// How often the same came again without our tags.
+    pub copies: u8,
 }
 
 /// Names an entry, to tell later what became of it.
@@ -82,6 +98,14 @@ pub struct SeenKey {
     fingerprint: Fingerprint,
     /// `sent` in steps of tolerance + 1 s. One step never holds two entries, for these would be within the tolerance.
     step: u64,
+}
+
+impl SeenKey {
+    /// The content.
+    #[must_use]
+    pub fn content(&self) -> Fingerprint {
+        self.fingerprint
+    }
 }
 
 /// What [`Seen::observe`] found.
@@ -119,13 +143,36 @@ pub struct Seen {
     order: VecDeque<(Instant, SeenKey)>,
     largest_ttl: Duration,
     evicted_early: u64,
+    /// Until when.
+    quarantined: HashMap<Fingerprint, Instant>,
+    loops_suspected: u64,
 }
 
 impl Seen {
     /// An empty memory.
     #[must_use]
     pub fn new(limits: SeenLimits) -> Self {
-        Self { limits, entries: HashMap::new(), order: VecDeque::new(), largest_ttl: Duration::ZERO, evicted_early: 0 }
+        Self {
+            limits,
+            entries: HashMap::new(),
+            order: VecDeque::new(),
+            largest_ttl: Duration::ZERO,
+            evicted_early: 0,
+            quarantined: HashMap::new(),
+            loops_suspected: 0,
+        }
+    }
+
+    /// Takes up what ended in an earlier life; the oldest must come first. `made` is when it came.
+    pub fn recall(&mut self, made: Instant, remembered: &Remembered) {
+        // Of two copies sent at about the same time one may have been given up and the other not.
+        let key = match self.find(remembered.content, remembered.sent) {
+            Some(_) if remembered.state != State::Done => return,
+            Some(key) => key,
+            None => self.insert(made, remembered.content, remembered.sent, remembered.first),
+        };
+        self.set_state(key, remembered.state);
+        self.set_hashes(key, remembered.envelope, remembered.message);
     }
 
     /// Looks for the same content sent at about the same time, and makes a pending entry if there is none.
@@ -151,6 +198,36 @@ impl Seen {
     #[must_use]
     pub fn look_up(&self, fingerprint: Fingerprint, sent: u64) -> Option<&Entry> {
         self.entries.get(&self.find(fingerprint, sent)?)
+    }
+
+    /// The same has come again without a tag of ours. With the first copy beyond [`MAX_COPIES`] its content is put in quarantine.
+    pub fn note_copy(&mut self, at: Instant, fingerprint: Fingerprint, sent: u64) {
+        let Some(entry) = self.find(fingerprint, sent).and_then(|key| self.entries.get_mut(&key)) else { return };
+        entry.copies = entry.copies.saturating_add(1);
+        if entry.copies == MAX_COPIES + 1 {
+            self.loops_suspected += 1;
+            if self.quarantined.len() < MAX_QUARANTINED {
+                self.quarantined.insert(fingerprint, at + QUARANTINE);
+            }
+        }
+    }
+
+    /// Is this content in quarantine?
+    #[must_use]
+    pub fn is_quarantined(&self, at: Instant, fingerprint: Fingerprint) -> bool {
+        self.quarantined.get(&fingerprint).is_some_and(|until| at < *until)
+    }
+
+    /// How many loops were suspected.
+    #[must_use]
+    pub fn loops_suspected(&self) -> u64 {
+        self.loops_suspected
+    }
+
+    /// What is known by a name.
+    #[must_use]
+    pub fn get(&self, key: SeenKey) -> Option<&Entry> {
+        self.entries.get(&key)
     }
 
     /// Says how far an entry has come. Nothing happens if it was evicted meanwhile.
@@ -187,6 +264,9 @@ impl Seen {
         {
             self.order.pop_front();
             self.entries.remove(&key);
+        }
+        if !self.quarantined.is_empty() {
+            self.quarantined.retain(|_, until| at < *until);
         }
     }
 
@@ -236,7 +316,8 @@ impl Seen {
             self.evicted_early += 1;
         }
         let key = self.key(fingerprint, self.step(sent));
-        self.entries.insert(key, Entry { sent, first, state: State::Pending, envelope: None, message: None });
+        self.entries
+            .insert(key, Entry { sent, first, state: State::Pending, envelope: None, message: None, copies: 0 });
         self.order.push_back((at, key));
         key
     }

@@ -53,18 +53,20 @@ impl Bridge {
         let framed = mapping::frame(message, read.canonical, &self.config.policy)?;
         let rebuilt = self.rebuild(now, message, passage);
         let content = Fingerprint::new(read.topic, &framed.data);
-        self.observe(now, passage, content).map_err(|entry| match (&rebuilt, entry.first) {
-            (Some(_), Direction::V1ToV2) => DropReason::Returning,
-            _ => DropReason::Duplicate,
-        })?;
+        passage.content = Some(content);
+        self.observe(now, passage, content, rebuilt.is_some())?;
         let route = self.config.routes.to_v1(&received.pubsub_topic, read.topic).ok_or(DropReason::NoRoute)?;
         passage.route = Some(route.clone());
         if message.ephemeral && self.config.policy.ephemeral == Ephemeral::Drop {
             return Err(DropReason::Ephemeral);
         }
-        match rebuilt {
-            Some(envelope) => Ok(post(now, envelope)),
-            None => self.hold_or_mine(now, message, framed, passage),
+        let step = match rebuilt {
+            Some(envelope) => post(now, envelope),
+            None => self.hold_or_mine(now, message, framed, passage)?,
+        };
+        match passage.route.as_ref().is_none_or(|route| self.rates.take(now.instant, route, Direction::V2ToV1)) {
+            true => Ok(step),
+            false => Err(DropReason::Rate),
         }
     }
 

@@ -1,6 +1,9 @@
 //! From v1 to v2: what an envelope must be to cross, and the message made of it.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use devp2p::clock::Now;
 use waku0::envelope::Envelope;
@@ -9,12 +12,13 @@ use waku2::{hash::message_hash, message::WakuMessage};
 use crate::{
     bridge::{Bridge, Step, instant_at},
     config::TTL_LADDER_SECS,
-    crossing::Conversion,
+    crossing::{Conversion, Direction},
     drop_reason::DropReason,
     mapping,
     origin::MessageOrigin,
     passage::Passage,
     policy::LateV1,
+    router::Signing,
     seen::Fingerprint,
 };
 
@@ -35,14 +39,33 @@ impl Bridge {
         self.check_envelope(now, envelope)?;
         self.seen.note_ttl(Duration::from_secs(u64::from(envelope.ttl())));
         let content = Fingerprint::new(envelope.topic(), envelope.data());
+        passage.content = Some(content);
         if let Some(origin) = self.origin_of(envelope) {
             return self.start_tagged(now, envelope, origin, content, passage);
         }
-        self.observe(now, passage, content).map_err(|_| DropReason::Duplicate)?;
+        self.observe(now, passage, content, false)?;
         self.route_to_v2(envelope, passage)?;
+        self.wrap(now, envelope, passage)
+    }
+
+    /// The message of an envelope for its route.
+    pub(crate) fn wrap(&mut self, now: Now, envelope: &Envelope, passage: &mut Passage) -> Result<Step, DropReason> {
+        let route = passage.route.clone().ok_or(DropReason::NoRoute)?;
         let (timestamp, until) = self.stamp(now, envelope)?;
-        let message = mapping::message_of(envelope, timestamp, self.config.policy.origin_tags.is_on());
-        self.publish(&message, until, passage)
+        let tagged = self.config.policy.origin_tags.is_on();
+        let message = match &route.signing {
+            Signing::Open => mapping::message_of(envelope, timestamp, tagged),
+            // The signature stands where the tag would.
+            Signing::With(key) => key
+                .sign(&route.pubsub, mapping::message_of(envelope, timestamp, false))
+                .map_err(|_| DropReason::Late)?, // It lacks a time only if it was sent in 1970.
+            Signing::NoKey => return Err(DropReason::NoKey),
+        };
+        let step = self.publish(&message, until, passage)?;
+        match self.rates.take(now.instant, &route, Direction::V1ToV2) {
+            true => Ok(step),
+            false => Err(DropReason::Rate),
+        }
     }
 
     /// Whether an envelope is one that may be let through. Checked again where one is rebuilt from a tag.
@@ -108,9 +131,8 @@ impl Bridge {
     }
 
     fn route_to_v2(&self, envelope: &Envelope, passage: &mut Passage) -> Result<(), DropReason> {
-        let route = self.config.routes.to_v2(envelope.topic()).ok_or(DropReason::NoRoute)?;
-        passage.pubsub = Some(route.pubsub.clone());
-        passage.route = Some(route.clone());
+        let route = self.config.routes.to_v2(envelope.topic()).next().ok_or(DropReason::NoRoute)?;
+        passage.take(Arc::clone(route));
         Ok(())
     }
 

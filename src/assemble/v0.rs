@@ -40,7 +40,7 @@ pub(super) struct V0Room {
     pub(super) discovery: Discovery,
     task: JoinHandle<()>,
     keeper: JoinHandle<()>,
-    database: Database,
+    pub(super) database: Database,
 }
 
 impl V0Room {

@@ -1,6 +1,6 @@
 //! Flags about what crosses, and how.
 
-use std::num::NonZeroUsize;
+use std::{num::NonZeroUsize, path::PathBuf};
 
 use bridge::policy::{Ephemeral, LateV1, LateV2, Switch, UnknownVersion, VersionZero, Ways};
 use clap::Args;
@@ -16,6 +16,21 @@ pub struct CrossingArgs {
     /// --preset status]
     #[arg(long, value_name = "TOPIC")]
     pub bridge_pubsub_topic: Vec<String>,
+    /// A table of routes in TOML: which topics cross, where, which way, and how much. It takes the place of the two flags around
+    /// this one, and is read again at SIGHUP or POST /bridge/v1/routes/reload. `causeway bridge check FILE` explains one;
+    /// `causeway bridge --print-routes` prints a sample
+    #[arg(long, value_name = "FILE")]
+    pub route_file: Option<PathBuf>,
+    /// Explain a route file, with the other flags given, and stop: the same as `causeway bridge check FILE`
+    #[arg(long, value_name = "FILE", hide = true)]
+    pub check: Option<PathBuf>,
+    /// Print a sample of a route file, and stop
+    #[arg(long)]
+    pub print_routes: bool,
+    /// Where no route takes all topics, ask waku/0 peers only for those that routes take: far less traffic. Two nodes that both do
+    /// so tell each other nothing, so false for bridges that meet on waku/0
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value = "true", default_missing_value = "true", value_parser = parse_bool)]
+    pub waku_v1_topic_interest: bool,
     /// Which way to bridge
     #[arg(long, value_parser = one_of(Ways::ALL, Ways::as_str), default_value_t = Ways::Both)]
     pub bridge_direction: Ways,

@@ -26,7 +26,7 @@ const DEFAULT: &str = "node";
 /// The flag that names the file.
 const CONFIG_FILE: &str = "config-file";
 /// Flags that are no settings: no file has them.
-const NO_SETTINGS: [&str; 2] = [CONFIG_FILE, "print-config"];
+const NO_SETTINGS: [&str; 4] = [CONFIG_FILE, "print-config", "print-routes", "check"];
 
 /// A flag and its value, where the environment or the file has one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,6 +58,10 @@ pub fn gather(
 ) -> Result<(Command, Vec<OsString>), Error> {
     if names_no_command(&line) {
         line.insert(1, DEFAULT.into());
+    }
+    if line.get(1).is_some_and(|word| word == "bridge") && line.get(2).is_some_and(|word| word == "check") {
+        // A flag, so that all others count for it as well.
+        line[2] = "--check".into();
     }
     let name = line.get(1).and_then(|word| word.to_str()).unwrap_or_default().to_owned();
     let Some(sub) = command.find_subcommand(&name).cloned() else { return Ok((command, line)) };

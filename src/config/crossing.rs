@@ -1,20 +1,71 @@
-//! Flags about what crosses, checked.
+//! Flags about what crosses, checked, and the route file that they may name.
+
+use std::path::PathBuf;
 
 use bridge::{
     config::{Config as BridgeConfig, Profile},
     policy::{Policy, Switch, Ways},
-    router::{DEFAULT_ROUTE, Route, Router},
+    router::{DEFAULT_ROUTE, Route, Router, RouterError},
 };
 use waku2::PubsubTopic;
 
-use super::{ConfigError, pow};
+use super::{
+    ConfigError,
+    network::Place,
+    pow,
+    routes::{self, Surroundings, Table},
+};
 use crate::cli::{BridgeArgs, CrossingArgs};
 
-/// Reads the flags; `topics` are bridged.
-pub(super) fn bridge_config(args: &BridgeArgs, topics: &[PubsubTopic]) -> Result<BridgeConfig, ConfigError> {
+/// A bridge to start.
+#[derive(Debug, Clone)]
+pub struct Bridging {
+    /// What it works by.
+    pub config: BridgeConfig,
+    /// Where its routes come from, and come from again.
+    pub source: Source,
+}
+
+/// Where a table of routes comes from, and what it has to fit.
+#[derive(Debug, Clone)]
+pub struct Source {
+    /// The route file; without it there is nothing to read again.
+    pub path: Option<PathBuf>,
+    /// What a table has to fit.
+    pub around: Surroundings,
+    /// Pubsub topics that are relayed whatever the routes say.
+    pub unbridged: Vec<PubsubTopic>,
+    /// Whether waku/0 peers are asked just for what routes take.
+    pub picky: bool,
+}
+
+/// The table of the route file, or of the flags.
+///
+/// # Errors
+/// A flag or a file that makes none.
+pub(super) fn table(flags: &CrossingArgs, place: &Place) -> Result<Table, ConfigError> {
+    match &flags.route_file {
+        Some(_) if !flags.bridge_pubsub_topic.is_empty() || flags.bridge_direction != Ways::Both => {
+            Err(ConfigError::RoutesTwice)
+        }
+        Some(path) => Ok(routes::read(path, &around(place))?),
+        None => {
+            let router = of_flags(&place.bridged(flags)?, flags.bridge_direction);
+            Ok(Table { router: router.map_err(ConfigError::Routes)?, notices: Vec::new() })
+        }
+    }
+}
+
+/// What a table has to fit.
+pub(super) fn around(place: &Place) -> Surroundings {
+    Surroundings { cluster: place.cluster, protected: place.protected.clone() }
+}
+
+/// Reads the flags.
+pub(super) fn bridge_config(args: &BridgeArgs, routes: Router) -> Result<BridgeConfig, ConfigError> {
     let flags = &args.bridge;
     let mut config = BridgeConfig {
-        routes: routes(topics, flags.bridge_direction),
+        routes,
         profile: Profile {
             ttl_secs: flags.bridge_ttl,
             pow_target: pow("pow-target", flags.pow_target)?,
@@ -32,7 +83,7 @@ pub(super) fn bridge_config(args: &BridgeArgs, topics: &[PubsubTopic]) -> Result
 }
 
 /// The first topic takes what comes from waku/0, all feed it.
-fn routes(topics: &[PubsubTopic], direction: Ways) -> Router {
+fn of_flags(topics: &[PubsubTopic], direction: Ways) -> Result<Router, RouterError> {
     let feeding = match direction {
         Ways::V1ToV2 => &[],
         Ways::Both | Ways::V2ToV1 => topics.get(1..).unwrap_or_default(),
@@ -42,7 +93,7 @@ fn routes(topics: &[PubsubTopic], direction: Ways) -> Router {
         name: format!("{DEFAULT_ROUTE}-{n}").into(),
         ..Route::everything(topic.clone(), Ways::V2ToV1)
     });
-    first.into_iter().chain(feeding).collect()
+    Router::table(first.into_iter().chain(feeding).collect())
 }
 
 fn policy(flags: &CrossingArgs) -> Policy {

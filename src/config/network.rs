@@ -28,10 +28,10 @@ const SHARDS_PER_CLUSTER: u16 = 1_024;
 pub struct Network {
     /// Peers of another one are left.
     pub cluster: ClusterId,
-    /// What is bridged; the first takes what comes from waku/0.
-    pub bridged: Vec<PubsubTopic>,
     /// All that is relayed, what is bridged first.
     pub topics: Vec<PubsubTopic>,
+    /// What is relayed whether it is bridged or not.
+    pub unbridged: Vec<PubsubTopic>,
     /// The preset that it is, if any.
     pub preset: Option<Preset>,
     /// What is taken.
@@ -142,26 +142,18 @@ pub enum ProtectedShardError {
     Key(#[from] KeyError),
 }
 
-/// The network of these flags; `bridge` is missing for a node that bridges nothing.
+/// The cluster of these flags, its shards, and which of them are signed.
 ///
 /// # Errors
 /// See [`NetworkError`].
-pub(super) fn network(flags: &NetworkArgs, bridge: Option<&CrossingArgs>) -> Result<Network, NetworkError> {
+pub(super) fn place(flags: &NetworkArgs) -> Result<Place, NetworkError> {
     let mut notices = Vec::new();
     let preset = preset(flags, &mut notices)?;
     let cluster = ClusterId(flags.cluster_id.or_else(|| preset.map(|p| p.cluster.0)).unwrap_or_default());
     let shards = flags.num_shards_in_network.or_else(|| preset.map(|p| p.shards_in_network)).unwrap_or(1);
-    let place = Place { cluster, shards, preset };
-    let bridged = bridge.map_or_else(|| Ok(Vec::new()), |bridge| place.bridged(bridge))?;
-    let topics = place.topics(flags, bridge, &bridged)?;
-    let policy = Policy { protected: place.protected(flags)?, ..policy(flags, preset, &mut notices)? };
-    let takes = bridge.is_some_and(|bridge| bridge.bridge_direction != Ways::V2ToV1);
-    match bridged.first() {
-        Some(first) if takes && policy.protected.contains_key(first) => {
-            Err(NetworkError::BridgedAndSigned(first.clone()))
-        }
-        _ => Ok(Network { cluster, bridged, topics, preset, policy, notices }),
-    }
+    let mut place = Place { cluster, shards, preset, protected: HashMap::new(), notices };
+    place.protected = place.protected(flags)?;
+    Ok(place)
 }
 
 fn preset(flags: &NetworkArgs, notices: &mut Vec<&'static str>) -> Result<Option<Preset>, NetworkError> {
@@ -225,21 +217,47 @@ fn policy(
 }
 
 /// A network's cluster and its shards.
-struct Place {
-    cluster: ClusterId,
+#[derive(Debug)]
+pub(super) struct Place {
+    pub(super) cluster: ClusterId,
     /// For automatic sharding; 0 is static sharding.
     shards: u16,
     preset: Option<Preset>,
+    /// Signed shards.
+    pub(super) protected: HashMap<PubsubTopic, VerifyingKey>,
+    notices: Vec<&'static str>,
 }
 
 impl Place {
-    /// The topics of the flag, those of the preset, or the shard on which all bridged content topics land.
-    fn bridged(&self, bridge: &CrossingArgs) -> Result<Vec<PubsubTopic>, NetworkError> {
+    /// All of it: `bridged` is what routes need, and `named` whether an operator named it.
+    pub(super) fn network(
+        mut self,
+        flags: &NetworkArgs,
+        bridged: &[PubsubTopic],
+        named: bool,
+    ) -> Result<Network, NetworkError> {
+        let named = named || !flags.pubsub_topic.is_empty();
+        let topics = self.topics(flags, named, bridged)?;
+        let unbridged = self.topics(flags, named, &[])?;
+        let policy = policy(flags, self.preset, &mut self.notices)?;
+        let Self { cluster, preset, protected, notices, .. } = self;
+        Ok(Network { cluster, topics, unbridged, preset, policy: Policy { protected, ..policy }, notices })
+    }
+
+    /// What the flags bridge with: the topics of the flag, those of the preset, or the shard on which all bridged content topics
+    /// land. The first takes what comes from waku/0.
+    pub(super) fn bridged(&self, bridge: &CrossingArgs) -> Result<Vec<PubsubTopic>, NetworkError> {
         let preset = self.preset.map_or(&[][..], |preset| preset.bridged);
-        match bridge.bridge_pubsub_topic.as_slice() {
-            [] if preset.is_empty() => Ok(vec![self.home()?]),
-            [] => Ok(preset.iter().map(|index| self.shard(*index)).collect()),
-            given => self.named("bridge-pubsub-topic", given),
+        let bridged = match bridge.bridge_pubsub_topic.as_slice() {
+            [] if preset.is_empty() => vec![self.home()?],
+            [] => preset.iter().map(|index| self.shard(*index)).collect(),
+            given => once_each(self.named("bridge-pubsub-topic", given)?),
+        };
+        match bridged.first() {
+            Some(first) if bridge.bridge_direction != Ways::V2ToV1 && self.protected.contains_key(first) => {
+                Err(NetworkError::BridgedAndSigned(first.clone()))
+            }
+            _ => Ok(bridged),
         }
     }
 
@@ -253,12 +271,10 @@ impl Place {
     fn topics(
         &self,
         flags: &NetworkArgs,
-        bridge: Option<&CrossingArgs>,
+        named: bool,
         bridged: &[PubsubTopic],
     ) -> Result<Vec<PubsubTopic>, NetworkError> {
         let mut topics = bridged.to_vec();
-        let names = |bridge: &CrossingArgs| !bridge.bridge_pubsub_topic.is_empty();
-        let named = bridge.is_some_and(names) || !flags.pubsub_topic.is_empty();
         match (flags.shard.as_slice(), self.preset) {
             ([], _) if named => {}
             ([], Some(preset)) => topics.extend(preset.shards.iter().map(|index| self.shard(*index))),
@@ -338,24 +354,34 @@ mod tests {
 
     const KEY: &str = "0379be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798";
 
-    fn read(flags: &[&str]) -> Result<Network, NetworkError> {
+    /// The network of a bridge, and what it bridges with.
+    fn both(flags: &[&str]) -> Result<(Network, Vec<PubsubTopic>), NetworkError> {
         let flags = ["causeway", "bridge"].iter().chain(flags);
         match Cli::without_environment(flags).unwrap().command {
-            Command::Bridge(args) => network(&args.network, Some(&args.bridge)),
+            Command::Bridge(args) => {
+                let place = place(&args.network)?;
+                let bridged = place.bridged(&args.bridge)?;
+                let named = !args.bridge.bridge_pubsub_topic.is_empty();
+                Ok((place.network(&args.network, &bridged, named)?, bridged))
+            }
             other => panic!("{other:?}"),
         }
     }
 
+    fn read(flags: &[&str]) -> Result<Network, NetworkError> {
+        both(flags).map(|(network, _)| network)
+    }
+
     /// What is relayed, of cluster and shard only.
     fn topics(flags: &[&str]) -> Vec<String> {
-        let network = read(flags).unwrap();
-        assert_eq!(network.topics[..network.bridged.len()], network.bridged);
+        let (network, bridged) = both(flags).unwrap();
+        assert_eq!(network.topics[..bridged.len()], bridged);
         network.topics.iter().map(|topic| topic.as_str().replace("/waku/2/rs/", "")).collect()
     }
 
     fn bridged(flags: &[&str]) -> Vec<String> {
-        let network = read(flags).unwrap();
-        network.bridged.iter().map(|topic| topic.as_str().replace("/waku/2/rs/", "")).collect()
+        let (_, bridged) = both(flags).unwrap();
+        bridged.iter().map(|topic| topic.as_str().replace("/waku/2/rs/", "")).collect()
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use bridge::{Direction, DropReason, Stage, Status, handle::LAG_BUCKETS_SECS};
 
 use super::{Amount, Queue, Reading, Sample, counter, gauge};
+use crate::{reload::Reloader, storage::journal::Journal};
 
 /// What a bridge has beside its two nodes.
 #[derive(Debug)]
@@ -11,6 +12,10 @@ pub(crate) struct CrossingProbe {
     pub(crate) bridge: bridge::Handle,
     /// Bounds of the bridge's queues.
     pub(crate) limits: bridge::Limits,
+    /// What reads its routes again.
+    pub(crate) reloader: Reloader,
+    /// What it would go on with after a crash.
+    pub(crate) journal: Journal,
 }
 
 impl CrossingProbe {
@@ -19,6 +24,7 @@ impl CrossingProbe {
         let status = self.bridge.status();
         reading.v2_peers = Some(status.v2_peers);
         reading.queues.extend(self.queues(&status));
+        reading.journal_works = Some(self.journal.works());
         let samples = [self.crossings(), self.lags(), self.bridge_samples(&status)];
         reading.samples.extend(samples.into_iter().flatten());
     }
@@ -105,6 +111,8 @@ impl CrossingProbe {
             counter("bridge_no_timestamp", "Messages without a time", tally.no_timestamp),
             counter("bridge_profile_mismatch", "Envelopes of a bridge set up differently", tally.profile_mismatches),
             counter("bridge_failed_attempts", "Publishing or posting failed, once each", tally.failed_attempts),
+            counter("bridge_loop_suspected", "Contents put in quarantine for going round", tally.loops_suspected),
+            counter("bridge_journal_failures", "Batches that could not be written down", self.journal.failures()),
             counter("bridge_dedup_evicted_early", "Entries forgotten before their time", tally.seen_evicted_early),
             gauge(
                 "libp2p_pubsub_peers",

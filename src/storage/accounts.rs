@@ -18,7 +18,7 @@ use sqlx::{FromRow, QueryBuilder, Sqlite, SqlitePool};
 use tokio::{sync::mpsc, task::JoinHandle, time::sleep};
 use waku0::accounting::{Account, Epoch, Volume};
 
-use super::Database;
+use super::{Database, from_sql, to_sql};
 
 /// Epochs that wait for the database: of a quarter of an hour, by default.
 pub const EPOCHS: usize = 16;
@@ -179,15 +179,6 @@ impl SqlRow {
         let sent = volume(self.envelopes_sent, self.bytes_sent);
         Some(Row { epoch: from_sql(self.epoch), peer, account: Account { received, sent } })
     }
-}
-
-/// SQL integers have a sign.
-fn to_sql(n: u64) -> i64 {
-    i64::try_from(n).unwrap_or(i64::MAX)
-}
-
-fn from_sql(n: i64) -> u64 {
-    u64::try_from(n).unwrap_or(0)
 }
 
 #[cfg(test)]

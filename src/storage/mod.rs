@@ -7,6 +7,7 @@
 //! Limits: four connections to the file; who waits for one longer than five seconds gets an error.
 
 pub mod accounts;
+pub mod journal;
 
 use std::{
     path::{Path, PathBuf},
@@ -79,6 +80,15 @@ impl Database {
     pub async fn close(self) {
         self.pool.close().await;
     }
+}
+
+/// SQL integers have a sign.
+fn to_sql(n: u64) -> i64 {
+    i64::try_from(n).unwrap_or(i64::MAX)
+}
+
+fn from_sql(n: i64) -> u64 {
+    u64::try_from(n).unwrap_or(0)
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ mod legacy;
 mod name_server;
 mod node;
 mod process;
+mod routes;
 
 use std::time::Duration;
 

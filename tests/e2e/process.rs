@@ -211,18 +211,28 @@ impl Bridge {
 
     /// The status and the body of a page.
     pub(crate) fn get(&self, path: &str) -> (u16, String) {
-        get(&self.http, path, "")
+        ask(&self.http, "GET", path, "")
     }
 
     /// The same as a page of this origin asks.
     pub(crate) fn get_from(&self, origin: &str, path: &str) -> (u16, String) {
-        get(&self.http, path, &format!("Origin: {origin}\r\n"))
+        ask(&self.http, "GET", path, &format!("Origin: {origin}\r\n"))
+    }
+
+    /// The status and the answer, when it is told to do something; with further headers.
+    pub(crate) fn post(&self, path: &str, headers: &str) -> (u16, String) {
+        ask(&self.http, "POST", path, &format!("Content-Length: 0\r\n{headers}"))
+    }
+
+    /// SIGHUP.
+    pub(crate) fn hang_up(&self) {
+        signal(self.output.child.0.id(), "HUP");
     }
 
     /// The same of a page of `--metrics-server`.
     pub(crate) fn get_metrics(&self, path: &str) -> (u16, String) {
         let line = self.banner.iter().find(|line| line.starts_with("metrics")).expect("an address of metrics");
-        get(line.split_whitespace().nth(1).expect("an address"), path, "")
+        ask(line.split_whitespace().nth(1).expect("an address"), "GET", path, "")
     }
 
     /// What it logs from now on, until such a line comes.
@@ -260,11 +270,11 @@ impl Bridge {
     }
 }
 
-fn get(url: &str, path: &str, headers: &str) -> (u16, String) {
+fn ask(url: &str, method: &str, path: &str, headers: &str) -> (u16, String) {
     let authority = url.trim_start_matches("http://").split('/').next().unwrap_or_default();
     let mut stream = TcpStream::connect(authority).expect("HTTP listens");
     stream.set_read_timeout(Some(LIMIT)).expect("a limit is set");
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: {authority}\r\nConnection: close\r\n{headers}\r\n")
+    write!(stream, "{method} {path} HTTP/1.1\r\nHost: {authority}\r\nConnection: close\r\n{headers}\r\n")
         .expect("HTTP reads");
     let mut answer = String::new();
     stream.read_to_string(&mut answer).expect("HTTP answers");

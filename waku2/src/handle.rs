@@ -276,6 +276,7 @@ pub(crate) enum Command {
     Subscribe { topic: PubsubTopic, done: oneshot::Sender<Result<bool, SubscribeError>> },
     Unsubscribe { topic: PubsubTopic, done: oneshot::Sender<bool> },
     Peers { done: oneshot::Sender<Vec<PeerInfo>> },
+    Settle { done: oneshot::Sender<()> },
     Shutdown { done: oneshot::Sender<()> },
 }
 
@@ -360,6 +361,17 @@ impl Handle {
         }
     }
 
+    /// Waits until what was told to the connected peers before has reached them: messages, and which topics we relay. A peer that
+    /// does not answer holds it up for [`crate::behaviour::METADATA_TIMEOUT`] at most. Returns at once when the node has stopped.
+    /// Safe to cancel.
+    pub async fn settle(&self) {
+        let (done, settled) = oneshot::channel();
+        if self.commands.send(Command::Settle { done }).await.is_ok() {
+            // An error says that the node has stopped.
+            let _ = settled.await;
+        }
+    }
+
     /// This node's identity.
     #[must_use]
     pub fn peer_id(&self) -> PeerId {
@@ -382,8 +394,8 @@ impl Handle {
         Arc::clone(&self.counters)
     }
 
-    /// Closes all connections and ends the node's task, within about a second. What was just published gets a quarter of
-    /// that to leave; what is in a peer's queue after it is lost.
+    /// Closes all connections and ends the node's task, within about a second. What was just published may take
+    /// some seconds more to reach peers that answer slowly; what is in a peer's queue after it is lost.
     /// Returns at once when the node has stopped before. Cancelling does not stop the shutdown.
     pub async fn shutdown(&self) {
         let (done, ended) = oneshot::channel();

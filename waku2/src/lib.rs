@@ -24,6 +24,7 @@
 //! | [`address_book`], [`slots`], [`skew`] | whom to call, how many, whose clock is right | |
 //! | [`seek`] | the shell of these | |
 //! | [`behaviour`] | the one composed libp2p behaviour | |
+//! | `barrier` | when what was told to peers has reached them |
 //! | [`run`] | the shell: swarm, commands, events | |
 //! | [`handle`] | what the rest of the program holds | |
 //!
@@ -32,6 +33,7 @@
 
 pub mod address_book;
 pub mod announce;
+mod barrier;
 pub mod behaviour;
 mod colocation;
 mod dial;

@@ -36,6 +36,7 @@ use tracing::{debug, info, warn};
 
 use crate::{
     announce::Announce,
+    barrier::Barriers,
     behaviour::{self, Behaviour, BehaviourEvent},
     dial::Static,
     handle::{COMMANDS, Command, Config, Counters, Direction, Event, Handle, Received},
@@ -58,9 +59,9 @@ const TICK: Duration = Duration::from_secs(1);
 /// How long closing the connections may take at the end.
 const CLOSING: Duration = Duration::from_millis(750);
 
-/// How long after a publication the connections stay open at the end: gossipsub does not tell when its queues are empty,
-/// and a program that publishes once and stops should have published.
-const LINGER: Duration = Duration::from_millis(250);
+/// How long after a publication the connections stay open at the end, until peers show that it has reached them: a program that
+/// publishes once and stops should have published.
+const LINGER: Duration = Duration::from_secs(3);
 
 /// How long the system may take to tell the addresses of a listener it has bound.
 const LISTENING: Duration = Duration::from_secs(5);
@@ -172,6 +173,7 @@ fn build(config: Config, events: mpsc::Sender<Event>) -> Result<(Handle, Node), 
         inbox,
         events,
         last_published: None,
+        barriers: Barriers::default(),
         seeker,
         rng: system_rng(),
     };
@@ -207,6 +209,7 @@ struct Node {
     inbox: mpsc::Receiver<Command>,
     events: mpsc::Sender<Event>,
     last_published: Option<Instant>,
+    barriers: Barriers,
     seeker: Seeker,
     rng: StdRng,
 }
@@ -239,6 +242,7 @@ impl Node {
                     // A caller that stopped waiting needs no answer, here as below.
                     Some(Command::Subscribe { topic, done }) => { let _ = done.send(self.subscribe(&topic)); }
                     Some(Command::Unsubscribe { topic, done }) => { let _ = done.send(self.unsubscribe(&topic)); }
+                    Some(Command::Settle { done }) => self.settle(done),
                     Some(Command::Peers { done }) => { let _ = done.send(self.peers.iter().cloned().collect()); }
                     None => break None,
                 },
@@ -255,11 +259,20 @@ impl Node {
     /// Ends all connections, within [`LINGER`] and [`CLOSING`], and frees the listeners.
     async fn close(mut self) {
         self.seeker.stop(now()).await;
-        if let Some(published) = self.last_published {
-            let until = time::Instant::from_std(published + LINGER);
-            let never = async { while self.swarm.next().await.is_some() {} };
-            // It always runs out, at once when the publication is long ago.
-            let _ = time::timeout_at(until, never).await;
+        if let Some(until) = self.last_published.map(|at| at + LINGER).filter(|until| *until > now().instant) {
+            let (done, mut settled) = oneshot::channel();
+            self.settle(done);
+            let arrived = async {
+                loop {
+                    tokio::select! {
+                        _ = &mut settled => break,
+                        event = self.swarm.select_next_some() => self.on_swarm(event),
+                    }
+                }
+            };
+            if time::timeout_at(time::Instant::from_std(until), arrived).await.is_err() {
+                debug!("stopping without word that what was published has arrived");
+            }
         }
         let peers: Vec<PeerId> = self.swarm.connected_peers().copied().collect();
         for peer in peers {
@@ -292,6 +305,19 @@ impl Node {
             self.counters.published_bytes.fetch_add(data.len() as u64, Relaxed);
         }
         let _ = done.send(result);
+    }
+
+    /// Asks every peer something, and answers when each has answered.
+    fn settle(&mut self, done: oneshot::Sender<()>) {
+        if !self.barriers.has_room() {
+            // Dropped, which passes for an answer.
+            return;
+        }
+        let own = self.subscriptions.metadata();
+        let peers: Vec<PeerId> = self.peers.iter().map(|info| info.peer).collect();
+        let metadata = &mut self.swarm.behaviour_mut().metadata;
+        let open = peers.iter().map(|peer| metadata.send_request(peer, own.clone())).collect();
+        self.barriers.put(open, done);
     }
 
     fn subscribe(&mut self, topic: &PubsubTopic) -> Result<bool, SubscribeError> {
@@ -529,9 +555,12 @@ impl Node {
                 // An error says that the asker is gone.
                 let _ = self.swarm.behaviour_mut().metadata.send_response(channel, own);
             }
-            MetadataEvent::Message { peer, message: MetadataMessage::Response { response, .. }, .. } => {
+            MetadataEvent::Message { peer, message: MetadataMessage::Response { response, request_id }, .. } => {
+                self.barriers.answered(request_id);
                 self.told_metadata(&peer, response);
             }
+            // A peer need not answer twice.
+            MetadataEvent::OutboundFailure { request_id, .. } if self.barriers.answered(request_id) => {}
             // One of two connections closed; the other one is still to be asked on.
             MetadataEvent::OutboundFailure { peer, error: OutboundFailure::ConnectionClosed, .. } => {
                 if self.swarm.is_connected(&peer) {

@@ -72,6 +72,15 @@ impl FromStr for SigningKey {
     }
 }
 
+impl PartialEq for SigningKey {
+    /// By what others verify with, which is no secret.
+    fn eq(&self, other: &Self) -> bool {
+        self.verifying() == other.verifying()
+    }
+}
+
+impl Eq for SigningKey {}
+
 impl fmt::Debug for SigningKey {
     /// Without the key.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

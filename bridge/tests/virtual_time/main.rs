@@ -5,7 +5,9 @@
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 mod anything;
+mod journal;
 mod reasons;
+mod routes;
 mod script;
 mod sim;
 mod support;

@@ -1,11 +1,11 @@
 //! Each reason that can occur today, provoked once in each direction it occurs in, with exactly one report.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, num::NonZeroU32, sync::Arc, time::Duration};
 
 use bridge::{
     Config, Direction, DropReason, Outcome,
     policy::{Ephemeral, VersionZero, Ways},
-    router::{Route, Router},
+    router::{Route, Router, Signing},
     seal::SealError,
 };
 use bytes::Bytes;
@@ -20,17 +20,10 @@ use crate::support::{
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Reasons of parts that do not exist yet: RLN, signed shards, rates, the clock check, loop quarantine; and packets between
-/// trusted peers, which the v1 node never hands to a bridge.
-const NOT_YET: [DropReason; 7] = [
-    DropReason::P2pOnly,
-    DropReason::NoKey,
-    DropReason::RlnBudget,
-    DropReason::RlnUnavailable,
-    DropReason::Clock,
-    DropReason::Rate,
-    DropReason::Quarantine,
-];
+/// Reasons of parts that do not exist yet: RLN, the clock check; and packets between trusted peers, which the v1 node never
+/// hands to a bridge.
+const NOT_YET: [DropReason; 4] =
+    [DropReason::P2pOnly, DropReason::RlnBudget, DropReason::RlnUnavailable, DropReason::Clock];
 
 fn one_way(ways: Ways) -> impl FnOnce(&mut Config) {
     move |config| config.routes = Router::new(Route::everything(pubsub(), ways))
@@ -48,6 +41,11 @@ fn message_ends(change: impl FnOnce(&mut Config), make: impl FnOnce(Now) -> Waku
     let mut lone = Lone::with(change);
     lone.hears(&make(lone.now));
     lone
+}
+
+fn once_a_second(config: &mut Config) {
+    let everything = Route::everything(pubsub(), Ways::Both);
+    config.routes = Router::new(Route { max_per_sec: NonZeroU32::new(1), ..everything });
 }
 
 fn raw(secs: u64, expiry_in: i64, ttl: u32, data: &'static [u8]) -> Arc<Envelope> {
@@ -85,6 +83,35 @@ fn v1_to_v2(reason: DropReason) -> Option<Lone> {
             elsewhere.seals();
             let mined = elsewhere.post_is(ACCEPTED);
             envelope_ends(no_change, |_| Arc::new(mined))
+        }
+        DropReason::NoKey => envelope_ends(
+            |config| {
+                let everything = Route::everything(pubsub(), Ways::Both);
+                config.routes = Router::new(Route { signing: Signing::NoKey, ..everything });
+            },
+            |now| envelope(now, 15, "x"),
+        ),
+        DropReason::Rate => {
+            let mut lone = Lone::with(once_a_second);
+            lone.hears_envelope(&envelope(lone.secs(), 15, "x"));
+            lone.publish_is(ACCEPTED);
+            lone.is_crossed();
+            lone.hears_envelope(&envelope(lone.secs(), 15, "y"));
+            lone
+        }
+        DropReason::Quarantine => {
+            let mut lone = Lone::with(no_change);
+            lone.hears_envelope(&envelope(lone.secs(), 15, "x"));
+            lone.publish_is(ACCEPTED);
+            lone.is_crossed();
+            for ttl in 16..20 {
+                lone.hears_envelope(&envelope(lone.secs(), ttl, "x"));
+                lone.is_dropped(DropReason::Duplicate);
+            }
+            // By its time it is no copy any more.
+            lone.passes(Duration::from_secs(500));
+            lone.hears_envelope(&envelope(lone.secs(), 15, "x"));
+            lone
         }
         DropReason::Shed => {
             let mut lone = Lone::with(|config| (config.limits.max_jobs, config.limits.max_in_flight) = (2, 1));
@@ -147,6 +174,30 @@ fn v2_to_v1(reason: DropReason) -> Option<Lone> {
             let message = lone.publish_is(ACCEPTED);
             lone.is_crossed();
             lone.hears(&message);
+            lone
+        }
+        DropReason::Rate => {
+            let mut lone = Lone::with(once_a_second);
+            lone.hears(&message_now(lone.now, "x"));
+            lone.seals();
+            lone.post_is(ACCEPTED);
+            lone.is_crossed();
+            lone.hears(&message_now(lone.now, "y"));
+            lone
+        }
+        DropReason::Quarantine => {
+            let mut lone = Lone::with(no_change);
+            lone.hears(&message_now(lone.now, "x"));
+            lone.seals();
+            lone.post_is(ACCEPTED);
+            lone.is_crossed();
+            for _ in 0..4 {
+                lone.passes(SECOND);
+                lone.hears(&message_now(lone.now, "x"));
+                lone.is_dropped(DropReason::Duplicate);
+            }
+            lone.passes(SECOND);
+            lone.hears(&message_now(lone.now, "x"));
             lone
         }
         DropReason::Shed => {
@@ -281,4 +332,29 @@ fn timestamps_of_no_time_are_dropped_without_harm() {
         lone.is_dropped(reason);
         lone.is_quiet();
     }
+}
+
+#[test]
+fn content_in_quarantine_is_let_out_again_and_its_very_self_is_no_copy() {
+    let mut lone = Lone::with(no_change);
+    let first = envelope(lone.secs(), 15, "x");
+    lone.hears_envelope(&first);
+    lone.publish_is(ACCEPTED);
+    lone.is_crossed();
+    for _ in 0..9 {
+        lone.hears_envelope(&first);
+        lone.is_dropped(DropReason::Duplicate);
+    }
+    assert_eq!(lone.bridge.tally().loops_suspected, 0);
+    for ttl in 16..20 {
+        lone.hears_envelope(&envelope(lone.secs(), ttl, "x"));
+        lone.is_dropped(DropReason::Duplicate);
+    }
+    assert_eq!(lone.bridge.tally().loops_suspected, 1);
+    lone.passes(Duration::from_secs(599));
+    lone.hears_envelope(&envelope(lone.secs(), 15, "x"));
+    lone.is_dropped(DropReason::Quarantine);
+    lone.passes(SECOND);
+    lone.hears_envelope(&envelope(lone.secs(), 15, "x"));
+    assert_eq!(lone.published.len(), 1);
 }

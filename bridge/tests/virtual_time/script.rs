@@ -9,6 +9,7 @@ use bridge::{
     origin::{EnvelopeOrigin, MessageOrigin},
     policy::{LateV1, LateV2, Switch},
     seal::SealError,
+    seen::Fingerprint,
 };
 use bytes::Bytes;
 use devp2p::clock::Now;
@@ -65,6 +66,8 @@ fn an_envelope_crosses_when_a_peer_has_the_message() {
         pubsub_topic: Some(pubsub()),
         envelope: Some(envelope.hash()),
         message: Some(message_hash(&pubsub(), &message)),
+        content: Some(Fingerprint::new(TOPIC, b"data")),
+        at: 1_700_000_000,
         age: Duration::from_millis(300),
     };
     assert_eq!(lone.is_crossed(), expected);

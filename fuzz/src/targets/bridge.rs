@@ -139,6 +139,7 @@ impl World {
                 }
                 Action::Post { job, .. } => self.posting.push(job),
                 Action::Seal(job) => self.sealing.push(job),
+                Action::Begin { .. } | Action::End(_) => panic!("a note for a journal that there is none of"),
                 Action::CancelSeal(id) => self.sealing.retain(|seal| seal.job != id),
                 Action::Report(crossing) => {
                     self.ended += 1;

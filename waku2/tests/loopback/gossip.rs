@@ -57,6 +57,40 @@ async fn passes_after(raw: &mut Raw, beyond: &mut Node, frames: Vec<u8>, n: u32)
     assert_eq!(raw.until(beyond.received()).await.data, good(n));
 }
 
+/// Each caller publishes as soon as it may and stops as soon as it has.
+#[tokio::test]
+async fn who_publishes_once_and_stops_has_published() {
+    let mut node = Node::start(config(vec![])).await;
+    for n in 0..20_u8 {
+        let mut caller = Node::start(config(vec![node.addr()])).await;
+        caller.relay_peers(1).await;
+        let data = message(vec![n; 140_000]).encode();
+        assert_eq!(caller.handle.publish(topic(), data.clone()).await, Ok(Published { peers: 1, duplicate: false }));
+        soon("the end", caller.handle.shutdown()).await;
+        assert_eq!(node.received().await.data, data, "{n}");
+    }
+}
+
+#[tokio::test]
+async fn a_node_that_has_settled_has_told_its_peers_what_it_relays() {
+    let mut node = Node::start(config(vec![])).await;
+    let other: PubsubTopic = "/waku/2/rs/1/2".parse().unwrap();
+    let mut beyond = Node::start(config(vec![node.addr()])).await;
+    beyond.relay_peers(1).await;
+    node.relay_peers(1).await;
+    for _ in 0..20 {
+        beyond.handle.subscribe(other.clone()).await.unwrap();
+        soon("the answer", beyond.handle.settle()).await;
+        node.handle.subscribe(other.clone()).await.unwrap();
+        let published = node.handle.publish(other.clone(), message("to the other topic").encode()).await.unwrap();
+        assert!(published.duplicate || published.peers == 1, "{published:?}");
+        assert!(beyond.handle.unsubscribe(other.clone()).await && node.handle.unsubscribe(other.clone()).await);
+    }
+    node.handle.shutdown().await;
+    soon("a node without peers", beyond.handle.settle()).await;
+    soon("a node that has stopped", node.handle.settle()).await;
+}
+
 #[tokio::test]
 async fn h67_subscriptions_without_end_leave_the_node_as_it_was() {
     let (mut node, mut beyond, mut raw) = besieged(Ear::Open).await;

@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use bridge::{
     Action, Bridge, Config, Crossing, DropReason, JobId, Outcome,
     answer::Answer,
+    journal::Note,
     seal::{SealError, SealJob},
 };
 use bytes::Bytes;
@@ -24,6 +25,9 @@ pub(crate) struct Lone {
     pub(crate) to_seal: Vec<SealJob>,
     pub(crate) cancelled: Vec<JobId>,
     pub(crate) reports: Vec<Crossing>,
+    /// Only where there is a journal.
+    pub(crate) begun: Vec<(JobId, Note)>,
+    pub(crate) ended: Vec<Note>,
 }
 
 impl Lone {
@@ -37,6 +41,8 @@ impl Lone {
             to_seal: vec![],
             cancelled: vec![],
             reports: vec![],
+            begun: vec![],
+            ended: vec![],
         }
     }
 
@@ -117,6 +123,14 @@ impl Lone {
         self.take_actions();
     }
 
+    /// The journal has written the one beginning that it was given.
+    pub(crate) fn is_noted(&mut self) -> Note {
+        let (job, note) = self.begun.remove(0);
+        self.bridge.noted(self.now, job);
+        self.take_actions();
+        note
+    }
+
     /// The one report since the last look; nothing else is on its way or asked for.
     #[track_caller]
     pub(crate) fn only_report(&mut self) -> Crossing {
@@ -149,6 +163,8 @@ impl Lone {
                 Action::Post { job, envelope } => self.posted.push((job, envelope)),
                 Action::Seal(job) => self.to_seal.push(job),
                 Action::CancelSeal(job) => self.cancelled.push(job),
+                Action::Begin { job, note } => self.begun.push((job, note)),
+                Action::End(note) => self.ended.push(note),
                 Action::Report(crossing) => self.reports.push(crossing),
             }
         }

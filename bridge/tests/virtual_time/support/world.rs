@@ -76,6 +76,7 @@ enum Event {
     UserMessage { v2: usize, data: Bytes },
     Envelope { place: usize, envelope: Arc<Envelope> },
     Message { place: usize, data: Bytes },
+    Noted { place: usize, job: JobId },
     Sealed { place: usize, job: JobId, sealed: Sealed },
     Publish { place: usize, job: JobId, data: Bytes },
     Post { place: usize, job: JobId, envelope: Envelope },
@@ -100,6 +101,7 @@ impl World {
 
     /// Joins two networks with one of our bridges; returns its number.
     pub(crate) fn join(&mut self, v1: usize, v2: usize, delay: Range<u64>, config: Config) -> usize {
+        let config = Config { journal: self.rng.random(), ..config };
         let mut bridge = Bridge::new(config, StdRng::seed_from_u64(self.rng.random())).unwrap();
         bridge.v2_peers(self.now, &pubsub(), 1);
         bridge.v0_peers(self.now, 1);
@@ -196,6 +198,7 @@ impl World {
             Event::UserMessage { v2, data } => self.spread_message(v2, None, data),
             Event::Envelope { place, envelope } => self.hear_envelope(place, envelope),
             Event::Message { place, data } => self.hear_message(place, data),
+            Event::Noted { place, job } => self.with(place, |bridge, now| bridge.noted(now, job)),
             Event::Sealed { place, job, sealed } => self.with(place, |bridge, now| bridge.sealed(now, job, sealed)),
             Event::Publish { place, job, data } => {
                 let result = self.publish(place, data);
@@ -323,6 +326,9 @@ impl World {
                 Action::Post { job, envelope } => self.soon(place, Event::Post { place, job, envelope }),
                 Action::Seal(seal) => self.mine(place, seal),
                 Action::CancelSeal(_) => {}
+                // A disk takes its time too.
+                Action::Begin { job, .. } => self.soon(place, Event::Noted { place, job }),
+                Action::End(_) => {}
                 Action::Report(crossing) => self.places[place].crossings.push(crossing),
             }
         }
