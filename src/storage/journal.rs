@@ -105,11 +105,18 @@ impl Journal {
         }
     }
 
+    /// Counts a failure, and tells of the first of several and of their end.
     fn told(&self, result: Result<(), sqlx::Error>, what: &str) {
-        self.broken.store(result.is_err(), Relaxed);
-        if let Err(error) = result {
-            self.failures.fetch_add(1, Relaxed);
-            tracing::error!(%error, "{what}");
+        let was_broken = self.broken.swap(result.is_err(), Relaxed);
+        match result {
+            Err(error) => {
+                self.failures.fetch_add(1, Relaxed);
+                if !was_broken {
+                    tracing::error!(%error, "{what}");
+                }
+            }
+            Ok(()) if was_broken => tracing::info!("the bridge's journal is written again"),
+            Ok(()) => {}
         }
     }
 

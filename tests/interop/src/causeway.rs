@@ -70,6 +70,20 @@ impl Causeway {
         })
     }
 
+    /// Its record of the Waku Network, as its log tells it when it begins to look for peers over UDP.
+    ///
+    /// # Errors
+    /// When its log does not say.
+    pub(crate) fn record(&self) -> Result<String> {
+        let told = |line: &str| {
+            let entry: serde_json::Value = serde_json::from_str(line).ok()?;
+            let is_it = entry["fields"]["message"] == "looking for peers over UDP";
+            is_it.then(|| entry["fields"]["record"].as_str().map(str::to_owned))?
+        };
+        let found = poll(START, || self.process.stderr().lines().find_map(told));
+        found.ok_or_else(|| self.process.failure("its log tells no record"))
+    }
+
     /// Lines of standard output so far.
     pub(crate) fn printed(&self) -> usize {
         self.process.log().len()
@@ -93,6 +107,19 @@ impl Causeway {
             }
         });
         ready.ok_or_else(|| self.process.failure(&format!("not ready after {} s: {last}", READY.as_secs())))
+    }
+
+    /// Waits until so many peers are in its mesh. A peer that has grafted us is not in it before that has come here.
+    ///
+    /// # Errors
+    /// When they are not in time.
+    pub(crate) fn await_mesh(&self, peers: usize) -> Result<()> {
+        let mut seen = None;
+        let enough = poll(READY, || {
+            seen = self.metric("libp2p_gossipsub_peers_per_topic_mesh").ok().flatten();
+            seen.is_some_and(|seen| seen >= peers as f64).then_some(())
+        });
+        enough.ok_or_else(|| self.process.failure(&format!("{seen:?} peers in its mesh, not {peers}")))
     }
 
     /// Asks the HTTP surface: the status and the body.

@@ -28,13 +28,18 @@ pub(crate) fn now() -> Instant {
 }
 
 /// Asks `look` again and again until it answers, or `limit` has passed.
-pub(crate) fn poll<T>(limit: Duration, mut look: impl FnMut() -> Option<T>) -> Option<T> {
+pub(crate) fn poll<T>(limit: Duration, look: impl FnMut() -> Option<T>) -> Option<T> {
+    poll_every(POLL, limit, look)
+}
+
+/// The same, for what may not be asked that often.
+pub(crate) fn poll_every<T>(every: Duration, limit: Duration, mut look: impl FnMut() -> Option<T>) -> Option<T> {
     let deadline = Deadline::after(limit);
     loop {
         if let Some(found) = look() {
             return Some(found);
         }
         deadline.left()?;
-        std::thread::park_timeout(POLL);
+        std::thread::park_timeout(every);
     }
 }

@@ -1,6 +1,6 @@
 //! go-ethereum's node discovery under the driver.
 
-use crate::process::{Event, Process, is, text};
+use crate::process::{Event, Process, text};
 use anyhow::Result;
 use std::path::Path;
 use std::time::Duration;
@@ -25,9 +25,8 @@ impl GethPeer {
     /// When it does not get ready.
     pub(crate) fn start(program: &Path, name: &str, flags: &[&str]) -> Result<Self> {
         let process = Process::spawn(name, program, flags)?;
-        let ready =
-            |e: &serde_json::Value| is(e, "ready").then(|| (text(e, "enode").to_owned(), text(e, "enr").to_owned()));
-        let (enode, record) = process.wait("`ready`", 0, START, ready)?;
+        let ready = process.ready(START)?;
+        let (enode, record) = (text(&ready, "enode").to_owned(), text(&ready, "enr").to_owned());
         Ok(Self { process, enode, record })
     }
 
@@ -49,15 +48,6 @@ impl GethPeer {
     /// # Errors
     /// When it answers with an error, or not in time.
     pub(crate) fn ask(&self, line: &str, answer: &str) -> Result<Event> {
-        let cursor = self.process.log().len();
-        self.process.line(line)?;
-        let command = line.split(' ').next().unwrap_or_default();
-        let found = self.process.wait(&format!("answer to `{command}`"), cursor, ANSWER, |e| {
-            (is(e, answer) || is(e, "error")).then(|| Event::new(e.clone()))
-        })?;
-        if is(&found, "error") {
-            return Err(self.process.failure(&format!("`{command}` failed: {}", text(&found, "error"))));
-        }
-        Ok(found)
+        self.process.ask(line, answer, ANSWER)
     }
 }

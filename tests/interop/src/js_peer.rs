@@ -31,7 +31,7 @@ impl JsPeer {
         let script = script.to_str().context("the path of the peer is not Unicode")?;
         let arguments: Vec<&str> = [script, "--cluster", "0", "--shards", "0"].iter().chain(flags).copied().collect();
         let process = Process::spawn(name, Path::new("node"), &arguments)?;
-        let id = process.wait("`ready`", 0, START, |e| is(e, "ready").then(|| text(e, "peer").to_owned()))?;
+        let id = text(&*process.ready(START)?, "peer").to_owned();
         Ok(Self { process, id })
     }
 
@@ -74,17 +74,7 @@ impl JsPeer {
     /// # Errors
     /// When it answers with an error, or not in time.
     pub(crate) fn ask(&self, line: &str) -> Result<Event> {
-        let cursor = self.process.log().len();
-        self.process.line(line)?;
-        let command = line.split(' ').next().unwrap_or_default();
-        let found = self.process.wait(&format!("answer to `{command}`"), cursor, ANSWER, |e| {
-            let answers = (is(e, "reply") || is(e, "error")) && text(e, "cmd") == command;
-            answers.then(|| Event::new(e.clone()))
-        })?;
-        if is(&found, "error") {
-            return Err(self.process.failure(&format!("`{command}` failed: {}", text(&found, "error"))));
-        }
-        Ok(found)
+        self.process.ask(line, "reply", ANSWER)
     }
 
     /// Publishes on the shard; gives the message's hash.

@@ -4,15 +4,20 @@
 //! or started is a failure. `cargo run --release -p interop -- bench` measures the bridge beside the peers. See `README.md`.
 
 mod bench;
+mod browser;
 mod causeway;
+mod commands;
 mod cpu;
 mod crossing;
 mod deadline;
+mod exchange;
 mod geth_peer;
 mod gossip;
 mod js_peer;
 #[path = "../../support/name_server.rs"]
 mod name_server;
+#[path = "../../support/npm.rs"]
+mod npm;
 mod payloads;
 mod process;
 mod programs;
@@ -73,7 +78,10 @@ struct BenchArgs {
     /// Fewer runs and shorter ones, for CI: within 90 s
     #[arg(long)]
     quick: bool,
-    /// Instead of the figures, how the cost of a relayed envelope grows with peers, pool and size: as CSV in this file
+    /// Measure only what has these words in its name, such as `messages`
+    #[arg(long, value_name = "WORDS", default_value = "")]
+    only: String,
+    /// Instead of the figures, how the cost of what is relayed grows with peers, pool and size: as CSV in this file
     #[arg(long, value_name = "FILE")]
     plot: Option<PathBuf>,
 }
@@ -155,9 +163,9 @@ fn bench(args: &BenchArgs, given: Option<&Path>) -> Result<bool> {
     let lab = Lab::new(Programs::build(given)?, 0)?;
     let effort = if args.quick { &bench::QUICK } else { &bench::FULL };
     let table = match &args.plot {
-        None => bench::all(&lab, effort)?,
+        None => bench::all(&lab, effort, &args.only)?,
         Some(file) => {
-            let table = bench::growth(&lab, effort)?;
+            let table = bench::growth(&lab, effort, &args.only)?;
             std::fs::write(file, table.csv()).with_context(|| format!("writing {}", file.display()))?;
             table
         }

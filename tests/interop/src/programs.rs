@@ -1,6 +1,7 @@
 //! Builds what the scenarios run: the Go peers, the packages of the JavaScript peer, and the bridge. Progress goes to standard error.
 
 use crate::deadline::now;
+use crate::npm;
 use anyhow::{Context, Result, bail};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -21,6 +22,8 @@ pub(crate) struct Programs {
     pub(crate) go_waku_bench: PathBuf,
     /// The script of a js-waku node, beside its packages.
     pub(crate) js_waku: PathBuf,
+    /// The script of a browser with js-waku in its pages.
+    pub(crate) pages: PathBuf,
     /// The bridge.
     pub(crate) causeway: PathBuf,
 }
@@ -38,7 +41,7 @@ impl Programs {
         go(&geth_disc, &[], &["."])?;
         go(&go_waku, &[("GOTOOLCHAIN", GO_WAKU_TOOLCHAIN)], &["-tags", "gowaku_no_rln", ".", "./bench"])?;
         let js_waku = root.join("peers/js-waku");
-        npm(&js_waku)?;
+        npm::fetch(&js_waku)?;
         let causeway = given.map_or_else(|| causeway(root), |path| Ok(path.to_owned()))?;
         Ok(Self {
             status_go: status_go.join("bin/status-go-peer"),
@@ -46,6 +49,7 @@ impl Programs {
             go_waku: go_waku.join("bin/go-waku-peer"),
             go_waku_bench: go_waku.join("bin/bench"),
             js_waku: js_waku.join("peer.mjs"),
+            pages: js_waku.join("browser/pages.mjs"),
             causeway,
         })
     }
@@ -60,19 +64,6 @@ fn go(folder: &Path, environment: &[(&str, &str)], arguments: &[&str]) -> Result
         .args(arguments);
     command.envs(environment.iter().copied()).env("CGO_ENABLED", "1");
     run(command, &format!("go build in {}", folder.display()))
-}
-
-/// Fetches the packages that the lock file names, unless they are there.
-fn npm(folder: &Path) -> Result<()> {
-    // npm writes this file last, and keeps in it what it has installed.
-    let (locked, installed) = (folder.join("package-lock.json"), folder.join("node_modules/.package-lock.json"));
-    let time = |path: &Path| path.metadata().and_then(|about| about.modified());
-    if time(&installed).and_then(|done| Ok(done >= time(&locked)?)).unwrap_or(false) {
-        return Ok(());
-    }
-    let mut command = Command::new("npm");
-    command.current_dir(folder).args(["ci", "--no-audit", "--no-fund", "--ignore-scripts"]).stdout(Stdio::null());
-    run(command, &format!("npm ci in {}", folder.display()))
 }
 
 /// Builds the bridge from the workspace root, so that cargo shares what `cargo build --release` has built, and asks cargo where it put it, since the target directory may be anywhere.

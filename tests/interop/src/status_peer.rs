@@ -55,7 +55,7 @@ impl StatusPeer {
     pub(crate) fn start(program: &Path, name: &str, flags: &[&str]) -> Result<Self> {
         let arguments: Vec<&str> = ["-minpow", "0.000002", "-name", name].iter().chain(flags).copied().collect();
         let process = Process::spawn(name, program, &arguments)?;
-        let enode = process.wait("`ready`", 0, START, |e| is(e, "ready").then(|| text(e, "enode").to_owned()))?;
+        let enode = text(&*process.ready(START)?, "enode").to_owned();
         Ok(Self { process, enode })
     }
 
@@ -105,16 +105,7 @@ impl StatusPeer {
     /// # Errors
     /// When it answers with an error, or not in time.
     pub(crate) fn ask(&self, line: &str, answer: &str) -> Result<Event> {
-        let cursor = self.process.log().len();
-        self.process.line(line)?;
-        let command = line.split(' ').next().unwrap_or_default();
-        let found = self.process.wait(&format!("answer to `{command}`"), cursor, ANSWER, |e| {
-            (is(e, answer) || is(e, "error")).then(|| Event::new(e.clone()))
-        })?;
-        if is(&found, "error") {
-            return Err(self.process.failure(&format!("`{command}` failed: {}", text(&found, "error"))));
-        }
-        Ok(found)
+        self.process.ask(line, answer, ANSWER)
     }
 }
 

@@ -21,6 +21,7 @@ const MESH: Duration = Duration::from_secs(60);
 pub(crate) struct WakuPeer {
     process: Process,
     multiaddr: String,
+    enr: String,
 }
 
 /// A message as go-waku reports it: published, or arrived by relay.
@@ -51,8 +52,9 @@ impl WakuPeer {
     pub(crate) fn start(program: &Path, name: &str, flags: &[&str]) -> Result<Self> {
         let arguments: Vec<&str> = ["-cluster", "0", "-shards", "0", "-trace"].iter().chain(flags).copied().collect();
         let process = Process::spawn(name, program, &arguments)?;
-        let multiaddr = process.wait("`ready`", 0, START, |e| is(e, "ready").then(|| text(e, "tcp").to_owned()))?;
-        Ok(Self { process, multiaddr })
+        let ready = process.ready(START)?;
+        let (multiaddr, enr) = (text(&ready, "tcp").to_owned(), text(&ready, "enr").to_owned());
+        Ok(Self { process, multiaddr, enr })
     }
 
     pub(crate) const fn process(&self) -> &Process {
@@ -61,6 +63,11 @@ impl WakuPeer {
 
     pub(crate) fn multiaddr(&self) -> &str {
         &self.multiaddr
+    }
+
+    /// Its signed node record, as it was at the start.
+    pub(crate) fn enr(&self) -> &str {
+        &self.enr
     }
 
     /// Waits until the node of that multiaddr is in its mesh, so that what it publishes goes there.
@@ -96,17 +103,7 @@ impl WakuPeer {
     /// # Errors
     /// When it answers with an error, or not in time.
     pub(crate) fn ask(&self, line: &str) -> Result<Event> {
-        let cursor = self.process.log().len();
-        self.process.line(line)?;
-        let command = line.split(' ').next().unwrap_or_default();
-        let found = self.process.wait(&format!("answer to `{command}`"), cursor, ANSWER, |e| {
-            let answers = (is(e, "reply") || is(e, "error")) && text(e, "cmd") == command;
-            answers.then(|| Event::new(e.clone()))
-        })?;
-        if is(&found, "error") {
-            return Err(self.process.failure(&format!("`{command}` failed: {}", text(&found, "error"))));
-        }
-        Ok(found)
+        self.process.ask(line, "reply", ANSWER)
     }
 
     /// Publishes and waits for what was published.

@@ -2,6 +2,7 @@
 
 use std::{
     io::{BufRead, BufReader},
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     thread,
 };
@@ -19,45 +20,53 @@ pub(crate) struct BridgeProcess {
     child: Child,
     pub(crate) enode: Enode,
     pub(crate) address: Multiaddr,
+    /// Where browsers reach it.
+    pub(crate) websocket: Multiaddr,
     _data: TempDir,
 }
 
 impl BridgeProcess {
-    /// Builds and starts it.
+    /// Builds and starts one with these flags beside; `given` is started in place of what is built.
     ///
     /// # Errors
     /// When it cannot be built, or ends before it has said where it is.
-    pub(crate) fn start() -> Result<Self> {
-        if !cargo().args(["build", "--release", "--locked", "-p", "causeway"]).status()?.success() {
-            bail!("the bridge was not built");
-        }
+    pub(crate) fn start(given: Option<&Path>, flags: &[&str]) -> Result<Self> {
+        let program = given.map_or_else(build, |path| Ok(path.to_owned()))?;
         let data = TempDir::new()?;
-        let mut child = Command::new(target_directory()?.join("release/causeway"))
+        let mut child = Command::new(program)
             .args(["bridge", "--listen-address", "127.0.0.1", "--devp2p-tcp-port=0", "--tcp-port=0"])
             .args(["--websocket-port=0", "--rest-port=0"])
             .args(["--log-level=warn", "--data-dir"])
             .arg(data.path())
+            .args(flags)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()?;
         let output = child.stdout.take().context("the output is a pipe")?;
         let mut lines = BufReader::new(output).lines();
-        let (mut enode, mut address) = (None, None);
-        while enode.is_none() || address.is_none() {
+        let (mut enode, mut addresses) = (None, Vec::<Multiaddr>::new());
+        while enode.is_none() || addresses.len() < 2 {
             let Some(line) = lines.next().transpose()? else {
                 let _ = child.kill();
                 bail!("the bridge ended with {}", child.wait()?);
             };
             match line.split_once(' ') {
                 Some(("enode", text)) => enode = Some(text.trim().parse()?),
-                Some(("libp2p", text)) if address.is_none() => address = Some(text.trim().parse()?),
+                Some(("libp2p", text)) => addresses.push(text.trim().parse()?),
                 _ => {}
             }
         }
         // Nobody reads on, and a full pipe must not hold it up.
         thread::spawn(move || lines.for_each(drop));
-        let (enode, address) = (enode.context("an enode")?, address.context("an address")?);
-        Ok(Self { child, enode, address, _data: data })
+        let is_web = |address: &Multiaddr| address.to_string().contains("/ws/");
+        let (web, plain): (Vec<_>, Vec<_>) = addresses.into_iter().partition(is_web);
+        Ok(Self {
+            child,
+            enode: enode.context("an enode")?,
+            address: plain.into_iter().next().context("an address")?,
+            websocket: web.into_iter().next().context("a WebSocket address")?,
+            _data: data,
+        })
     }
 
     pub(crate) fn pid(&self) -> u32 {
@@ -81,4 +90,11 @@ impl Drop for BridgeProcess {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+fn build() -> Result<PathBuf> {
+    if !cargo().args(["build", "--release", "--locked", "-p", "causeway"]).status()?.success() {
+        bail!("the bridge was not built");
+    }
+    Ok(target_directory()?.join("release/causeway"))
 }

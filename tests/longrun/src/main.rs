@@ -1,14 +1,17 @@
 //! What takes long on purpose: fuzzing, simulation with fresh seeds, soaks. `README.md` says how to use it.
 
 mod bridge_process;
+mod clients;
 mod fuzzing;
+#[path = "../../support/npm.rs"]
+mod npm;
 mod sampling;
 mod sim;
 #[path = "../../sim/simulation/mod.rs"]
 mod simulation;
 mod soak;
 
-use std::{process::ExitCode, time::Duration};
+use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
@@ -45,7 +48,19 @@ enum Command {
         #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=90))]
         rate: u32,
     },
-    /// All of these, sharing the time.
+    /// Holds many js-libp2p clients over WebSocket, with a trickle of messages.
+    Clients {
+        /// Clients.
+        #[arg(long, default_value_t = 300, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+        count: u32,
+        /// For how long.
+        #[arg(long, default_value_t = 30)]
+        minutes: u64,
+        /// Judge this program instead of building one.
+        #[arg(long, value_name = "PATH")]
+        causeway: Option<PathBuf>,
+    },
+    /// Fuzzing, simulation and soak, sharing the time.
     All {
         /// For how long.
         #[arg(long, default_value_t = 60)]
@@ -88,6 +103,9 @@ fn run(command: Command) -> Result<()> {
         }
         Command::Sim { seconds } => sim::run(Duration::from_secs(seconds)),
         Command::Soak { minutes, rate } => soak::run(Duration::from_secs(minutes * 60), rate),
+        Command::Clients { count, minutes, causeway } => {
+            clients::run(causeway.as_deref(), count, Duration::from_secs(minutes * 60))
+        }
         Command::All { minutes } => all(Duration::from_secs(minutes * 60) / SHARES),
     }
 }

@@ -50,17 +50,21 @@ fn cpu(stat: &str) -> Option<f64> {
     Some((user + system) / TICKS)
 }
 
-/// Growth of resident memory in KiB a minute: the line of least squares through the second half, when caches have filled.
+/// The second half, when caches have filled.
+pub(crate) fn second_half(samples: &[Sample]) -> &[Sample] {
+    &samples[samples.len() / 2..]
+}
+
+/// Growth of resident memory in KiB a minute: the line of least squares.
 pub(crate) fn growth_kib_a_minute(samples: &[Sample]) -> f64 {
-    let half = &samples[samples.len() / 2..];
-    let count = half.len() as f64;
+    let count = samples.len() as f64;
     let point = |sample: &Sample| (sample.at.as_secs_f64() / 60.0, sample.rss_kib as f64);
     let (mut mean_at, mut mean_rss) = (0.0, 0.0);
-    for (at, rss) in half.iter().map(point) {
+    for (at, rss) in samples.iter().map(point) {
         (mean_at, mean_rss) = (mean_at + at / count, mean_rss + rss / count);
     }
     let (mut covariance, mut variance) = (0.0, 0.0);
-    for (at, rss) in half.iter().map(point) {
+    for (at, rss) in samples.iter().map(point) {
         covariance += (at - mean_at) * (rss - mean_rss);
         variance += (at - mean_at).powi(2);
     }
@@ -76,10 +80,11 @@ mod tests {
     }
 
     #[test]
-    fn growth_is_that_of_the_second_half() {
+    fn growth_is_a_line_through_the_samples() {
         let samples: Vec<_> =
             (0..20).map(|n| sample(n * 60, if n < 10 { n * 5_000 } else { 50_000 + n * 3 })).collect();
-        assert!((growth_kib_a_minute(&samples) - 3.0).abs() < 1e-6);
+        assert!((growth_kib_a_minute(second_half(&samples)) - 3.0).abs() < 1e-6);
+        assert!(growth_kib_a_minute(&samples) > 1_000.0);
         assert_eq!(growth_kib_a_minute(&[]), 0.0);
         assert_eq!(growth_kib_a_minute(&[sample(1, 7)]), 0.0);
     }

@@ -67,6 +67,7 @@ func init() {
 		"open":       {1, false, "KEYSPEC", (*app).cmdOpen},
 		"pub":        {3, false, "PUBSUBTOPIC CONTENTTOPIC HEXPAYLOAD [meta=HEX] [ts=NS] [version=N] [ephemeral]", (*app).cmdPub},
 		"metadata":   {1, true, "MULTIADDR", (*app).cmdMetadata},
+		"px":         {2, true, "MULTIADDR N", (*app).cmdPX},
 		"ping":       {1, true, "MULTIADDR", (*app).cmdPing},
 		"dial":       {1, true, "MULTIADDR", (*app).cmdDial},
 		"disconnect": {1, false, "PEERID", (*app).cmdDisconnect},

@@ -55,6 +55,9 @@ var (
 	fQuiet     = flag.Bool("quiet", false, "count messages, do not print them")
 	fTrace     = flag.Bool("trace", false, "print gossipsub events: graft, prune, reject, duplicate, drop-rpc, gossip-peer")
 	fLog       = flag.String("log", "", "go-waku's own log on standard error at this `LEVEL` (debug, info, warn, error)")
+	fDiscv5    = flag.Int("discv5", -1, "run discv5 on this UDP `PORT` (0 takes a free one, -1 is off)")
+	fPX        = flag.Bool("peer-exchange", false, "serve peer exchange: hands out what discv5 found")
+	fBoot      list
 	fDial      list
 )
 
@@ -73,6 +76,7 @@ type app struct {
 }
 
 func main() {
+	flag.Var(&fBoot, "bootstrap", "discv5 bootstrap `ENR`, of loopback (repeatable)")
 	flag.Var(&fDial, "dial", "`MULTIADDR` to connect to once running (repeatable)")
 	flag.Parse()
 	if err := claimStdout(); err != nil {
@@ -94,6 +98,7 @@ func main() {
 	for _, t := range a.topics {
 		must(a.subscribe(t))
 	}
+	a.discover(ctx)
 	a.awaitShards(3 * time.Second)
 	a.ready()
 
@@ -150,6 +155,7 @@ func (a *app) options() []node.WakuNodeOption {
 	if *fMaxMsg > 0 {
 		ps = append(ps, pubsub.WithMaxMessageSize(*fMaxMsg))
 	}
+	o = append(o, discoveryOptions(host.IP)...)
 	return append(o, node.WithWakuRelayAndMinPeers(*fMinPeers, ps...))
 }
 

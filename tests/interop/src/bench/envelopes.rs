@@ -1,6 +1,6 @@
 //! The waku/0 node as a relay of envelopes, beside status-go: one driver feeds both, in turns, each started afresh for each run.
 
-use super::{Effort, Figure, driver};
+use super::{Effort, Figure, Growth, driver, growth_row};
 use crate::causeway::legacy_arguments;
 use crate::process::{Event, is, number, text};
 use crate::scenarios::Lab;
@@ -67,20 +67,16 @@ pub(super) fn hop(lab: &Lab, effort: &Effort) -> Result<Vec<Figure>> {
         .collect()
 }
 
-/// One quantity that grows while all else stays: the flag of the driver, and its values with as many envelopes as take a second or two.
-struct Growth {
-    what: &'static str,
-    flag: &'static str,
-    steps: &'static [(u32, u32)],
-}
-
 /// Bytes of an envelope beside its data: expiry, ttl, topic, nonce and their lengths.
 const AROUND_DATA: u32 = 20;
 /// Data of an envelope of 562 bytes.
 const DATA: &str = "542";
 
+/// How many get each envelope.
+const RECEIVERS: &str = "-receivers";
+
 const GROWTH: [Growth; 3] = [
-    Growth { what: "receivers", flag: "-receivers", steps: &[(1, 5000), (10, 5000), (50, 2000), (200, 1000)] },
+    Growth { what: "receivers", flag: RECEIVERS, steps: &[(1, 5000), (10, 5000), (50, 2000), (200, 1000)] },
     Growth {
         what: "envelopes in the pool",
         flag: "-prefill",
@@ -93,40 +89,32 @@ const GROWTH: [Growth; 3] = [
     },
 ];
 
-/// Runs of each step; each run of each node takes about two seconds.
-const GROWTH_RUNS: u32 = 3;
-
 /// A pool that only ours was measured with: status-go was never tried with it.
 const OURS_ALONE: u32 = 1_000_000;
 
 /// Room for that pool.
 const LARGE_POOL: &str = "--waku-v0-pool-envelopes=1100000 --waku-v0-pool-size=2GiB";
 
-/// The columns of [`growth`]: also the heading of the file.
-pub(super) const GROWTH_COLUMNS: [&str; 7] =
-    ["what grows", "to", "node", "CPU-us per envelope", "envelopes per second", "MiB at most", "envelopes"];
-
-/// How the cost of a relay grows with peers, pool and size: rows of [`GROWTH_COLUMNS`].
-pub(super) fn growth(lab: &Lab, effort: &Effort) -> Result<Table> {
-    let mut table = Table::new(&GROWTH_COLUMNS);
+/// Adds how the cost of a relay grows with peers, pool and size.
+pub(super) fn growth(lab: &Lab, runs: u32, table: &mut Table) -> Result<()> {
     for Growth { what, flag, steps } in GROWTH {
         for (value, envelopes) in steps {
             eprintln!("interop: bench: {value} {what}");
             let nodes: &[&str] = if *value == OURS_ALONE { &[OURS] } else { &[OURS, PEER] };
-            let (value, envelopes) = (value.to_string(), envelopes.to_string());
+            let receivers = if flag == RECEIVERS { *value } else { 1 };
+            let (value, count) = (value.to_string(), envelopes.to_string());
             // The driver takes the last of a flag that is given twice.
             let mode = ["relay", "-batch", BATCH, "-ttl", "600", "-pow", "0.00001", "-data", DATA];
-            let mode = [&mode[..], &["-n", &envelopes, flag, &value]].concat();
-            let lines = run(lab, &mode, effort.runs.min(GROWTH_RUNS), nodes, LARGE_POOL)?;
+            let mode = [&mode[..], &["-n", &count, flag, &value]].concat();
+            let lines = run(lab, &mode, runs, nodes, LARGE_POOL)?;
             for node in nodes {
-                let cell = |key| figure(&lines, node, key).map(super::readable);
-                let figures = [cell("cpu_us_per_env")?, cell("env_per_s")?, cell("peak_rss_mb")?];
-                let start = [what.to_owned(), value.clone(), (*node).to_owned()];
-                table.row(start.into_iter().chain(figures).chain([envelopes.clone()]));
+                let cell = |key| figure(&lines, node, key);
+                let figures = [cell("cpu_us_per_env")?, cell("env_per_s")?, cell("peak_rss_mb")?, receivers.into()];
+                table.row(growth_row([what, &value, node], figures, *envelopes));
             }
         }
     }
-    Ok(table)
+    Ok(())
 }
 
 /// Lets the driver measure these nodes. `flags` are for ours.

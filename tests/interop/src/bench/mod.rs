@@ -9,7 +9,7 @@ mod messages;
 use crate::process::{Event, Process};
 use crate::scenarios::Lab;
 use crate::table::Table;
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use std::path::Path;
 use std::time::Duration;
 
@@ -27,6 +27,8 @@ pub(crate) struct Effort {
     hops: u32,
     /// Messages in a relay run.
     messages: u32,
+    /// Single messages timed over a hop.
+    singles: u32,
     /// Seconds of one timed loop.
     loop_secs: f64,
     /// Payloads each way over the bridge.
@@ -35,10 +37,10 @@ pub(crate) struct Effort {
 
 /// Within four minutes on two cores, once everything is built.
 pub(crate) const FULL: Effort =
-    Effort { runs: 5, envelopes: 20_000, hops: 20, messages: 20_000, loop_secs: 0.6, crossings: 1000 };
+    Effort { runs: 5, envelopes: 20_000, hops: 20, messages: 20_000, singles: 500, loop_secs: 0.6, crossings: 1000 };
 /// Within 90 s.
 pub(crate) const QUICK: Effort =
-    Effort { runs: 3, envelopes: 5_000, hops: 8, messages: 5_000, loop_secs: 0.2, crossings: 300 };
+    Effort { runs: 3, envelopes: 5_000, hops: 8, messages: 5_000, singles: 100, loop_secs: 0.2, crossings: 300 };
 
 /// One figure, ours beside a peer's: medians of `runs`.
 #[derive(Debug)]
@@ -53,21 +55,26 @@ struct Figure {
 /// One of several measurements that are taken after each other.
 type Measurement = fn(&Lab, &Effort) -> Result<Vec<Figure>>;
 
-/// Takes every measurement.
+/// One that adds rows of [`GROWTH_COLUMNS`], with so many runs of each step.
+type Grows = fn(&Lab, u32, &mut Table) -> Result<()>;
+
+/// Takes every measurement whose name has these words.
 ///
 /// # Errors
 /// When one cannot be taken, or anything was lost in it.
-pub(crate) fn all(lab: &Lab, effort: &Effort) -> Result<Table> {
+pub(crate) fn all(lab: &Lab, effort: &Effort, only: &str) -> Result<Table> {
     let mut table = Table::new(&["figure", "ours", "peer", "ours/peer", "runs", "unit"]);
-    let parts: [(&str, Measurement); 6] = [
+    let parts: [(&str, Measurement); 7] = [
         ("computing beside status-go", compute::beside_status_go),
         ("relay of envelopes beside status-go", envelopes::relay),
         ("light clients beside status-go", envelopes::light_clients),
         ("hop latency beside status-go", envelopes::hop),
         ("relay of messages beside go-waku", messages::relay),
+        ("hop of messages beside go-waku", messages::hop),
         ("crossings", crossings::per_cpu_second),
     ];
-    for (what, part) in parts {
+    ensure!(parts.iter().any(|(what, _)| what.contains(only)), "no measurement has `{only}` in its name");
+    for (what, part) in parts.into_iter().filter(|(what, _)| what.contains(only)) {
         eprintln!("interop: bench: {what}");
         for figure in part(lab, effort)? {
             let ratio = figure.peer.map(|peer| readable(figure.ours / peer)).unwrap_or_default();
@@ -78,12 +85,41 @@ pub(crate) fn all(lab: &Lab, effort: &Effort) -> Result<Table> {
     Ok(table)
 }
 
-/// How the cost of a relayed envelope grows with peers, pool and size, beside status-go.
+/// One quantity that grows while all else stays: the flag of the driver, and its values with as many as take a second or two.
+struct Growth {
+    what: &'static str,
+    flag: &'static str,
+    steps: &'static [(u32, u32)],
+}
+
+/// Runs of each step; each run of each node takes about two seconds.
+const GROWTH_RUNS: u32 = 3;
+
+/// The columns of [`growth`]: also the heading of the file.
+const GROWTH_COLUMNS: [&str; 8] =
+    ["what grows", "to", "node", "CPU-us for each", "each second", "MiB at most", "copies of each", "relayed"];
+
+/// How the cost of what is relayed grows with peers, pool and size: of an envelope beside status-go, of a message beside go-waku.
 ///
 /// # Errors
 /// As [`all`].
-pub(crate) fn growth(lab: &Lab, effort: &Effort) -> Result<Table> {
-    envelopes::growth(lab, effort)
+pub(crate) fn growth(lab: &Lab, effort: &Effort, only: &str) -> Result<Table> {
+    let parts: [(&str, Grows); 2] = [
+        ("relay of envelopes beside status-go", envelopes::growth),
+        ("relay of messages beside go-waku", messages::growth),
+    ];
+    let mut table = Table::new(&GROWTH_COLUMNS);
+    ensure!(parts.iter().any(|(what, _)| what.contains(only)), "no measurement has `{only}` in its name");
+    for (_, part) in parts.into_iter().filter(|(what, _)| what.contains(only)) {
+        part(lab, effort.runs.min(GROWTH_RUNS), &mut table)?;
+    }
+    Ok(table)
+}
+
+/// A row of [`GROWTH_COLUMNS`]: its first three columns, the figures, and how many were relayed.
+fn growth_row(start: [&str; 3], figures: [f64; 4], relayed: u32) -> impl Iterator<Item = String> {
+    let start = start.map(str::to_owned).into_iter();
+    start.chain(figures.map(readable)).chain([relayed.to_string()])
 }
 
 /// Runs one of the peers' own measuring programs to its end and gives what it printed.

@@ -1,14 +1,17 @@
 //! What must hold between the bridge and peers that nobody wrote for it, one scenario a function.
 
+mod browser;
 mod crossing;
 mod discovery;
 mod gossip;
 mod js_waku;
 mod limits;
+mod mesh;
 mod odd_peers;
 mod peers;
 mod program;
 mod round_trip;
+mod waku_discovery;
 
 use crate::causeway::Causeway;
 use crate::geth_peer::GethPeer;
@@ -93,10 +96,40 @@ pub(crate) const ALL: &[Scenario] = &[
         run: js_waku::through_us,
     },
     Scenario {
+        name: "late-joiners",
+        claim: "go-waku and js-waku peers that come to a running mesh, or to the shard, are soon in it; one leaves",
+        beside: true,
+        run: mesh::late_joiners,
+    },
+    Scenario {
+        name: "other-cluster",
+        claim: "go-waku, a js-libp2p relay and js-waku's light client of another cluster are left, and hear nothing",
+        beside: true,
+        run: mesh::other_cluster,
+    },
+    Scenario {
+        name: "browser",
+        claim: "js-waku in two pages of Chromium, by yamux and by mplex, and go-waku: each reads the others' messages once",
+        beside: true,
+        run: browser::pages,
+    },
+    Scenario {
         name: "discovery",
         claim: "go-ethereum finds us over UDP and we its nodes; it reads lists that we sign, and we those that it signs",
         beside: true,
         run: discovery::both_ways,
+    },
+    Scenario {
+        name: "waku-discovery",
+        claim: "discv5: go-waku finds us and we it; whoever is on other shards is not called until it joins ours",
+        beside: true,
+        run: waku_discovery::over_udp,
+    },
+    Scenario {
+        name: "peer-exchange",
+        claim: "we call whom go-waku tells us of, and tell go-waku of whom we found",
+        beside: true,
+        run: waku_discovery::by_asking,
     },
     Scenario {
         name: "gossip",

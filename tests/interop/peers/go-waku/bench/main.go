@@ -1,6 +1,6 @@
 // Measures the relay of any Waku node that listens on loopback.
 //
-//	bench relay -target NAME=MULTIADDR[,PID] [-target ...]   messages through the node: feeder -> node -> drain
+//	bench relay -target NAME=MULTIADDR[,PID] [-target ...]   messages through the node: feeder -> node -> drain, and further drains
 //
 // One JSON line for each run and a summary at the end, all on standard output. Targets take turns, so that they share the weather.
 package main
@@ -96,6 +96,10 @@ var (
 	fN       = fs.Int("n", 10000, "messages sent in each run")
 	fRuns    = fs.Int("runs", 15, "runs of each target")
 	fWindow  = fs.Int("window", 32, "messages under way at once; gossipsub in Go drops messages above 33")
+	fPause   = fs.Duration("pause", 0, "wait `TIME` before each message: with -window 1, single messages through an idle node")
+	fDrains  = fs.Int("receivers", 1, "`PEERS` that receive: a message has arrived when one of them has it")
+	fLarge   = fs.Duration("large-every", 0, "beside it, a second feeder publishes a large message every `TIME` (0: none)")
+	fLargest = fs.Int("large-size", 153_500, "payload `BYTES` of the large ones: with its frame just within 150 KiB")
 	fDirect  = fs.Bool("direct", false, "also measure feeder -> drain without a node between, the driver's own ceiling")
 )
 
@@ -153,11 +157,11 @@ type node struct {
 	grafts *grafts
 }
 
-func newNode(withRelay bool) *node {
+func newNode(ip string) *node {
 	ctx, cancel := context.WithCancel(context.Background())
 	key, err := crypto.GenerateKey()
 	must(err)
-	h, err := libp2p.New(libp2p.Identity(utils.EcdsaPrivKeyToSecp256k1PrivKey(key)), libp2p.ListenAddrStrings("/ip4/127.0.0.1/tcp/0"),
+	h, err := libp2p.New(libp2p.Identity(utils.EcdsaPrivKeyToSecp256k1PrivKey(key)), libp2p.ListenAddrStrings("/ip4/"+ip+"/tcp/0"),
 		libp2p.Security(noise.ID, noise.New), libp2p.DisableRelay(), libp2p.UserAgent("bench"))
 	must(err)
 	rs, err := wakuproto.NewRelayShards(uint16(*fCluster), uint16(*fShard))
@@ -169,16 +173,14 @@ func newNode(withRelay bool) *node {
 	md.SetHost(h)
 	must(md.Start(ctx))
 	n := &node{h: h, cancel: cancel, grafts: newGrafts()}
-	if !withRelay {
-		return n
-	}
 	ps, err := pubsub.NewGossipSub(ctx, h,
 		pubsub.WithMessageSignaturePolicy(pubsub.StrictNoSign), pubsub.WithNoAuthor(),
 		pubsub.WithMessageIdFn(func(m *pubsubpb.Message) string { return string(hash.SHA256(m.Data)) }),
 		pubsub.WithGossipSubProtocols([]protocol.ID{relay.WakuRelayID_v200, pubsub.GossipSubID_v11}, func(f pubsub.GossipSubFeature, p protocol.ID) bool {
 			return f == pubsub.GossipSubFeatureMesh || f == pubsub.GossipSubFeaturePX
 		}),
-		pubsub.WithPeerOutboundQueueSize(4096), pubsub.WithValidateQueueSize(4096), pubsub.WithRawTracer(n.grafts))
+		// A node with many peers may prune us: we publish to it all the same.
+		pubsub.WithFloodPublish(true), pubsub.WithPeerOutboundQueueSize(4096), pubsub.WithValidateQueueSize(4096), pubsub.WithRawTracer(n.grafts))
 	must(err)
 	n.topic, err = ps.Join(topicName())
 	must(err)
