@@ -43,6 +43,11 @@ pub const PROTOCOL: &str = "/vac/waku/relay/2.0.0";
 /// so a message can be some bytes shorter only ([`frame_bytes`]).
 pub const MAX_RPC_BYTES: usize = 153_600;
 
+/// Longest gossip RPC that is read, in bytes, its length prefix not included: 192 KiB. Deployed peers put up to 5,000 ids of 32 bytes into
+/// one control message, 170 kB, which is more than a message may take; one that takes more than [`MAX_RPC_BYTES`] is rejected by
+/// [`crate::validate`].
+pub const MAX_READ_BYTES: usize = 192 * 1024;
+
 /// How long a message's id is remembered.  Spec: 29/WAKU2-CONFIG, seen TTL.
 pub const SEEN_TTL: Duration = Duration::from_secs(120);
 
@@ -76,8 +81,9 @@ const TOPICS_PER_PEER: usize = 1_024;
 /// IHAVE messages of a peer that are looked at between two heartbeats.  Spec: 29/WAKU2-CONFIG.
 const IHAVE_PER_HEARTBEAT: usize = 10;
 
-/// Ids asked for of one peer between two heartbeats.  Spec: 29/WAKU2-CONFIG, "max IHAVE length".
-const IWANT_PER_HEARTBEAT: usize = 5_000;
+/// Ids in one IHAVE of ours, and asked for of one peer between two heartbeats. 29/WAKU2-CONFIG has 5,000; these are as many as fit into
+/// the frame that nwaku takes.
+const IDS_PER_HEARTBEAT: usize = 4_400;
 
 /// How often one message is sent again to a peer that asks for it by IWANT.  Spec: gossipsub v1.1, "GossipRetransmission".
 const RETRANSMISSIONS: u32 = 3;
@@ -309,12 +315,12 @@ fn config() -> Result<Config, ConfigBuilderError> {
         .validation_mode(ValidationMode::Anonymous)
         .validate_messages()
         .message_id_fn(|message| MessageId::new(gossip_id(&message.data).as_bytes()))
-        .max_transmit_size(MAX_RPC_BYTES + READ_PIECE_BYTES)
+        .max_transmit_size(MAX_READ_BYTES + READ_PIECE_BYTES)
         .max_publish_messages(MESSAGES_PER_RPC)
-        // Deployed peers send up to 5,000 ids in one IHAVE, 170 kB; libp2p's 16 KiB would end their stream.
-        .max_control_message_size(MAX_RPC_BYTES)
+        // libp2p's 16 KiB would end the stream of deployed peers.
+        .max_control_message_size(MAX_READ_BYTES)
         .max_ihave_messages_heartbeat(IHAVE_PER_HEARTBEAT)
-        .max_control_messages_sent(IWANT_PER_HEARTBEAT)
+        .max_control_messages_sent(IDS_PER_HEARTBEAT)
         .gossip_retransimission(RETRANSMISSIONS)
         .mesh_n(6)
         .mesh_n_low(4)
@@ -413,9 +419,9 @@ mod tests {
         // In heartbeats, which last a second.
         assert_eq!((c.backoff_slack(), c.gossip_factor()), (2, 0.25));
         assert!(c.flood_publish() && c.validate_messages() && !c.do_px() && !c.support_floodsub());
-        assert_eq!((c.max_ihave_messages_heartbeat(), c.max_control_messages_sent()), (10, 5_000));
+        assert_eq!((c.max_ihave_messages_heartbeat(), c.max_control_messages_sent()), (10, 4_400));
         assert_eq!(c.gossip_retransimission(), 3);
-        assert_eq!(c.max_transmit_size(), 153_600 + READ_PIECE_BYTES);
+        assert_eq!(c.max_transmit_size(), 192 * 1024 + READ_PIECE_BYTES);
         assert_eq!(c.connection_handler_queue_len(), 2_048);
         assert!(matches!(c.validation_mode(), ValidationMode::Anonymous));
     }

@@ -1,12 +1,13 @@
 //! The bridge core: envelopes, messages, answers of either side and time, in any order, under any policy.
 
-use std::{sync::Arc, time::Duration};
+use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
 use bridge::{
     Action, Bridge, Config, Direction, DropReason, JobId, Outcome,
     answer::Answer,
     content_topic,
-    policy::{Ephemeral, LateV1, LateV2, Policy, Switch, UnknownVersion, VersionZero},
+    policy::{Ephemeral, LateV1, LateV2, Policy, Switch, UnknownVersion, VersionZero, Ways},
+    router::{Route, Router},
     seal::{SealError, SealJob},
 };
 use bytes::Bytes;
@@ -30,6 +31,9 @@ struct World {
     publishing: Vec<JobId>,
     posting: Vec<JobId>,
     sealing: Vec<SealJob>,
+    noting: Vec<JobId>,
+    /// Beginnings in the journal without their end.
+    begun: i64,
     given: usize,
     ended: usize,
 }
@@ -43,6 +47,11 @@ pub fn bridge(input: &[u8]) {
     if script.flag() {
         (config.limits.max_jobs, config.limits.max_in_flight) = (3, 1);
     }
+    config.journal = script.flag();
+    if script.flag() {
+        let everything = Route::everything("/waku/2/rs/0/0".parse().expect("a topic"), Ways::Both);
+        config.routes = Router::new(Route { max_per_sec: NonZeroU32::new(2), ..everything });
+    }
     let Ok(bridge) = Bridge::new(config, StdRng::seed_from_u64(7)) else { return };
     let mut world = World {
         bridge,
@@ -51,6 +60,8 @@ pub fn bridge(input: &[u8]) {
         publishing: Vec::new(),
         posting: Vec::new(),
         sealing: Vec::new(),
+        noting: Vec::new(),
+        begun: 0,
         given: 0,
         ended: 0,
     };
@@ -78,7 +89,7 @@ fn policy(script: &mut Script<'_>) -> Policy {
 }
 
 fn step(script: &mut Script<'_>, world: &mut World) {
-    match script.one_of(9) {
+    match script.one_of(10) {
         0 => {
             let envelope = Arc::new(envelope(script, world.now));
             world.given += 1;
@@ -93,6 +104,7 @@ fn step(script: &mut Script<'_>, world: &mut World) {
         4 => world.bridge.v0_peers(world.now, script.one_of(3).into()),
         5 => world.bridge.v2_peers(world.now, &world.pubsub, script.one_of(3).into()),
         6 => world.seal(script.flag()),
+        9 => world.note(),
         7 => {
             let answer = answer(script);
             if let Some(job) = world.publishing.pop() {
@@ -123,6 +135,12 @@ impl World {
         self.bridge.tick(self.now);
     }
 
+    fn note(&mut self) {
+        if let Some(job) = self.noting.pop() {
+            self.bridge.noted(self.now, job);
+        }
+    }
+
     fn seal(&mut self, found: bool) {
         let Some(SealJob { job, unsealed, base, bits, .. }) = self.sealing.pop() else { return };
         let nonce = unsealed.search(base, 0, NONCES, bits).filter(|_| found);
@@ -139,7 +157,14 @@ impl World {
                 }
                 Action::Post { job, .. } => self.posting.push(job),
                 Action::Seal(job) => self.sealing.push(job),
-                Action::Begin { .. } | Action::End(_) => panic!("a note for a journal that there is none of"),
+                Action::Begin { job, .. } => {
+                    self.begun += 1;
+                    self.noting.push(job);
+                }
+                Action::End(_) => {
+                    self.begun -= 1;
+                    assert!(self.begun >= 0, "nothing ends that has not begun");
+                }
                 Action::CancelSeal(id) => self.sealing.retain(|seal| seal.job != id),
                 Action::Report(crossing) => {
                     self.ended += 1;
@@ -160,6 +185,7 @@ impl World {
     fn finish(&mut self) {
         for round in 0..LAST_ROUNDS {
             if self.waiting() == 0 {
+                assert_eq!(self.begun, 0, "what began has ended");
                 return;
             }
             let refused = Answer::Refused(DropReason::PublishFailed);
@@ -168,6 +194,9 @@ impl World {
             }
             for job in std::mem::take(&mut self.posting) {
                 self.bridge.posted(self.now, job, refused);
+            }
+            while !self.noting.is_empty() {
+                self.note();
             }
             while !self.sealing.is_empty() {
                 self.seal(false);
