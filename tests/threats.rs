@@ -379,11 +379,29 @@ const THREATS: &[(&str, &str, Met)] = &[
         ]),
     ),
     (
+        "H56",
+        "PRUNE with a back-off beyond all clocks",
+        By(&[
+            "h56_h57_backoffs_without_end_are_clamped_and_outlived",
+            "h56_h57_a_node_goes_on_after_backoffs_without_end",
+            "h56_h57_h58_h59_h60_h63_h65_no_library_is_older_than_its_repairs",
+        ]),
+    ),
+    (
+        "H57",
+        "PRUNE with a back-off that overflows the clock only when something is added to it",
+        By(&[
+            "h56_h57_backoffs_without_end_are_clamped_and_outlived",
+            "h56_h57_a_node_goes_on_after_backoffs_without_end",
+        ]),
+    ),
+    ("H58", "GRAFT and PRUNE on topics without end", By(&["h58_topics_of_grafts_and_prunes_are_not_kept"])),
+    (
         "H59",
         "a yamux window that overflows",
         By(&[
             "h59_a_yamux_window_that_overflows_ends_the_connection",
-            "h59_h60_h63_h65_no_library_is_older_than_its_repairs",
+            "h56_h57_h58_h59_h60_h63_h65_no_library_is_older_than_its_repairs",
         ]),
     ),
     (
@@ -393,10 +411,18 @@ const THREATS: &[(&str, &str, Met)] = &[
     ),
     (
         "H61",
-        "mplex streams and frames without end",
+        "mplex streams and frames without end, resets in storms, streams that nobody reads",
         By(&[
             "h61_mplex_streams_without_end_end_the_connection",
             "h61_mplex_frames_beyond_a_mebibyte_end_the_connection",
+            "h61_a_storm_of_resets_is_survived",
+            "h61_bytes_behind_what_is_answered_are_read_by_nobody_and_forgotten",
+            "h61_heads_that_are_none_have_their_errors",
+            "h61_what_is_unread_is_bounded_over_all_streams",
+            "h61_streams_beyond_the_limit_are_refused_and_then_the_connection_ends",
+            "h61_a_storm_of_resets_leaves_nothing",
+            "h61_who_does_not_read_its_answers_is_not_read_on",
+            "h61_streams_that_nobody_reads_hold_the_peer_up_until_somebody_does",
         ]),
     ),
     (
@@ -405,6 +431,8 @@ const THREATS: &[(&str, &str, Met)] = &[
         By(&[
             "h62_half_open_connections_are_bounded_and_end",
             "h62_a_peer_that_opens_many_connections_keeps_two",
+            "h62_ten_thousand_peers_are_no_more_than_there_is_room_for",
+            "h62_a_peer_that_comes_a_thousand_times_has_two_places",
             "the_oldest_of_too_many_at_one_address_is_left",
             "handshakes_are_bounded_and_forgotten",
             "two_thirds_are_for_those_who_call",
@@ -412,8 +440,13 @@ const THREATS: &[(&str, &str, Met)] = &[
     ),
     (
         "H63",
-        "Noise messages that are none, keys of RSA",
-        By(&["h63_noise_garbage_ends_the_connection", "h63_keys_of_rsa_are_not_read"]),
+        "Noise messages that are none or were sent before, signatures of other static keys, keys of RSA",
+        By(&[
+            "h63_noise_garbage_ends_the_connection",
+            "h63_who_signs_another_static_key_is_nobody",
+            "h63_a_handshake_that_is_replayed_ends_the_connection",
+            "h63_keys_of_rsa_are_not_read",
+        ]),
     ),
     (
         "H64",
@@ -427,6 +460,17 @@ const THREATS: &[(&str, &str, Met)] = &[
             "h65_requests_that_are_none_end_the_connection",
             "h65_a_request_that_trickles_ends_with_the_handshakes_time",
             "h65_frames_beyond_all_bounds_end_the_connection",
+            "h65_a_server_that_we_dial_is_bounded_as_well",
+        ]),
+    ),
+    (
+        "H66",
+        "identify with protocols, addresses or a name without end, with the key or the record of another",
+        By(&[
+            "h66_who_says_too_much_of_itself_is_not_listened_to",
+            "h66_what_is_kept_of_a_peer_is_bounded",
+            "h66_of_what_a_peer_says_of_itself_a_part_is_kept",
+            "h66_the_record_of_another_leads_nowhere",
         ]),
     ),
     (
@@ -434,6 +478,7 @@ const THREATS: &[(&str, &str, Met)] = &[
         "a hundred RPCs of gossip with subscriptions without end",
         By(&[
             "h67_subscriptions_without_end_leave_the_node_as_it_was",
+            "h67_a_hundred_rpcs_of_350_000_subscriptions_cost_nothing_that_stays",
             "h67_only_topics_of_our_cluster_are_remembered_of_a_peer",
         ]),
     ),
@@ -445,7 +490,11 @@ const THREATS: &[(&str, &str, Met)] = &[
     (
         "H69",
         "grafts on unknown topics, during backoff, and by many peers of one address",
-        By(&["h69_grafts_without_end_end_the_connection", "every_score_is_the_deployed_one"]),
+        By(&[
+            "h69_grafts_without_end_end_the_connection",
+            "h69_a_hundred_sybils_do_not_take_the_mesh",
+            "every_score_is_the_deployed_one",
+        ]),
     ),
     (
         "H70",

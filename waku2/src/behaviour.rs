@@ -8,7 +8,7 @@ use std::time::Duration;
 use libp2p::{
     Swarm, connection_limits, identify,
     identity::Keypair,
-    noise, ping,
+    ping,
     request_response::{self, ProtocolSupport},
     swarm::{self, NetworkBehaviour},
 };
@@ -19,7 +19,7 @@ use crate::{
     metadata::{self, Codec},
     peer_exchange,
     relay::Gossip,
-    transport,
+    transport::{self, TransportError},
 };
 
 /// How long a metadata request may take, and an answer. Deployed nodes have no limit; a silent peer is left after it.
@@ -96,8 +96,8 @@ impl Behaviour {
 /// A swarm that neither listens nor dials yet.
 ///
 /// # Errors
-/// When Noise cannot make its own key.
-pub(crate) fn swarm(key: &Keypair, config: &Config, gossip: Gossip) -> Result<Swarm<Behaviour>, noise::Error> {
+/// See [`TransportError`].
+pub(crate) fn swarm(key: &Keypair, config: &Config, gossip: Gossip) -> Result<Swarm<Behaviour>, TransportError> {
     let transport = transport::build(key, config.certificate.clone(), &config.name_servers, config.limits.handshake)?;
     let behaviour = Behaviour::new(key, config, gossip);
     let settings = swarm::Config::with_tokio_executor().with_idle_connection_timeout(IDLE);

@@ -16,6 +16,8 @@
 //! | [`health`] | how well each is joined to its mesh | |
 //! | [`metadata`] | cluster and shards, told on first contact | 66/WAKU2-METADATA |
 //! | [`transport`] | TCP, WebSocket, Noise, yamux, mplex | libp2p |
+//! | `websocket` | what browsers reach, within bounds | RFC 6455 |
+//! | [`yamux`], [`mplex`] | streams within a connection, bounded in bytes | yamux, libp2p |
 //! | [`limits`], `colocation` | how many connections, in all and from one address | |
 //! | [`announce`] | the addresses that others are told | |
 //! | [`redial`] | when to call a static peer again | |
@@ -46,6 +48,7 @@ mod listen;
 pub mod message;
 pub mod metadata;
 pub mod meter;
+pub mod mplex;
 pub mod peer_exchange;
 pub mod peers;
 pub mod preset;
@@ -63,6 +66,8 @@ pub mod subscriptions;
 pub mod topic;
 pub mod transport;
 pub mod validate;
+mod websocket;
+pub mod yamux;
 
 pub use announce::Announce;
 pub use handle::{Config, Event, Handle, PublishError, Published, Received};

@@ -33,6 +33,15 @@ const SLOW_REPORT: u8 = 2;
 /// may fill one too, and what is lost then is only what came too late.
 const TOO_SLOW: u8 = 10;
 
+/// Bytes kept of what a peer calls its program; the rest is cut off. Deployed names have 20 to 60.
+pub const MAX_AGENT_BYTES: usize = 128;
+
+/// Protocols kept of a peer, in its order. nwaku with all its services names about 25.
+pub const MAX_PROTOCOLS: usize = 64;
+
+/// Longest name of a protocol that is kept, in bytes.
+pub const MAX_PROTOCOL_BYTES: usize = 128;
+
 /// Why a peer is left.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Misfit {
@@ -60,11 +69,12 @@ impl PeerBook {
         first
     }
 
-    /// What identify tells of a peer.
-    pub fn identified(&mut self, peer: &PeerId, agent: String, protocols: Vec<String>) {
+    /// What identify tells of a peer: as much of it as is kept.
+    pub fn identified<'a>(&mut self, peer: &PeerId, agent: &str, protocols: impl IntoIterator<Item = &'a str>) {
         if let Some(Entry { info, .. }) = self.peers.get_mut(peer) {
-            info.agent = Some(agent);
-            info.protocols = protocols;
+            info.agent = Some(agent[..agent.floor_char_boundary(MAX_AGENT_BYTES)].to_owned());
+            let kept = protocols.into_iter().filter(|name| name.len() <= MAX_PROTOCOL_BYTES);
+            info.protocols = kept.take(MAX_PROTOCOLS).map(str::to_owned).collect();
         }
     }
 
@@ -197,7 +207,7 @@ mod tests {
         let (mut book, peer) = book_with_a_peer();
         book.gone(&peer);
         assert_eq!(book.told(&peer, of(Some(1))), Ok(None));
-        book.identified(&peer, "agent".to_owned(), Vec::new());
+        book.identified(&peer, "agent", []);
         assert_eq!(book.len(), 0);
     }
 
@@ -221,9 +231,24 @@ mod tests {
     #[test]
     fn identify_fills_in() {
         let (mut book, peer) = book_with_a_peer();
-        book.identified(&peer, "nwaku".to_owned(), vec!["/vac/waku/relay/2.0.0".to_owned()]);
+        book.identified(&peer, "nwaku", ["/vac/waku/relay/2.0.0"]);
         let info = book.iter().next().unwrap();
         assert_eq!(info.agent.as_deref(), Some("nwaku"));
         assert_eq!(info.protocols, ["/vac/waku/relay/2.0.0"]);
+    }
+
+    #[test]
+    fn h66_of_what_a_peer_says_of_itself_a_part_is_kept() {
+        let (mut book, peer) = book_with_a_peer();
+        let long = "/x".repeat(100);
+        let names: Vec<String> = (0..10_000).map(|n| format!("/{n}")).collect();
+        let told = [long.as_str()].into_iter().chain(names.iter().map(String::as_str));
+        book.identified(&peer, &"\u{e9}".repeat(1 << 20), told);
+        let info = book.iter().next().unwrap();
+        assert_eq!(info.agent.as_ref().unwrap().len(), MAX_AGENT_BYTES);
+        assert_eq!(info.protocols, names[..MAX_PROTOCOLS]);
+        book.identified(&peer, &format!("x{}", "\u{e9}".repeat(1_000)), []);
+        let info = book.iter().next().unwrap();
+        assert_eq!(info.agent.as_ref().unwrap().len(), MAX_AGENT_BYTES - 1, "no half of a letter");
     }
 }

@@ -19,7 +19,7 @@ use libp2p::{
     identify,
     identity::{Keypair, secp256k1},
     multiaddr::Protocol,
-    noise, ping,
+    ping,
     request_response::{Event as MetadataEvent, Message as MetadataMessage, OutboundFailure},
     swarm::SwarmEvent,
 };
@@ -50,10 +50,12 @@ use crate::{
     shard::Shard,
     subscriptions::{SubscribeError, Subscriptions},
     topic::PubsubTopic,
+    transport::TransportError,
     validate::{Validator, Verdict},
 };
 
-/// How often calls are made, counts of relay peers told again and scores looked at: as gossip's own heartbeat.
+/// How often calls are made, counts of relay peers told again and scores looked at: as gossip's own heartbeat, which it also keeps going.
+/// libp2p's gossip does not wake by itself for a second heartbeat when nothing else happens.
 const TICK: Duration = Duration::from_secs(1);
 
 /// How long closing the connections may take at the end.
@@ -78,9 +80,9 @@ pub enum StartError {
     /// Gossip refuses its settings.
     #[error(transparent)]
     Relay(#[from] RelayError),
-    /// Noise could not make its key.
-    #[error("no encryption: {0}")]
-    Noise(#[from] noise::Error),
+    /// No connections can be made.
+    #[error(transparent)]
+    NoTransport(#[from] TransportError),
     /// The system refuses an address: in use, not ours, not allowed.
     #[error("cannot listen on {addr}: {source}")]
     Listen {
@@ -438,7 +440,7 @@ impl Node {
         }
     }
 
-    /// Announces what is bound now: to peers by identify, which tells external addresses and no others, and to the owner.
+    /// Announces what is bound now: to peers by identify, which tells external addresses and no others, in our node record, and to the owner.
     fn show_addresses(&mut self) {
         let announced = self.announce.of(&self.listeners.bound());
         let told: Vec<Multiaddr> = self.swarm.external_addresses().cloned().collect();
@@ -446,6 +448,7 @@ impl Node {
         for addr in announced.iter().filter(|addr| !told.contains(addr)) {
             self.swarm.add_external_address(addr.clone());
         }
+        self.seeker.set_addresses(&announced);
         let own = *self.swarm.local_peer_id();
         let dialable = announced.into_iter().map(|addr| addr.with(Protocol::P2p(own))).collect();
         *self.addresses.write().unwrap_or_else(PoisonError::into_inner) = dialable;
@@ -478,8 +481,7 @@ impl Node {
             BehaviourEvent::Metadata(event) => self.on_metadata(event),
             BehaviourEvent::Exchange(event) => self.seeker.on_exchange(now(), &mut self.swarm, event),
             BehaviourEvent::Identify(identify::Event::Received { peer_id, info, .. }) => {
-                let protocols = info.protocols.iter().map(ToString::to_string).collect();
-                self.peers.identified(&peer_id, info.agent_version, protocols);
+                self.peers.identified(&peer_id, &info.agent_version, info.protocols.iter().map(AsRef::as_ref));
             }
             BehaviourEvent::Ping(ping::Event { connection, result: Err(ping::Failure::Timeout), .. }) => {
                 self.swarm.close_connection(connection);

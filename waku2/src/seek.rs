@@ -236,13 +236,18 @@ impl Seeker {
         Ok(())
     }
 
-    /// Our record: the first plain TCP address in `ip` and `tcp`, the others as they are.
     fn description(&self, announced: &[Multiaddr], shards: &[Shard]) -> Description {
+        let (endpoint, addrs) = self.places(announced);
+        Description { endpoint, services: self.config.services, shards: relayed(shards), addrs }
+    }
+
+    /// As our record has them: the first plain TCP address in `ip` and `tcp`, the others as they are.
+    fn places(&self, announced: &[Multiaddr]) -> (Endpoint, Vec<Multiaddr>) {
         let told = announced.iter().filter(|addr| self.config.local_addresses || !ip(addr).is_some_and(is_local));
         let mut addrs: Vec<Multiaddr> = told.cloned().collect();
         let endpoint = addrs.iter().find_map(plain_tcp).unwrap_or_default();
         addrs.retain(|addr| plain_tcp(addr).as_ref() != Some(&endpoint));
-        Description { endpoint, services: self.config.services, shards: relayed(shards), addrs }
+        (endpoint, addrs)
     }
 
     /// Our record as it is now.
@@ -255,6 +260,14 @@ impl Seeker {
         self.book.set_shards(shards.to_vec());
         if let Some(discv5) = self.discv5() {
             discv5.set_shards(relayed(shards));
+        }
+    }
+
+    /// Others reach us here now.
+    pub(crate) fn set_addresses(&mut self, announced: &[Multiaddr]) {
+        if let Some(discv5) = self.discv5() {
+            let (endpoint, addrs) = self.places(announced);
+            discv5.set_addresses(endpoint, addrs);
         }
     }
 

@@ -7,8 +7,7 @@
 //! | streams within | yamux, then mplex | go-waku has only the first, js-waku as released only the second |
 //!
 //! Names (`/dns4`, `/dns6`, `/dns`, `/dnsaddr`) are resolved when dialling. Limits: what `/dnsaddr` leads to is dialled over plain TCP
-//! alone; a certificate is read once, so that a renewed one needs a new start; a node that is dialled over `wss` must have a certificate
-//! that the public authorities have signed, although Noise alone says who it is.
+//! alone; a certificate is read once, so that a renewed one needs a new start.
 //!
 //! Spec: libp2p, addressing and connections; deployed: nwaku, go-waku and js-waku.
 
@@ -24,27 +23,12 @@ use libp2p::{
     },
     dns::{self, ResolverConfig, ResolverOpts},
     identity::Keypair,
-    noise, tcp, websocket, yamux,
+    noise, tcp, websocket,
 };
-use libp2p_mplex as mplex;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem, pem::PemObject};
 use tracing::warn;
 
-/// Streams in one yamux connection, either way; one beyond it ends the connection.  Deployed: nim-libp2p.
-pub const MAX_YAMUX_STREAMS: usize = 256;
-
-/// Streams in one mplex connection; one beyond it is reset.  Deployed: libp2p in Rust; a js-waku client has a dozen.
-pub const MAX_MPLEX_STREAMS: usize = 128;
-
-/// Frames of one mplex stream that wait for us to read them; with a further one the stream is reset. mplex knows no other way to hold a
-/// peer up than to read no more from its whole connection; libp2p would do that too, but then turns in circles where nobody reads the full
-/// stream. Honest peers send a few frames before a stream is agreed on, and what is in use is read at once. A frame may have 1 MiB, so
-/// that this is the most memory a peer can take of us: on streams that we answer without reading on, about a dozen.
-const MPLEX_FRAMES: usize = 32;
-
-/// Longest WebSocket message from a peer that dialled us, in bytes. Peers send an encrypted piece of 64 KiB at most in each; 1 MiB is
-/// the largest frame of mplex.
-const MAX_WS_MESSAGE_BYTES: usize = 1024 * 1024;
+use crate::{mplex, websocket::Websocket, yamux};
 
 /// Where names are looked up when the system does not say.  Deployed: nwaku's default.
 const PUBLIC_NAME_SERVERS: [SocketAddr; 2] = [
@@ -74,6 +58,17 @@ pub enum CertificateError {
     /// They do not belong together, or are of a kind that TLS does not take.
     #[error("{0}")]
     Refused(websocket::tls::Error),
+}
+
+/// Why there is no transport. Neither is known to happen.
+#[derive(Debug, thiserror::Error)]
+pub enum TransportError {
+    /// Noise could not make its key.
+    #[error("no encryption: {0}")]
+    Noise(#[from] noise::Error),
+    /// The library of TLS refuses its own defaults.
+    #[error("no TLS: {0}")]
+    Tls(#[from] futures_rustls::rustls::Error),
 }
 
 impl Certificate {
@@ -106,44 +101,26 @@ impl fmt::Debug for Certificate {
 /// encrypted and multiplexed within `handshake` is given up.
 ///
 /// # Errors
-/// When Noise cannot make its own key.
+/// See [`TransportError`].
 pub(crate) fn build(
     key: &Keypair,
     certificate: Option<Certificate>,
     name_servers: &[SocketAddr],
     handshake: Duration,
-) -> Result<Boxed<(PeerId, StreamMuxerBox)>, noise::Error> {
-    let mut websocket = websocket::Config::new(named_tcp(name_servers));
-    websocket.set_max_data_size(MAX_WS_MESSAGE_BYTES);
-    if let Some(Certificate(config)) = certificate {
-        websocket.set_tls_config(config);
-    }
-    let transport = websocket
-        .or_transport(named_tcp(name_servers))
+) -> Result<Boxed<(PeerId, StreamMuxerBox)>, TransportError> {
+    let tcp = || named_tcp(name_servers);
+    let certificate = certificate.map(|Certificate(config)| config);
+    let transport = Websocket::new(tcp(), tcp(), certificate)?
+        .or_transport(tcp())
         .upgrade(Version::V1Lazy)
         .authenticate(noise::Config::new(key)?)
-        .multiplex(SelectUpgrade::new(yamux(), mplex()))
+        .multiplex(SelectUpgrade::new(yamux::Config, mplex::Config))
         .timeout(handshake)
         .boxed();
     Ok(transport)
 }
 
-fn yamux() -> yamux::Config {
-    let mut config = yamux::Config::default();
-    config.set_max_num_streams(MAX_YAMUX_STREAMS);
-    config
-}
-
-fn mplex() -> mplex::Config {
-    let mut config = mplex::Config::new();
-    config
-        .set_max_num_streams(MAX_MPLEX_STREAMS)
-        .set_max_buffer_size(MPLEX_FRAMES)
-        .set_max_buffer_behaviour(mplex::MaxBufferBehaviour::ResetStream);
-    config
-}
-
-/// TCP that knows names. Each of two transports has one of its own, since it also keeps listeners.
+/// TCP that knows names. Each user has one of its own, since it also keeps listeners.
 fn named_tcp(name_servers: &[SocketAddr]) -> dns::tokio::Transport<tcp::tokio::Transport> {
     let tcp = || tcp::tokio::Transport::new(tcp::Config::default().nodelay(true));
     if !name_servers.is_empty() {
@@ -167,8 +144,34 @@ fn ask(name_servers: &[SocketAddr]) -> ResolverConfig {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
+    use std::pin::Pin;
+
+    use futures::future::{join, poll_fn};
+    use libp2p::core::{
+        Endpoint,
+        transport::{DialOpts, ListenerId, PortUse},
+    };
+
     use super::*;
+
+    /// Both ends of a connection over loopback, first that of the caller.
+    pub(crate) async fn tcp_pair() -> [tcp::tokio::TcpStream; 2] {
+        let mut tcp = tcp::tokio::Transport::new(tcp::Config::default());
+        tcp.listen_on(ListenerId::next(), "/ip4/127.0.0.1/tcp/0".parse().unwrap()).unwrap();
+        let addr = poll_fn(|cx| Pin::new(&mut tcp).poll(cx)).await.into_new_address().unwrap();
+        let options = DialOpts { role: Endpoint::Dialer, port_use: PortUse::New };
+        let dial = tcp.dial(addr, options).unwrap();
+        let accept = async {
+            loop {
+                if let Some((upgrade, _)) = poll_fn(|cx| Pin::new(&mut tcp).poll(cx)).await.into_incoming() {
+                    return upgrade.await.unwrap();
+                }
+            }
+        };
+        let (dialled, accepted) = join(dial, accept).await;
+        [dialled.unwrap(), accepted]
+    }
 
     /// A certificate and its key, both PEM.
     fn pem() -> (String, String) {
@@ -196,8 +199,10 @@ mod tests {
     #[test]
     fn noise_alone_and_yamux_before_mplex() {
         use libp2p::core::UpgradeInfo;
-        let names: Vec<&str> =
-            SelectUpgrade::new(yamux(), mplex()).protocol_info().map(|name| name.either(|a| a, |b| b)).collect();
+        let names: Vec<&str> = SelectUpgrade::new(yamux::Config, mplex::Config)
+            .protocol_info()
+            .map(|name| name.either(|a| a, |b| b))
+            .collect();
         assert_eq!(names, ["/yamux/1.0.0", "/mplex/6.7.0"]);
         let noise = noise::Config::new(&Keypair::generate_secp256k1()).unwrap();
         assert_eq!(noise.protocol_info().collect::<Vec<_>>(), ["/noise"]);
@@ -228,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn h59_h60_h63_h65_no_library_is_older_than_its_repairs() {
+    fn h56_h57_h58_h59_h60_h63_h65_no_library_is_older_than_its_repairs() {
         for (library, repaired) in [
             // CVE-2026-31814 and CVE-2026-32314: windows of streams.
             ("yamux", [0, 13, 10]),
@@ -237,6 +242,8 @@ mod tests {
             // CVE-2022-23486 and RUSTSEC-2022-0009: resources, and records of others.
             ("libp2p-swarm", [0, 41, 0]),
             ("libp2p-core", [0, 31, 1]),
+            // CVE-2026-33040, CVE-2026-34219, GHSA-g3g5-x568-qvqx and GHSA-vrx6-jcp8-vm7m: back-offs of PRUNE, topics of GRAFT and PRUNE.
+            ("libp2p-gossipsub", [0, 50, 1]),
         ] {
             let found = locked(library);
             assert!(!found.is_empty() && found.iter().all(|version| *version >= repaired), "{library} {found:?}");

@@ -2,20 +2,13 @@
 //!
 //! A shell. The protocol is Ethereum's with the id `d5waku`, so that the two overlays stay apart. Random lookups without end, with a pause
 //! after each; whom they find and [`accepts`] takes is told on a bounded queue, each time anew. Our own record is told to others with the
-//! shards we relay now, and its number grows with each change.
+//! shards we relay and the addresses we have now, and its number grows with each change.
 //!
 //! Limits: 10 nodes of one /24 in the table and 2 in a bucket (deployed: of one address; the crate counts subnets and has these two numbers
 //! fixed), 16 records to an answer, 1,000 sessions, [`MAX_PACKETS_PER_SEC`] unasked packets a second in all and [`MAX_PACKETS_PER_SEC_OF_IP`]
 //! from one address, which bounds open handshakes too, as each lives for a second. What is sent to a stranger is never longer than what came.
 
-use std::{
-    collections::HashSet,
-    io,
-    net::{IpAddr, SocketAddr},
-    pin::pin,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::HashSet, io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
 use ::enr::{CombinedKey, NodeId};
 use devp2p::{
@@ -24,6 +17,8 @@ use devp2p::{
 };
 use discv5::{ConfigBuilder, Discv5, ListenConfig, ProtocolIdentity, QueryError, RateLimiter, RateLimiterBuilder};
 use futures::future::join_all;
+use libp2p::Multiaddr;
+use socket2::{Domain, Socket, Type};
 use tokio::{
     net::UdpSocket,
     sync::{mpsc, watch},
@@ -70,7 +65,7 @@ pub const COMMANDS: usize = 64;
 pub struct Config {
     /// Our key, the same as libp2p's.
     pub key: NodeKey,
-    /// Where packets come in; with IPv6, a port must be given.
+    /// Where packets come in. The system chooses a port for 0.
     pub listen: SocketAddr,
     /// What our record says. Where it has an address and no UDP port, the one bound is added.
     pub description: Description,
@@ -111,9 +106,6 @@ pub enum StartError {
         /// The system's word.
         source: io::Error,
     },
-    /// The system may choose a port for IPv4 alone.
-    #[error("discovery over IPv6 needs a port")]
-    NoPort,
     /// Our record cannot be signed.
     #[error("our node record: {0}")]
     Record(#[from] EnrError),
@@ -133,6 +125,14 @@ pub fn accepts(own: Option<&RelayShards>, node: &Node, is_bootstrap: bool) -> bo
     is_bootstrap || own.is_none_or(|own| node.services.any() && shares(own))
 }
 
+/// What our record says that may change while we run.
+#[derive(Debug, Clone, PartialEq)]
+struct Told {
+    shards: Option<RelayShards>,
+    endpoint: Endpoint,
+    addrs: Vec<Multiaddr>,
+}
+
 enum Command {
     Add(Enr),
     Stop,
@@ -143,7 +143,7 @@ enum Command {
 pub struct Handle {
     commands: mpsc::Sender<Command>,
     /// The latest counts, and is never lost.
-    shards: Arc<watch::Sender<Option<RelayShards>>>,
+    told: Arc<watch::Sender<Told>>,
     record: watch::Receiver<Enr>,
     addr: SocketAddr,
 }
@@ -163,10 +163,19 @@ impl Handle {
 
     /// We relay these shards now.
     pub fn set_shards(&self, shards: Option<RelayShards>) {
-        self.shards.send_if_modified(|known| {
-            let is_new = *known != shards;
-            *known = shards;
-            is_new
+        self.tell(|told| told.shards = shards);
+    }
+
+    /// We are reached here now.
+    pub fn set_addresses(&self, endpoint: Endpoint, addrs: Vec<Multiaddr>) {
+        self.tell(|told| (told.endpoint, told.addrs) = (endpoint, addrs));
+    }
+
+    fn tell(&self, change: impl FnOnce(&mut Told)) {
+        self.told.send_if_modified(|told| {
+            let before = told.clone();
+            change(told);
+            *told != before
         });
     }
 
@@ -188,45 +197,58 @@ impl Handle {
 /// # Errors
 /// See [`StartError`].
 pub async fn start(config: Config, found: mpsc::Sender<Node>) -> Result<(Handle, JoinHandle<()>), StartError> {
-    let (listen, addr) = bind(config.listen).await?;
-    let Endpoint { ip, udp, .. } = &mut config.description.endpoint.clone();
+    let (listen, addr) = bind(config.listen)?;
     let mut description = config.description;
-    description.endpoint.udp = udp.or_else(|| ip.map(|_| addr.port()));
+    let endpoint = description.endpoint.clone();
+    description.endpoint = with_udp(endpoint.clone(), addr);
     let record = description.sign(&config.key, first_seq())?;
     let settings = settings(listen, config.auto_update, config.ip_limit);
     let mut service = Discv5::new(theirs(&record)?, combined(&config.key)?, settings).map_err(StartError::Refused)?;
     service.start().await.map_err(StartError::Service)?;
     let (commands, inbox) = mpsc::channel(COMMANDS);
     let (record, shown) = watch::channel(record);
-    let (shards, relayed) = watch::channel(description.shards.clone());
+    let told = Told { shards: description.shards, endpoint, addrs: description.addrs };
+    let (changes, changed) = watch::channel(told.clone());
     let mut bootstrap = config.bootstrap;
     bootstrap.truncate(MAX_BOOTSTRAP);
     let task = Task {
         service,
         key: config.key,
-        shards: description.shards,
+        addr,
+        told,
         bootstrap_ids: bootstrap.iter().map(|record| record.node_id().raw()).collect(),
         bootstrap,
         every: config.lookup_every,
         record,
         found,
     };
-    let handle = Handle { commands, shards: Arc::new(shards), record: shown, addr };
-    Ok((handle, tokio::spawn(task.run(inbox, relayed))))
+    let handle = Handle { commands, told: Arc::new(changes), record: shown, addr };
+    Ok((handle, tokio::spawn(task.run(inbox, changed))))
 }
 
-async fn bind(addr: SocketAddr) -> Result<(ListenConfig, SocketAddr), StartError> {
-    match addr.ip() {
-        IpAddr::V4(_) => {
-            let failed = |source| StartError::Bind { addr, source };
-            let socket = UdpSocket::bind(addr).await.map_err(failed)?;
-            let bound = socket.local_addr().map_err(failed)?;
-            Ok((ListenConfig::FromSockets { ipv4: Some(Arc::new(socket)), ipv6: None }, bound))
-        }
-        IpAddr::V6(_) if addr.port() == 0 => Err(StartError::NoPort),
-        // The library takes care that it is no socket for IPv4 as well.
-        IpAddr::V6(ip) => Ok((ListenConfig::Ipv6 { ip, port: addr.port() }, addr)),
+/// Where it names an address and no UDP port: the one we are bound to.
+fn with_udp(endpoint: Endpoint, bound: SocketAddr) -> Endpoint {
+    let udp = endpoint.udp.or_else(|| endpoint.ip.map(|_| bound.port()));
+    Endpoint { udp, ..endpoint }
+}
+
+fn bind(addr: SocketAddr) -> Result<(ListenConfig, SocketAddr), StartError> {
+    let failed = |source| StartError::Bind { addr, source };
+    let socket = Arc::new(socket(addr).map_err(failed)?);
+    let bound = socket.local_addr().map_err(failed)?;
+    let (ipv4, ipv6) = if addr.is_ipv4() { (Some(socket), None) } else { (None, Some(socket)) };
+    Ok((ListenConfig::FromSockets { ipv4, ipv6 }, bound))
+}
+
+/// A socket of one family alone: the library takes packets of the other for forged.
+fn socket(addr: SocketAddr) -> io::Result<UdpSocket> {
+    let socket = Socket::new(Domain::for_address(addr), Type::DGRAM, None)?;
+    if addr.is_ipv6() {
+        socket.set_only_v6(true)?;
     }
+    socket.set_nonblocking(true)?;
+    socket.bind(&addr.into())?;
+    UdpSocket::from_std(socket.into())
 }
 
 /// A number above that of every record of ours from before: milliseconds.  Deployed: go-ethereum.
@@ -286,7 +308,10 @@ fn ours(record: &discv5::Enr) -> Option<Enr> {
 struct Task {
     service: Discv5,
     key: NodeKey,
-    shards: Option<RelayShards>,
+    /// Where packets come in.
+    addr: SocketAddr,
+    /// What our record was last told to say.
+    told: Told,
     bootstrap: Vec<Enr>,
     bootstrap_ids: HashSet<[u8; 32]>,
     every: Duration,
@@ -295,17 +320,18 @@ struct Task {
 }
 
 impl Task {
-    async fn run(mut self, mut inbox: mpsc::Receiver<Command>, mut relayed: watch::Receiver<Option<RelayShards>>) {
+    async fn run(mut self, mut inbox: mpsc::Receiver<Command>, mut changes: watch::Receiver<Told>) {
         self.begin();
         let mut lookup = pin!(look_up(&self.service, Duration::ZERO));
         loop {
             let done = loop {
                 tokio::select! {
                     nodes = &mut lookup => break nodes,
-                    changed = relayed.changed() => match changed {
+                    changed = changes.changed() => match changed {
                         Ok(()) => {
-                            self.shards.clone_from(&relayed.borrow_and_update());
-                            self.renew().await;
+                            let told = changes.borrow_and_update().clone();
+                            self.renew(&told).await;
+                            self.told = told;
                         }
                         Err(_) => return,
                     },
@@ -343,20 +369,24 @@ impl Task {
     fn tell(&self, record: &discv5::Enr) {
         let Some(node) = ours(record).and_then(Node::read) else { return };
         let is_bootstrap = self.bootstrap_ids.contains(&record.node_id().raw());
-        if accepts(self.shards.as_ref(), &node, is_bootstrap) && self.found.try_send(node).is_err() {
+        if accepts(self.told.shards.as_ref(), &node, is_bootstrap) && self.found.try_send(node).is_err() {
             debug!("a found node is left out: the queue is full");
         }
     }
 
-    /// Signs our record anew, with what the library has learnt of our address, and lets others know.
-    async fn renew(&self) {
+    /// Signs our record anew, and lets others know. What the library has learnt of our address stands until we learn of another ourselves.
+    async fn renew(&self, told: &Told) {
         let current = self.service.local_enr();
         let Some(ours) = ours(&current) else { return };
-        let description = Description { shards: self.shards.clone(), ..Description::read(&ours) };
+        let mut description = Description { shards: told.shards.clone(), ..Description::read(&ours) };
+        if (&told.endpoint, &told.addrs) != (&self.told.endpoint, &self.told.addrs) {
+            description.endpoint = with_udp(told.endpoint.clone(), self.addr);
+            description.addrs.clone_from(&told.addrs);
+        }
         let record = description.sign(&self.key, current.seq().saturating_add(1));
         match record.and_then(|record| theirs(&record)) {
             Ok(record) => *self.service.external_enr().write() = record,
-            Err(error) => return warn!(%error, "our node record keeps its old shards"),
+            Err(error) => return warn!(%error, "our node record stays as it was"),
         }
         self.show();
         let told = self.service.table_entries_enr().into_iter().take(MAX_TOLD);
@@ -521,6 +551,57 @@ mod tests {
         }
     }
 
+    #[tokio::test]
+    async fn another_address_is_told_and_the_same_one_is_not() {
+        let mut first = Running::start(15, shards(1, &[0]), &[]).await;
+        let second = Running::start(16, shards(1, &[0]), &[&first]).await;
+        first.finds_until(|node| node.peer == second.id()).await;
+        let before = second.handle.record();
+        let endpoint = description(Services::RELAY, None).endpoint;
+        second.handle.set_addresses(endpoint.clone(), vec![]);
+        let moved = Endpoint { tcp: Some(60_001), ..endpoint };
+        let ws: Multiaddr = "/dns4/example.org/tcp/443/wss".parse().unwrap();
+        second.handle.set_addresses(moved, vec![ws]);
+        let told = first.finds_until(|node| node.peer == second.id() && node.addrs.len() == 2).await;
+        let seen = told.last().unwrap();
+        let texts: Vec<String> = seen.addrs.iter().map(ToString::to_string).collect();
+        assert!(texts[0].starts_with("/ip4/127.0.0.1/tcp/60001/p2p/"), "{texts:?}");
+        assert!(texts[1].starts_with("/dns4/example.org/tcp/443/wss/p2p/"), "{texts:?}");
+        assert_eq!(seen.record.seq(), before.seq() + 1, "once, for it was the same before");
+        assert_eq!((seen.record.udp4(), &seen.shards), (before.udp4(), &Some(shards(1, &[0]))));
+        for node in [first, second] {
+            node.handle.shutdown().await;
+        }
+    }
+
+    #[tokio::test]
+    async fn over_ipv6_alone_a_node_is_found_as_well() {
+        let start_at = async |secret, bootstrap: Vec<Enr>| {
+            let (found, nodes) = mpsc::channel(FOUND);
+            let endpoint = Endpoint { ip: Some("::1".parse().unwrap()), tcp: Some(60_000), udp: None };
+            let description = Description { endpoint, ..description(Services::RELAY, Some(shards(1, &[0]))) };
+            let listen = "[::1]:0".parse().unwrap();
+            let config = Config {
+                bootstrap,
+                lookup_every: Duration::from_millis(100),
+                ..Config::new(key(secret), listen, description)
+            };
+            let (handle, _) = start(config, found).await.unwrap();
+            Running { handle, found: nodes }
+        };
+        let mut first = start_at(31, vec![]).await;
+        let addr = first.handle.listen_addr();
+        assert!(addr.is_ipv6() && addr.port() != 0);
+        assert_eq!(first.handle.record().udp6(), Some(addr.port()));
+        let _other_family = UdpSocket::bind(("127.0.0.1", addr.port())).await.expect("not taken along");
+        let second = start_at(32, vec![first.handle.record()]).await;
+        let found = first.finds_until(|node| node.peer == second.id()).await;
+        assert!(found.last().unwrap().addrs[0].to_string().starts_with("/ip6/::1/tcp/60000/p2p/"));
+        for node in [first, second] {
+            node.handle.shutdown().await;
+        }
+    }
+
     /// An ordinary packet of a stranger whom nobody knows, as it is sent to `to`.  Spec: Node Discovery v5.1, "Packet Encoding".
     fn probe(protocol: &[u8; 6], to: &Enr) -> Vec<u8> {
         let iv = [9; 16];
@@ -561,7 +642,7 @@ mod tests {
     #[tokio::test]
     async fn h50_a_talk_request_of_an_unknown_protocol_gets_an_empty_answer() {
         let node = Running::start(22, shards(1, &[0]), &[]).await;
-        let (listen, addr) = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let (listen, addr) = bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let mut own = description(Services::RELAY, None);
         own.endpoint.udp = Some(addr.port());
         let own = theirs(&own.sign(&key(23), 1).unwrap()).unwrap();
@@ -582,7 +663,6 @@ mod tests {
         assert!(
             matches!(start(config(addr), found.clone()).await, Err(StartError::Bind { addr: at, .. }) if at == addr)
         );
-        assert!(matches!(start(config("[::1]:0".parse().unwrap()), found).await, Err(StartError::NoPort)));
         handle.shutdown().await;
         task.await.unwrap();
         let freed = async {

@@ -2,18 +2,26 @@
 
 use std::time::Duration;
 
+use futures::{StreamExt, stream};
 use libp2p::{
-    PeerId,
+    PeerId, Transport,
+    core::{
+        Endpoint,
+        muxing::StreamMuxerBox,
+        transport::{DialOpts as TransportOpts, PortUse},
+    },
     gossipsub::MessageAuthenticity,
+    identity::Keypair,
     swarm::{
         SwarmEvent,
         dial_opts::{DialOpts, PeerCondition},
     },
 };
 use tokio::{io::AsyncReadExt, net::TcpStream};
-use waku2::{ClusterId, Config, Limits, metadata::Metadata};
+use waku2::{ClusterId, Config, Event, Limits, metadata::Metadata};
 
 use crate::{
+    carrier::{Carrier, Muxer},
     node::{Node, config, soon},
     stranger::Stranger,
 };
@@ -135,5 +143,86 @@ async fn h62_a_peer_that_opens_many_connections_keeps_two() {
     let peers = stranger.until(node.handle.peers()).await;
     assert_eq!(peers.len(), 1);
     assert_eq!(stranger.swarm.network_info().connection_counters().num_established(), 2);
+    welcomed(&mut node).await;
+}
+
+/// File descriptors that this process may have, and still leave some to the other tests.
+fn descriptors() -> usize {
+    let limits = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
+    let line = limits.lines().find(|line| line.starts_with("Max open files")).unwrap_or_default();
+    let soft = line.split_whitespace().nth(3).and_then(|soft| soft.parse().ok()).unwrap_or(1_024_usize);
+    soft.saturating_sub(soft / 4)
+}
+
+/// Connects and goes through the handshakes of Noise and yamux, if it is let.
+async fn shakes_hands(node: &Node, key: &Keypair) -> Option<StreamMuxerBox> {
+    let options = TransportOpts { role: Endpoint::Dialer, port_use: PortUse::New };
+    let addr = node.addr().iter().take(2).collect();
+    let dial = Carrier::Tcp.transport(Muxer::Yamux, key).dial(addr, options).unwrap();
+    soon("a handshake or its refusal", dial).await.ok().map(|(_, muxer)| muxer)
+}
+
+/// Handshakes that are under way at once.
+const AT_ONCE: usize = 24;
+
+#[tokio::test]
+async fn h62_ten_thousand_peers_are_no_more_than_there_is_room_for() {
+    const PEERS: usize = 10_000;
+    let mut node = node(Limits::default()).await;
+    // Their ends stay open as long as there are descriptors; ours are closed at once where there is no room.
+    let held = PEERS.min(descriptors());
+    let handle = node.handle.clone();
+    let mut open = Vec::with_capacity(held);
+    let mut greeted = 0_usize;
+    let mut coming = stream::iter(0..PEERS)
+        .map(async |_| shakes_hands(&node, &Keypair::generate_ed25519()).await)
+        .buffer_unordered(AT_ONCE);
+    while let Some(muxer) = coming.next().await {
+        greeted += usize::from(muxer.is_some());
+        if let Some(muxer) = muxer.filter(|_| open.len() < held) {
+            open.push(muxer);
+        }
+        if open.len().is_multiple_of(500) {
+            let peers = handle.peers().await.len();
+            assert!(peers <= Limits::default().inbound() as usize, "{peers} peers");
+        }
+    }
+    drop(coming);
+    assert!(greeted >= PEERS / 2, "{greeted} handshakes");
+    println!("{greeted} of {PEERS} handshakes, {} connections held open", open.len());
+    drop(open);
+    // Whoever had taken the places is gone, and an honest peer gets one.
+    loop {
+        let mut honest = stranger();
+        honest.dial(node.addr());
+        let peer = *honest.swarm.local_peer_id();
+        let welcome = node.wait("a peer or another", |event| match event {
+            Event::PeerConnected(info) => Some(info.peer),
+            _ => None,
+        });
+        let refused = async { honest.closed().await };
+        tokio::select! {
+            welcomed = welcome => {
+                assert_eq!(welcomed, peer);
+                return;
+            }
+            () = refused => {}
+        }
+    }
+}
+
+#[tokio::test]
+async fn h62_a_peer_that_comes_a_thousand_times_has_two_places() {
+    let mut node = node(Limits::default()).await;
+    let key = Keypair::generate_ed25519();
+    let handle = node.handle.clone();
+    let mut coming = stream::iter(0..1_000).map(async |_| shakes_hands(&node, &key).await).buffer_unordered(AT_ONCE);
+    let mut open = Vec::new();
+    while let Some(muxer) = coming.next().await {
+        open.extend(muxer);
+        assert!(handle.peers().await.len() <= 1);
+    }
+    drop(coming);
+    assert!(open.len() >= 500, "{} handshakes", open.len());
     welcomed(&mut node).await;
 }

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use futures::{AsyncReadExt as _, AsyncWriteExt as _, future::join_all};
+use futures::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, future::join_all};
 use libp2p::{
     Multiaddr, PeerId, Transport,
     core::{
@@ -36,28 +36,28 @@ use crate::{
 const HANDSHAKE: Duration = Duration::from_secs(2);
 
 /// A node on TCP and WebSocket.
-async fn node() -> Node {
+pub async fn node() -> Node {
     let listen = ["", "/ws"].map(|behind| format!("/ip4/127.0.0.1/tcp/0{behind}").parse().unwrap());
     let limits = Limits { handshake: HANDSHAKE, ..Limits::default() };
     Node::start(Config { listen: listen.into(), limits, ..config(vec![]) }).await
 }
 
 /// An honest peer still gets in.
-async fn goes_on(node: &mut Node) {
+pub async fn goes_on(node: &mut Node) {
     let metadata = Metadata { cluster: Some(ClusterId(1)), shards: vec![1] };
     let mut stranger = Stranger::new(MessageAuthenticity::Anonymous, Some(metadata));
     stranger.dial(node.addr());
     let peer = *stranger.swarm.local_peer_id();
-    assert_eq!(stranger.until(node.peer_connected()).await, peer);
+    stranger.until(node.meets(peer)).await;
 }
 
-async fn connect(addr: &Multiaddr) -> TcpStream {
+pub async fn connect(addr: &Multiaddr) -> TcpStream {
     let port = addr.to_string().split('/').nth(4).unwrap().to_owned();
     TcpStream::connect(format!("127.0.0.1:{port}")).await.unwrap()
 }
 
 /// Sends, as far as it is taken, and reads until the node closes: what it said.
-async fn ended(stream: TcpStream, bytes: &[u8]) -> Vec<u8> {
+pub async fn ended(stream: TcpStream, bytes: &[u8]) -> Vec<u8> {
     let (mut reader, mut writer) = stream.into_split();
     let read = async {
         let mut said = Vec::new();
@@ -72,13 +72,13 @@ async fn ended(stream: TcpStream, bytes: &[u8]) -> Vec<u8> {
 }
 
 /// A line of multistream: its length and its bytes.
-fn line(text: &[u8]) -> Vec<u8> {
+pub fn line(text: &[u8]) -> Vec<u8> {
     let mut line = Vec::new();
     prost::encode_length_delimiter(text.len() + 1, &mut line).unwrap();
     [&line, text, b"\n"].concat()
 }
 
-fn hello() -> Vec<u8> {
+pub fn hello() -> Vec<u8> {
     line(b"/multistream/1.0.0")
 }
 
@@ -256,8 +256,8 @@ impl<C> InboundConnectionUpgrade<C> for Choose {
     }
 }
 
-/// Goes through the handshake, sends these bytes where frames of the muxer are expected, and waits until the node closes.
-async fn muxed(node: &Node, muxer: &'static str, bytes: Vec<u8>) {
+/// Goes through the handshake, and chooses a muxer.
+async fn chosen(node: &Node, muxer: &'static str) -> Bare<impl AsyncRead + AsyncWrite + Unpin + use<>> {
     let key = Keypair::generate_secp256k1();
     let mut transport = tcp::tokio::Transport::new(tcp::Config::default())
         .upgrade(Version::V1)
@@ -265,8 +265,13 @@ async fn muxed(node: &Node, muxer: &'static str, bytes: Vec<u8>) {
         .multiplex(Choose(muxer));
     let options = DialOpts { role: Endpoint::Dialer, port_use: PortUse::New };
     let addr = node.addr().iter().take(2).collect();
-    let (_, Bare(stream)): (PeerId, _) = soon("a handshake", transport.dial(addr, options).unwrap()).await.unwrap();
-    let (mut reader, mut writer) = stream.split();
+    let (_, stream): (PeerId, _) = soon("a handshake", transport.dial(addr, options).unwrap()).await.unwrap();
+    stream
+}
+
+/// Sends these bytes where frames of the muxer are expected, and waits until the node closes.
+async fn muxed(node: &Node, muxer: &'static str, bytes: Vec<u8>) {
+    let (mut reader, mut writer) = chosen(node, muxer).await.0.split();
     let write = async {
         let _ = writer.write_all(&bytes).await;
         let _ = writer.flush().await;
@@ -313,6 +318,14 @@ async fn h60_a_first_yamux_frame_beyond_its_window_ends_the_connection() {
     goes_on(&mut node).await;
 }
 
+#[tokio::test]
+async fn yamux_streams_without_end_end_the_connection() {
+    let mut node = node().await;
+    let streams = (0..10_000).flat_map(|n| yamux(DATA, SYN, 2 * n + 1, 0)).collect();
+    muxed(&node, "/yamux/1.0.0", streams).await;
+    goes_on(&mut node).await;
+}
+
 /// A frame of mplex.  Spec: mplex, "Message format".
 fn mplex(stream: u64, flag: u64, data: &[u8]) -> Vec<u8> {
     let mut frame = Vec::new();
@@ -324,6 +337,7 @@ fn mplex(stream: u64, flag: u64, data: &[u8]) -> Vec<u8> {
 
 const NEW_STREAM: u64 = 0;
 const MESSAGE: u64 = 2;
+const RESET: u64 = 6;
 
 #[tokio::test]
 async fn h61_mplex_streams_without_end_end_the_connection() {
@@ -339,5 +353,35 @@ async fn h61_mplex_frames_beyond_a_mebibyte_end_the_connection() {
     let frames = [mplex(0, NEW_STREAM, b""), mplex(0, MESSAGE, &vec![0; (1 << 20) + 1])].concat();
     muxed(&node, "/mplex/6.7.0", frames).await;
     muxed(&node, "/mplex/6.7.0", vec![0xff; 100]).await;
+    let twice = mplex(0, NEW_STREAM, b"").repeat(2);
+    muxed(&node, "/mplex/6.7.0", twice).await;
+    goes_on(&mut node).await;
+}
+
+#[tokio::test]
+async fn h61_a_storm_of_resets_is_survived() {
+    let mut node = node().await;
+    let storm: Vec<u8> = (0..100_000)
+        .flat_map(|id| [mplex(id, NEW_STREAM, b"name"), mplex(id, MESSAGE, &hello()), mplex(id, RESET, b"")].concat())
+        .collect();
+    // What is no frame comes last and ends the connection: all of the storm has been read then.
+    muxed(&node, "/mplex/6.7.0", [storm, vec![0xff; 20]].concat()).await;
+    goes_on(&mut node).await;
+}
+
+#[tokio::test]
+async fn h61_bytes_behind_what_is_answered_are_read_by_nobody_and_forgotten() {
+    let mut node = node().await;
+    // The node answers a question of metadata and reads no further.
+    let question = [hello(), line(b"/vac/waku/metadata/1.0.0"), vec![2, 0x08, 0x01]].concat();
+    let mut frames = Vec::new();
+    for id in 0..100 {
+        frames.extend(mplex(id, NEW_STREAM, b""));
+        frames.extend(mplex(id, MESSAGE, &question));
+    }
+    for _ in 0..16 {
+        frames.extend((0..100).flat_map(|id| mplex(id, MESSAGE, &[0; 10_000])));
+    }
+    muxed(&node, "/mplex/6.7.0", [frames, vec![0xff; 20]].concat()).await;
     goes_on(&mut node).await;
 }

@@ -6,7 +6,13 @@ mod carrier;
 mod connections;
 mod gossip;
 mod hostile;
+mod identify;
+#[path = "../../../tests/support/name_server.rs"]
+mod name_server;
+mod names;
 mod node;
+mod noise;
+mod prunes;
 mod raw;
 mod seeking;
 mod slow;

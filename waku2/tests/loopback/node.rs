@@ -130,6 +130,12 @@ impl Node {
         .await
     }
 
+    /// Waits until this peer has been welcomed.
+    pub async fn meets(&mut self, peer: PeerId) {
+        let met = |event| matches!(event, Event::PeerConnected(info) if info.peer == peer).then_some(());
+        self.wait("the peer", met).await;
+    }
+
     pub async fn peer_gone(&mut self) -> PeerId {
         self.wait("the end of a peer", |event| match event {
             Event::PeerDisconnected { peer } => Some(peer),

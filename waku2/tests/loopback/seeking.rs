@@ -1,7 +1,7 @@
 //! Nodes that find each other: over UDP, and by peer exchange. Nobody sleeps; lookups and questions come by themselves.
 
 use waku2::{
-    Config, Event, PeerId, PubsubTopic, Shard,
+    Config, PubsubTopic, Shard,
     limits::Limits,
     run::StartError,
     seek::{self, SeekError, Udp},
@@ -25,21 +25,16 @@ fn looking(topic: PubsubTopic, bootstrap: &[&Node]) -> Config {
     Config { topics: vec![topic], seek, ..config(vec![]) }
 }
 
-async fn meets(node: &mut Node, peer: PeerId) {
-    let met = |event| matches!(event, Event::PeerConnected(info) if info.peer == peer).then_some(());
-    node.wait("the peer", met).await;
-}
-
 #[tokio::test]
 async fn a_stranger_is_found_over_udp_and_told_of_to_who_asks() {
     let first = Node::start(looking(other_topic(), &[])).await;
     let mut second = Node::start(looking(topic(), &[&first])).await;
     // Bootstrap nodes are peers whatever they relay; sharing no topic, they are not in each other's mesh.
-    meets(&mut second, first.handle.peer_id()).await;
+    second.meets(first.handle.peer_id()).await;
     let asking = seek::Config { ask_peers: true, local_addresses: true, ..seek::Config::default() };
     let third = Config { seek: asking, topics: vec![other_topic()], ..config(vec![second.addr()]) };
     let mut third = Node::start(third).await;
-    meets(&mut third, first.handle.peer_id()).await;
+    third.meets(first.handle.peer_id()).await;
     assert_eq!(third.handle.record(), None, "it has none, for it does not look over UDP");
     for node in [first, second, third] {
         soon("the end", node.handle.shutdown()).await;
@@ -54,12 +49,12 @@ async fn a_book_outlives_its_node() {
     let mut begun = looking(topic(), &[&first]);
     begun.seek.address_book = Some(path.clone());
     let mut second = Node::start(begun).await;
-    meets(&mut second, first.handle.peer_id()).await;
+    second.meets(first.handle.peer_id()).await;
     soon("the end", second.handle.shutdown()).await;
     // Without discovery, and asking nobody, it is called all the same.
     let seek = seek::Config { address_book: Some(path), local_addresses: true, ..seek::Config::default() };
     let mut third = Node::start(Config { seek, ..config(vec![]) }).await;
-    meets(&mut third, first.handle.peer_id()).await;
+    third.meets(first.handle.peer_id()).await;
 }
 
 #[tokio::test]

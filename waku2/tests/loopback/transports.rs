@@ -4,7 +4,11 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use futures::future::{join, join_all};
 use libp2p::{gossipsub::MessageAuthenticity, websocket};
-use tokio::sync::Barrier;
+use tokio::{
+    io::copy_bidirectional,
+    net::{TcpListener, TcpStream},
+    sync::Barrier,
+};
 use waku2::{Announce, Certificate, ClusterId, Config, Multiaddr, announce::Host, metadata::Metadata, run::StartError};
 
 use crate::{
@@ -148,5 +152,51 @@ async fn a_websocket_port_in_use_is_told_at_the_start() {
         let error = Node::try_start(Config { listen: listen.clone(), ..config(vec![]) }).await.err().unwrap();
         let StartError::Listen { addr, source } = error else { panic!("{error}") };
         assert_eq!((addr, source.kind()), (listen[0].clone(), std::io::ErrorKind::AddrInUse));
+    }
+}
+
+#[tokio::test]
+async fn wss_is_dialled_only_with_a_certificate_that_somebody_has_signed() {
+    let (certificate, _) = certificate();
+    let listen = on_loopback(&["/wss"]);
+    let node = Node::start(Config { listen, certificate: Some(certificate), ..config(vec![]) }).await;
+    let port = |addr: &Multiaddr| addr.to_string().split('/').nth(4).unwrap().to_owned();
+    let behind = port(&node.addr());
+    let between = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = format!("/ip4/127.0.0.1/tcp/{}/wss", between.local_addr().unwrap().port()).parse().unwrap();
+    let caller = Node::start(Config { listen: vec![], ..config(vec![addr]) }).await;
+    // The whole of the first try, as it goes by: the caller has seen the certificate, and left.
+    let (mut from, _) = soon("a call", between.accept()).await.unwrap();
+    let mut to = TcpStream::connect(format!("127.0.0.1:{behind}")).await.unwrap();
+    let carried = soon("the end of the call", copy_bidirectional(&mut from, &mut to)).await;
+    assert!(carried.is_err() || carried.is_ok_and(|(sent, shown)| sent > 0 && shown > 500), "no certificate shown");
+    assert_eq!((caller.handle.peers().await, node.handle.peers().await), (vec![], vec![]));
+}
+
+#[tokio::test]
+async fn a_burst_over_mplex_arrives_whole_in_both_directions() {
+    const SMALL: usize = 300;
+    const LARGE: usize = 16;
+    let mut node = Node::start(Config { listen: on_loopback(&["/ws"]), ..config(vec![]) }).await;
+    let mut stranger = stranger(&Carrier::Ws, Muxer::Mplex);
+    stranger.dial(node.addr());
+    stranger.subscribed().await;
+    stranger.until(node.relay_peers(1)).await;
+    // Far more than may wait unread, in far more frames than libp2p's mplex would keep of a stream.
+    let sizes = [vec![10; SMALL], vec![140_000; LARGE]].concat();
+    let payload = |from: u8, n: usize| [vec![from], n.to_be_bytes().to_vec(), vec![7; sizes[n]]].concat();
+    for n in 0..sizes.len() {
+        stranger.publish(message(payload(0, n)).encode().to_vec());
+    }
+    for n in 0..sizes.len() {
+        let received = stranger.until(node.received()).await;
+        assert!(received.message.payload == payload(0, n), "{n}");
+    }
+    for n in 0..sizes.len() {
+        let data = message(payload(1, n)).encode();
+        stranger.until(node.handle.publish(topic(), data)).await.unwrap();
+    }
+    for n in 0..sizes.len() {
+        assert!(stranger.received().await == message(payload(1, n)).encode(), "{n}");
     }
 }
