@@ -218,8 +218,9 @@ impl Router {
             .find(|route| route.leads(Direction::V2ToV1) && route.pubsub == *pubsub && route.topics.contains(topic))
     }
 
-    /// What v1 peers are to be asked for: everything where a route takes everything, else just what some route takes. More topics
-    /// than a peer may be told are told as a bloom filter, which lets some others through.
+    /// What v1 peers are to be asked for: just what some route takes to v2, where none takes everything. Where no route leads there at
+    /// all, everything: a node that wants nothing passes nothing on. More topics than a peer may be told are told as a bloom filter,
+    /// which lets some others through.
     #[must_use]
     pub fn interest(&self) -> Interest {
         let mut wanted = BTreeSet::new();
@@ -228,6 +229,9 @@ impl Router {
                 Topics::All => return Interest::EVERYTHING,
                 Topics::Some(topics) => wanted.extend(topics.iter().copied()),
             }
+        }
+        if wanted.is_empty() {
+            return Interest::EVERYTHING;
         }
         if wanted.len() <= MAX_TOPICS
             && let Ok(interest) = Interest::topics(wanted.iter().copied().collect())
@@ -400,7 +404,11 @@ mod tests {
         let back = vec![picky.clone(), route("b", &[], 1, Ways::V2ToV1)];
         assert_eq!(table(back), Interest::topics(vec![TOPIC]).unwrap(), "what comes from v2 is not asked for on v1");
         assert_eq!(table(vec![picky, route("b", &[], 1, Ways::Both)]), Interest::EVERYTHING);
-        assert_eq!(table(vec![route("b", &[], 1, Ways::V2ToV1)]), Interest::topics(vec![]).unwrap());
+        assert_eq!(
+            table(vec![route("b", &[], 1, Ways::V2ToV1)]),
+            Interest::EVERYTHING,
+            "it passes envelopes on as well"
+        );
         let many: Vec<Topic> = (0..=MAX_TOPICS as u32).map(|n| Topic(n.to_be_bytes())).collect();
         let Interest::Bloom(bloom) = table(vec![route("a", &many, 0, Ways::Both)]) else {
             panic!("too many for a list")
