@@ -554,12 +554,19 @@ const THREATS: &[(&str, &str, Met)] = &[
         By(&[
             "f09_who_sleeps_over_the_deadline_listens_before_it_judges",
             "time_in_which_we_did_not_read_is_not_the_peers",
+            "f09_who_was_stopped_unnoticed_gets_everything_once",
+            "f09_f12_who_is_stopped_or_dies_without_a_word_is_missed_and_met_again_once",
         ]),
     ),
     (
         "F10",
         "a clock that jumps a day, or runs off",
-        By(&["f10_a_clock_that_jumps_a_day_costs_envelopes_while_it_is_off_and_no_peers"]),
+        By(&[
+            "f10_a_clock_that_jumps_a_day_costs_envelopes_while_it_is_off_and_no_peers",
+            "f10_a_clock_that_jumps_a_day_costs_messages_while_it_is_off_and_no_peers",
+            "f10_a_clock_that_runs_off_costs_no_peers",
+            "f10_a_clock_that_jumps_a_day_changes_no_wait_and_forgets_nobody",
+        ]),
     ),
     (
         "F11",
@@ -568,17 +575,26 @@ const THREATS: &[(&str, &str, Met)] = &[
             "waits_double_to_five_minutes_with_jitter",
             "a_static_node_is_redialled",
             "every_rule_holds_in_every_network",
+            "f11_a_network_that_is_cut_both_ways_is_whole_again_after_it",
+            "waits_for_who_is_away_double_to_a_quarter_of_a_minute",
+            "every_rule_holds_in_a_mesh",
         ]),
     ),
     (
         "F12",
         "a connection that is cut one way, or ends without a sign",
-        By(&["f12_who_is_not_heard_any_more_is_given_up_within_half_a_minute", "silence_ends_in_a_timeout"]),
+        By(&[
+            "f12_who_is_not_heard_any_more_is_given_up_within_half_a_minute",
+            "silence_ends_in_a_timeout",
+            "f12_silence_is_told_from_other_failures",
+            "f09_f12_who_is_stopped_or_dies_without_a_word_is_missed_and_met_again_once",
+            "who_started_again_before_it_was_missed_is_told_everything_again",
+        ]),
     ),
     (
         "F13",
         "a link that is slow, narrow and lossy",
-        By(&["f13_over_a_slow_narrow_lossy_link_everything_is_delivered"]),
+        By(&["f13_over_a_slow_narrow_lossy_link_everything_is_delivered", "every_rule_holds_in_a_mesh"]),
     ),
     (
         "F14",
@@ -592,6 +608,15 @@ const THREATS: &[(&str, &str, Met)] = &[
             "f15_bootstrap_nodes_that_are_away_are_asked_again_ever_more_rarely",
             "f15_a_list_that_cannot_be_reached_is_tried_again_ever_more_rarely",
             "f15_a_node_whose_nodes_are_all_away_serves_and_meets_them_when_they_come",
+        ]),
+    ),
+    (
+        "F16",
+        "all peers vanish at once and come back after ten minutes",
+        By(&[
+            "f16_peers_that_were_away_for_ten_minutes_are_there_within_half_a_minute",
+            "f16_who_answered_is_found_within_half_a_minute_of_its_return_and_not_blamed",
+            "f16_when_all_peers_vanish_and_come_back_the_mesh_does_as_well",
         ]),
     ),
     (
@@ -617,6 +642,7 @@ const THREATS: &[(&str, &str, Met)] = &[
             "f24_a_slow_reader_gets_what_is_still_of_use_and_the_others_all_at_once",
             "what_expires_in_a_slow_peers_queue_is_left_out",
             "f24_a_peer_that_does_not_read_costs_a_bounded_queue_and_nobody_else",
+            "f24_a_peer_that_reads_a_kilobyte_a_second_costs_a_bounded_queue_and_nobody_else",
         ]),
     ),
     (

@@ -3,7 +3,8 @@
 //! Nodes come from DNS lists, discv5, peer exchange and the file, as records that they have signed themselves; a newer record takes the place of an
 //! older one, whoever brings it. Static peers have a schedule of their own ([`crate::redial`]). Whoever is connected, whoever called, is left
 //! alone. Back-off is as deployed by nwaku: 120 s after a first failure, four times as long after each further one, and forgotten after the fifth;
-//! a peer that answered once is kept for a week all the same, since the network may have been away.
+//! a peer that answered once is kept for a week all the same, since the network may have been away. While nobody at all is connected it likely
+//! is: who answered before is then called every [`ALONE_WAIT`], and a failure says nothing of it.
 //!
 //! Limits: [`MAX_KNOWN`] nodes, the worst of which makes room; [`MAX_PER_SUBNET`] called at a time in one /24 of IPv4 or /64 of IPv6;
 //! [`MAX_CALLING`] calls at once; a file of [`MAX_FILE_BYTES`].
@@ -42,6 +43,10 @@ pub const FIRST_WAIT: Duration = Duration::from_secs(120);
 
 /// Each further wait is so many times as long.  Deployed: nwaku.
 pub const BACKOFF_FACTOR: u32 = 4;
+
+/// The wait between calls to a node that answered before, while nobody is connected: a mesh is to be there half a minute after the network
+/// is, and a call takes up to a third of that.
+pub const ALONE_WAIT: Duration = Duration::from_secs(15);
 
 /// Failures in a row after which a node is forgotten.  Deployed: nwaku.
 pub const MAX_FAILURES: u32 = 5;
@@ -152,9 +157,18 @@ pub fn write(path: &Path, entries: &[Entry]) -> Result<(), BookError> {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
-    Waiting { until: Instant },
-    Calling,
-    Connected { since: Instant, called: bool },
+    Waiting {
+        since: Instant,
+        until: Instant,
+    },
+    /// `probes`: nobody was connected, so that a failure does not count.
+    Calling {
+        probes: bool,
+    },
+    Connected {
+        since: Instant,
+        called: bool,
+    },
 }
 
 #[derive(Debug)]
@@ -169,18 +183,19 @@ struct Known {
 impl Known {
     fn due_at(&self) -> Option<Instant> {
         match self.state {
-            State::Waiting { until } => Some(until),
-            State::Calling | State::Connected { .. } => None,
+            State::Waiting { until, .. } => Some(until),
+            State::Calling { .. } | State::Connected { .. } => None,
         }
     }
 
-    fn is_due(&self, now: Now) -> bool {
-        self.due_at().is_some_and(|at| at <= now.instant)
+    fn is_due(&self, now: Now, is_alone: bool) -> bool {
+        let State::Waiting { since, until } = self.state else { return false };
+        until <= now.instant || is_alone && self.last_good_unix_secs.is_some() && since + ALONE_WAIT <= now.instant
     }
 
     /// Is a call of ours under way, or a connection that came of one?
     fn is_ours(&self) -> bool {
-        matches!(self.state, State::Calling | State::Connected { called: true, .. })
+        matches!(self.state, State::Calling { .. } | State::Connected { called: true, .. })
     }
 
     /// Better ones are called first and forgotten last: who shares a shard, who answered before, who failed less.
@@ -254,7 +269,7 @@ impl AddressBook {
                 source: entry.source,
                 last_good_unix_secs: entry.last_good_unix_secs.map(|at| at.min(now.unix_secs())),
                 failures: entry.failures,
-                state: State::Waiting { until: now.instant + wait },
+                state: State::Waiting { since: now.instant, until: now.instant + wait },
                 node,
             };
             self.nodes.insert(known.node.peer, known);
@@ -303,7 +318,7 @@ impl AddressBook {
                 self.changed = true;
                 // The old place said nothing of the new one.
                 if moved && known.due_at().is_some() {
-                    (known.failures, known.state) = (0, State::Waiting { until: now.instant });
+                    (known.failures, known.state) = (0, State::Waiting { since: now.instant, until: now.instant });
                 }
             }
             return;
@@ -311,7 +326,7 @@ impl AddressBook {
         if self.nodes.len() >= self.capacity && !self.make_room() {
             return;
         }
-        let state = State::Waiting { until: now.instant };
+        let state = State::Waiting { since: now.instant, until: now.instant };
         self.nodes.insert(node.peer, Known { node, source, last_good_unix_secs: None, failures: 0, state });
         self.changed = true;
     }
@@ -342,22 +357,22 @@ impl AddressBook {
     /// Calls under way.
     #[must_use]
     pub fn calling(&self) -> usize {
-        self.nodes.values().filter(|known| known.state == State::Calling).count()
+        self.nodes.values().filter(|known| matches!(known.state, State::Calling { .. })).count()
     }
 
     /// The best node that is due, any of them when several are as good; the caller has to call it. `None` when nobody is, or when
-    /// [`MAX_CALLING`] calls are under way.
-    pub fn next_call(&mut self, now: Now, rng: &mut impl Rng) -> Option<Call> {
+    /// [`MAX_CALLING`] calls are under way. `is_alone`: nobody at all is connected.
+    pub fn next_call(&mut self, now: Now, is_alone: bool, rng: &mut impl Rng) -> Option<Call> {
         if self.calling() >= MAX_CALLING {
             return None;
         }
         let taken: Vec<Subnet> = self.nodes.values().filter(|known| known.is_ours()).flat_map(Known::subnets).collect();
         let is_free = |subnet: Subnet| taken.iter().filter(|other| **other == subnet).count() < MAX_PER_SUBNET;
-        let due = || self.nodes.iter().filter(|(_, known)| known.is_due(now) && known.subnets().all(is_free));
+        let due = || self.nodes.iter().filter(|(_, known)| known.is_due(now, is_alone) && known.subnets().all(is_free));
         let best = due().map(|(_, known)| known.rank(&self.shards)).max()?;
         let peer = *due().filter(|(_, known)| known.rank(&self.shards) == best).map(|(peer, _)| peer).choose(rng)?;
         let known = self.nodes.get_mut(&peer)?;
-        known.state = State::Calling;
+        known.state = State::Calling { probes: is_alone && known.last_good_unix_secs.is_some() };
         Some(Call { peer, addrs: known.node.addrs.iter().take(MAX_ADDRS).cloned().collect() })
     }
 
@@ -379,13 +394,17 @@ impl AddressBook {
         let Some(known) = self.nodes.get_mut(peer) else { return };
         match known.state {
             State::Waiting { .. } => return,
+            State::Calling { probes: true } => {
+                known.state = State::Waiting { since: now.instant, until: now.instant + ALONE_WAIT };
+                return;
+            }
             State::Connected { since, .. } if now.instant.saturating_duration_since(since) >= LASTED => {
                 (known.failures, known.last_good_unix_secs) = (0, Some(now.unix_secs()));
             }
-            State::Calling | State::Connected { .. } => {}
+            State::Calling { .. } | State::Connected { .. } => {}
         }
         known.failures = known.failures.saturating_add(1);
-        known.state = State::Waiting { until: now.instant + wait(known.failures) };
+        known.state = State::Waiting { since: now.instant, until: now.instant + wait(known.failures) };
         self.changed = true;
         if known.is_forgotten(now) {
             self.nodes.remove(peer);
@@ -417,7 +436,10 @@ mod tests {
     use rand::{SeedableRng, rngs::StdRng};
 
     use super::*;
-    use crate::discovery::enr::{Description, RelayShards, Services};
+    use crate::{
+        Limits,
+        discovery::enr::{Description, RelayShards, Services},
+    };
 
     const SECOND: Duration = Duration::from_secs(1);
 
@@ -454,7 +476,7 @@ mod tests {
         }
 
         fn calls(&mut self) -> Option<PeerId> {
-            self.book.next_call(self.now, &mut self.rng).map(|call| call.peer)
+            self.book.next_call(self.now, false, &mut self.rng).map(|call| call.peer)
         }
 
         fn all_calls(&mut self) -> Vec<PeerId> {
@@ -512,6 +534,73 @@ mod tests {
         scene.connects(LASTED);
         let entry = &scene.book.entries(scene.now)[0];
         assert_eq!((entry.failures, entry.last_good_unix_secs), (1, Some(scene.now.unix_secs())));
+    }
+
+    /// Sixteen nodes that answered and one that never did; all vanish for ten minutes, and each call hangs for as long as it may.
+    #[test]
+    fn f16_who_answered_is_found_within_half_a_minute_of_its_return_and_not_blamed() {
+        let (away, hangs, second) = (600, Limits::default().handshake.as_secs(), SECOND);
+        let mut scene = Scene::new((0..16).map(node));
+        let good: Vec<PeerId> = (0..16).map(|n| node(n).peer).collect();
+        good.iter().for_each(|peer| scene.book.connected(scene.now, peer, true));
+        scene.passes(LASTED);
+        good.iter().for_each(|peer| scene.book.ended(scene.now, peer));
+        scene.named(node(99));
+        let (mut calls, mut called, mut unknown_called) = (Vec::new(), 0, 0);
+        for secs in 0..away {
+            while let Some(call) = scene.book.next_call(scene.now, true, &mut scene.rng) {
+                calls.push((secs, call.peer));
+                called += 1;
+                unknown_called += usize::from(call.peer == node(99).peer);
+            }
+            assert!(calls.len() <= MAX_CALLING);
+            let over = calls.extract_if(.., |(since, _)| secs - *since >= hangs);
+            over.for_each(|(_, peer)| scene.book.ended(scene.now, &peer));
+            scene.passes(second);
+        }
+        assert!((200..=600).contains(&called), "{called} calls to sixteen nodes in ten minutes");
+        assert_eq!(unknown_called, 2, "it waits its time");
+        // The network is back: who is called answers, and what hangs goes on hanging. One is there, so that we are alone no more.
+        let (mut there, mut secs) = (0, 0);
+        while there < MAX_CALLING {
+            let over = calls.extract_if(.., |(since, _)| away + secs - *since >= hangs);
+            over.for_each(|(_, peer)| scene.book.ended(scene.now, &peer));
+            while let Some(call) = scene.book.next_call(scene.now, there == 0, &mut scene.rng) {
+                scene.book.connected(scene.now, &call.peer, true);
+                there += 1;
+            }
+            scene.passes(second);
+            secs += 1;
+            assert!(secs < 27, "{there} after {secs} s");
+        }
+        let entries = scene.book.entries(scene.now);
+        assert!(entries.iter().filter(|entry| entry.last_good_unix_secs.is_some()).all(|entry| entry.failures == 1));
+    }
+
+    #[test]
+    fn f10_a_clock_that_jumps_a_day_changes_no_wait_and_forgets_nobody() {
+        let day = Duration::from_secs(24 * 60 * 60);
+        for ahead in [true, false] {
+            let mut scene = Scene::new([node(1), node(2)]);
+            scene.connects(LASTED);
+            scene.passes(FIRST_WAIT);
+            (0..MAX_FAILURES).for_each(|_| assert!(scene.fails().is_some()));
+            let due = scene.book.wake_at().unwrap();
+            scene.now.unix = if ahead { scene.now.unix + day } else { scene.now.unix - day };
+            assert_eq!((scene.book.wake_at(), scene.book.len()), (Some(due), 2));
+            scene.fails();
+            assert!(scene.book.nodes.values().any(|known| known.last_good_unix_secs.is_some()), "it is kept");
+            // A file written by the wrong clock, and read by the right one.
+            let entries = scene.book.entries(scene.now);
+            scene.now.unix = if ahead { scene.now.unix - day } else { scene.now.unix + day };
+            let mut recalled = Scene::new([]);
+            recalled.now = scene.now;
+            recalled.book.recall(scene.now, entries);
+            assert_eq!(recalled.book.len(), scene.book.len());
+            let latest =
+                recalled.book.entries(recalled.now).into_iter().filter_map(|entry| entry.last_good_unix_secs).max();
+            assert!(latest.unwrap() <= scene.now.unix_secs(), "nothing was good in the future");
+        }
     }
 
     #[test]
@@ -583,7 +672,7 @@ mod tests {
         scene.named(at([9, 9, 9, 9], 4));
         assert_eq!(scene.calls(), None, "an older record");
         scene.named(at([9, 9, 9, 9], 6));
-        let call = scene.book.next_call(scene.now, &mut scene.rng).unwrap();
+        let call = scene.book.next_call(scene.now, false, &mut scene.rng).unwrap();
         assert_eq!(call.addrs, at([9, 9, 9, 9], 6).addrs);
         assert_eq!(scene.book.entries(scene.now)[0].failures, 0);
     }

@@ -3,7 +3,7 @@
 //! Identify, ping, metadata, peer exchange and relay over what [`crate::transport`] brings. Each stream protocol has a time limit and a frame cap
 //! of its own; a stream on which nothing is said ends after it, and its connection stays: js-waku opens streams ahead of need. Store, filter and lightpush are further fields of `Behaviour`.
 
-use std::time::Duration;
+use std::{io, time::Duration};
 
 use libp2p::{
     Swarm, connection_limits, identify,
@@ -38,10 +38,11 @@ const EXCHANGE_STREAMS: usize = 2;
 /// them; the limits above bound how many there are, pings find those that have died.
 const IDLE: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// How often every peer is pinged, and how long it may take to answer before it is left. Deployed: nwaku pings some peers each 10 s and
-/// all of them each 2 min, and js-waku all each 10 s, so that this keeps routers on the way awake as well.
+/// How often every peer is pinged, and how long it may take to answer. Deployed: nwaku pings some peers each 10 s and all of them each
+/// 2 min, and js-waku all each 10 s, so that this keeps routers on the way awake as well. libp2p tells of the second failure in a row,
+/// which is that of opening another stream, for which it waits 10 s: a connection that died is found after 40 to 55 s.
 const PING_INTERVAL: Duration = Duration::from_secs(15);
-const PING_TIMEOUT: Duration = Duration::from_secs(20);
+const PING_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Identify's protocol version string.  Deployed: all Waku nodes.
 const IDENTIFY_VERSION: &str = "ipfs/0.1.0";
@@ -93,6 +94,18 @@ impl Behaviour {
     }
 }
 
+/// Has a peer said nothing for too long?
+pub(crate) fn is_silence(failure: &ping::Failure) -> bool {
+    match failure {
+        ping::Failure::Timeout => true,
+        ping::Failure::Unsupported => false,
+        // That of opening a stream comes so.
+        ping::Failure::Other { error } => {
+            error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::TimedOut)
+        }
+    }
+}
+
 /// A swarm that neither listens nor dials yet.
 ///
 /// # Errors
@@ -102,4 +115,18 @@ pub(crate) fn swarm(key: &Keypair, config: &Config, gossip: Gossip) -> Result<Sw
     let behaviour = Behaviour::new(key, config, gossip);
     let settings = swarm::Config::with_tokio_executor().with_idle_connection_timeout(IDLE);
     Ok(Swarm::new(transport, behaviour, key.public().to_peer_id(), settings))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn f12_silence_is_told_from_other_failures() {
+        let other = |kind| ping::Failure::Other { error: Box::new(io::Error::from(kind)) };
+        assert!(is_silence(&ping::Failure::Timeout) && is_silence(&other(io::ErrorKind::TimedOut)));
+        for other in [ping::Failure::Unsupported, other(io::ErrorKind::UnexpectedEof)] {
+            assert!(!is_silence(&other), "{other}");
+        }
+    }
 }

@@ -89,7 +89,10 @@ impl Static {
         if self.calling == Some(connection) {
             warn!(addr = %self.addr, %error, "static peer not reached");
             self.calling = None;
-            self.redial.lost(now, rng);
+            match error {
+                DialError::WrongPeerId { .. } | DialError::LocalPeerId { .. } => self.redial.mistaken(now, rng),
+                _ => self.redial.lost(now, rng),
+            }
         }
     }
 

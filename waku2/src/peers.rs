@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 
-use libp2p::{Multiaddr, PeerId};
+use libp2p::{Multiaddr, PeerId, swarm::ConnectionId};
 
 use crate::{
     handle::{Direction, PeerInfo},
@@ -22,6 +22,8 @@ pub struct PeerBook {
 #[derive(Debug)]
 struct Entry {
     info: PeerInfo,
+    /// The one it was met on.
+    first: ConnectionId,
     /// Grows with each report of slowness, shrinks with each second.
     slowness: u8,
 }
@@ -61,12 +63,19 @@ impl PeerBook {
     }
 
     /// A connection was made. True when it is the peer's first, so that it is to be asked for its metadata.
-    pub fn connected(&mut self, peer: PeerId, addr: Multiaddr, direction: Direction) -> bool {
-        let first = !self.peers.contains_key(&peer);
+    pub fn connected(&mut self, peer: PeerId, connection: ConnectionId, addr: Multiaddr, direction: Direction) -> bool {
+        let is_new = !self.peers.contains_key(&peer);
         let unknown =
             PeerInfo { peer, addr, agent: None, protocols: Vec::new(), cluster: None, shards: Vec::new(), direction };
-        self.peers.entry(peer).or_insert(Entry { info: unknown, slowness: 0 });
-        first
+        self.peers.entry(peer).or_insert(Entry { info: unknown, first: connection, slowness: 0 });
+        is_new
+    }
+
+    /// Is this the connection that the peer was met on? With it ends what gossip has told it: a peer that has started again is told nothing on
+    /// further ones.
+    #[must_use]
+    pub fn was_met_on(&self, peer: &PeerId, connection: ConnectionId) -> bool {
+        self.peers.get(peer).is_some_and(|entry| entry.first == connection)
     }
 
     /// What identify tells of a peer: as much of it as is kept.
@@ -153,16 +162,21 @@ mod tests {
         Metadata { cluster: cluster.map(ClusterId), shards: vec![3] }
     }
 
+    fn id(n: usize) -> ConnectionId {
+        ConnectionId::new_unchecked(n)
+    }
+
     fn book_with_a_peer() -> (PeerBook, PeerId) {
         let (mut book, peer) = (PeerBook::new(ClusterId(1)), PeerId::random());
-        assert!(book.connected(peer, Multiaddr::empty(), Direction::Inbound));
+        assert!(book.connected(peer, id(1), Multiaddr::empty(), Direction::Inbound));
         (book, peer)
     }
 
     #[test]
     fn a_peer_is_asked_and_welcomed_once() {
         let (mut book, peer) = book_with_a_peer();
-        assert!(!book.connected(peer, Multiaddr::empty(), Direction::Outbound), "a second connection");
+        assert!(!book.connected(peer, id(2), Multiaddr::empty(), Direction::Outbound), "a second connection");
+        assert!(book.was_met_on(&peer, id(1)) && !book.was_met_on(&peer, id(2)));
         let info = book.told(&peer, of(Some(1))).unwrap().cloned().unwrap();
         assert_eq!((info.cluster, info.shards, info.direction), (Some(ClusterId(1)), vec![3], Direction::Inbound));
         assert_eq!(book.told(&peer, of(Some(1))), Ok(None));
@@ -190,7 +204,7 @@ mod tests {
         let (mut book, peer) = book_with_a_peer();
         book.told(&peer, of(Some(1))).unwrap();
         book.gone(&peer);
-        assert!(book.connected(peer, Multiaddr::empty(), Direction::Inbound));
+        assert!(book.connected(peer, id(1), Multiaddr::empty(), Direction::Inbound));
         assert!(book.told(&peer, of(Some(1))).unwrap().is_some(), "and welcomed again");
     }
 

@@ -21,7 +21,7 @@ use libp2p::{
     multiaddr::Protocol,
     ping,
     request_response::{Event as MetadataEvent, Message as MetadataMessage, OutboundFailure},
-    swarm::SwarmEvent,
+    swarm::{ConnectionId, SwarmEvent},
 };
 use rand::{SeedableRng, rngs::StdRng};
 use tokio::{
@@ -406,7 +406,7 @@ impl Node {
         match event {
             SwarmEvent::Behaviour(event) => self.on_behaviour(event),
             SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, .. } => {
-                self.connected(peer_id, &endpoint);
+                self.connected(peer_id, connection_id, &endpoint);
                 self.seeker.connected(now(), connection_id, &peer_id, endpoint.is_dialer());
                 let at = now().instant;
                 self.statics.iter_mut().for_each(|peer| peer.connected(connection_id, peer_id, at));
@@ -414,6 +414,14 @@ impl Node {
             SwarmEvent::ConnectionClosed { peer_id, num_established: 0, cause, .. } => {
                 debug!(peer = %peer_id, ?cause, "connection closed");
                 self.gone(&peer_id);
+            }
+            // Gossip tells a peer its topics on the first connection alone. When that one ends and others are there, the peer may have
+            // started again and called before we knew: both begin anew.
+            SwarmEvent::ConnectionClosed { peer_id, connection_id, .. } => {
+                if self.peers.was_met_on(&peer_id, connection_id) {
+                    debug!(peer = %peer_id, "its first connection ended: the others do as well");
+                    self.disconnect(&peer_id);
+                }
             }
             SwarmEvent::OutgoingConnectionError { connection_id, error, .. } => {
                 self.seeker.failed(now(), connection_id);
@@ -454,9 +462,9 @@ impl Node {
         *self.addresses.write().unwrap_or_else(PoisonError::into_inner) = dialable;
     }
 
-    fn connected(&mut self, peer: PeerId, endpoint: &ConnectedPoint) {
+    fn connected(&mut self, peer: PeerId, connection: ConnectionId, endpoint: &ConnectedPoint) {
         let direction = if endpoint.is_dialer() { Direction::Outbound } else { Direction::Inbound };
-        if self.peers.connected(peer, endpoint.get_remote_address().clone(), direction) {
+        if self.peers.connected(peer, connection, endpoint.get_remote_address().clone(), direction) {
             self.ask_metadata(&peer);
         }
         self.counters.peers.store(self.peers.len() as u64, Relaxed);
@@ -483,7 +491,9 @@ impl Node {
             BehaviourEvent::Identify(identify::Event::Received { peer_id, info, .. }) => {
                 self.peers.identified(&peer_id, &info.agent_version, info.protocols.iter().map(AsRef::as_ref));
             }
-            BehaviourEvent::Ping(ping::Event { connection, result: Err(ping::Failure::Timeout), .. }) => {
+            BehaviourEvent::Ping(ping::Event { connection, result: Err(failure), .. })
+                if behaviour::is_silence(&failure) =>
+            {
                 self.swarm.close_connection(connection);
             }
             BehaviourEvent::Identify(_) | BehaviourEvent::Ping(_) => {}
@@ -504,20 +514,22 @@ impl Node {
 
     /// Judges one message, and tells gossip and the owner.
     fn on_message(&mut self, from: PeerId, id: &MessageId, message: gossipsub::Message) {
-        let data = Bytes::from(message.data);
-        self.counters.received.fetch_add(1, Relaxed);
-        self.counters.received_bytes.fetch_add(data.len() as u64, Relaxed);
         let Some(topic) = self.relay.topic(&message.topic).cloned() else {
-            // gossipsub hands over messages of subscribed topics only.
+            // gossipsub hands over messages of subscribed topics only. Nobody judges this one, so that it does not count.
             debug!(topic = %message.topic, "a message of a topic that was just left");
             return;
         };
-        let (verdict, message) = self.validator.judge(&topic, &data, now());
+        let data = Bytes::from(message.data);
+        self.counters.received.fetch_add(1, Relaxed);
+        self.counters.received_bytes.fetch_add(data.len() as u64, Relaxed);
+        let now = now();
+        let (verdict, message) = self.validator.judge(&topic, &data, now);
+        let verdict = self.seeker.judge_clock(now, from, &data, verdict);
         let gossip = &mut self.swarm.behaviour_mut().gossip;
         gossip.report_message_validation_result(id, &from, relay::acceptance(verdict));
         self.count(verdict, &from);
         if let Some(message) = message {
-            self.seeker.heard(now(), from, message.timestamp);
+            self.seeker.heard(now, from, message.timestamp);
             let hash = message_hash(&topic, &message);
             let received = Received { pubsub_topic: topic, message, hash, data, from };
             self.tell(Event::Message(Arc::new(received)));
@@ -601,5 +613,41 @@ impl Node {
         if self.swarm.disconnect_peer_id(*peer).is_err() {
             debug!(%peer, "already gone");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{ClusterId, topic::PubsubTopic};
+
+    /// A node of cluster 1 on shard 1 that neither listens nor calls.
+    fn node() -> (Handle, Node, mpsc::Receiver<Event>) {
+        let topics = vec!["/waku/2/rs/1/1".parse().unwrap()];
+        let (sender, events) = mpsc::channel(8);
+        let config = Config { cluster: ClusterId(1), topics, ..Config::new([1; 32]) };
+        let (handle, node) = build(config, sender).unwrap();
+        (handle, node, events)
+    }
+
+    #[tokio::test]
+    async fn what_comes_on_a_topic_that_was_just_left_is_not_counted() {
+        let (handle, mut node, _events) = node();
+        let topic: PubsubTopic = "/waku/2/rs/1/1".parse().unwrap();
+        let message = || gossipsub::Message {
+            source: None,
+            data: vec![0x0a, 0x00, 0x12, 0x00],
+            sequence_number: None,
+            topic: gossipsub::TopicHash::from_raw(topic.as_str()),
+        };
+        let counts = |handle: &Handle| {
+            let counters = handle.counters();
+            (counters.received.load(Relaxed), counters.accepted.load(Relaxed))
+        };
+        node.on_message(PeerId::random(), &MessageId::new(&[1]), message());
+        assert_eq!(counts(&handle), (1, 1));
+        assert!(node.unsubscribe(&topic));
+        node.on_message(PeerId::random(), &MessageId::new(&[2]), message());
+        assert_eq!(counts(&handle), (1, 1));
     }
 }

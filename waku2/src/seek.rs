@@ -13,6 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bytes::Bytes;
 use devp2p::{
     NodeKey, Now, dnsdisc,
     enr::{Endpoint, Enr},
@@ -41,6 +42,7 @@ use crate::{
         enr::{Description, Node, RelayShards, Services},
     },
     handle::{Direction, PeerInfo},
+    message::WakuMessage,
     peer_exchange::{
         PROTOCOL, Request, Response, Server,
         client::{ASK, KEPT, RESPONDERS},
@@ -51,6 +53,7 @@ use crate::{
     shard::{ClusterId, Shard},
     skew::{self, Measured, Skew},
     slots::{Ratio, Slots, TooFew},
+    validate::Verdict,
 };
 
 /// How often others are asked for peers while there are too few.  Deployed: nwaku.
@@ -312,7 +315,7 @@ impl Seeker {
         let outbound = peers.iter().filter(|peer| peer.direction == Direction::Outbound).count();
         let wanted = self.slots.calls_wanted(count(peers.len()), count(outbound), count(self.book.calling()));
         for _ in 0..wanted {
-            let Some(call) = self.book.next_call(now, &mut self.rng) else { break };
+            let Some(call) = self.book.next_call(now, peers.is_empty(), &mut self.rng) else { break };
             self.call(now, swarm, call);
         }
         if wanted > 0 {
@@ -324,7 +327,7 @@ impl Seeker {
                 spawn_blocking(write);
             }
         }
-        self.look_at_clock(now.instant);
+        self.look_at_clock(now);
     }
 
     fn call(&mut self, now: Now, swarm: &mut Swarm<Behaviour>, call: address_book::Call) {
@@ -439,7 +442,20 @@ impl Seeker {
         Arc::clone(&self.measured)
     }
 
-    fn look_at_clock(&mut self, now: Instant) {
+    /// The verdict on a message from `from`, without blame when its time is far from ours and ours may be the wrong one.
+    pub(crate) fn judge_clock(&mut self, now: Now, from: PeerId, data: &Bytes, verdict: Verdict) -> Verdict {
+        if verdict.depends_on_time() {
+            let message = WakuMessage::decode_shared(data.clone()).ok();
+            // Who names no time says nothing of ours.
+            let Some(timestamp) = message.and_then(|message| message.timestamp) else { return verdict };
+            self.skew.note(now, from, timestamp);
+        }
+        verdict.unless(|| self.skew.is_in_doubt(now))
+    }
+
+    fn look_at_clock(&mut self, now: Now) {
+        self.skew.look(now);
+        let now = now.instant;
         if now.saturating_duration_since(self.measured_at) < skew::INTERVAL {
             return;
         }
@@ -524,12 +540,12 @@ mod tests {
         let minute_ahead = at.unix_nanos() + 60_000_000_000;
         (0..skew::MIN_PEERS).for_each(|_| seeker.heard(at, PeerId::random(), Some(minute_ahead)));
         seeker.heard(at, PeerId::random(), None);
-        seeker.look_at_clock(at.after(skew::INTERVAL - Duration::from_secs(1)).instant);
+        seeker.look_at_clock(at.after(skew::INTERVAL - Duration::from_secs(1)));
         assert_eq!(told.secs(), None, "too early");
-        seeker.look_at_clock(at.after(skew::INTERVAL).instant);
+        seeker.look_at_clock(at.after(skew::INTERVAL));
         assert_eq!(told.secs(), Some(60.0));
         assert!(seeker.warned_at.is_some());
-        seeker.look_at_clock(at.after(skew::WINDOW).instant);
+        seeker.look_at_clock(at.after(skew::WINDOW));
         assert_eq!(told.secs(), None, "what is old says nothing any more");
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! The median over peers of the time in messages minus our own, of live messages that came first from them in the last [`WINDOW`]. A peer counts
 //! once, with the median of its own, so that none outweighs the others; with fewer than [`MIN_PEERS`] nothing is said. What is measured
-//! never changes our clock. Limits: [`MAX_PEERS`], of each its last [`MAX_SAMPLES`]; who is one too many is not counted.
+//! never changes our clock, but it says when messages that seem too old or too new are not their senders' fault: when our clock is far from
+//! theirs, or has just jumped against the monotonic one, so that nothing that was measured holds any more. Limits: [`MAX_PEERS`], of each its last [`MAX_SAMPLES`]; who is one too many is not counted.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -63,11 +64,34 @@ impl Default for Measured {
 #[derive(Debug, Default)]
 pub struct Skew {
     peers: HashMap<PeerId, VecDeque<(Instant, i64)>>,
+    /// The clocks when they were last looked at.
+    last: Option<Now>,
+    jumped_at: Option<Instant>,
 }
 
 impl Skew {
+    /// Looks at the clocks. When the wall clock has jumped against the other one, everything is measured anew. To be called every
+    /// few seconds at least: a clock that runs off in between is not told from one that jumped.
+    pub fn look(&mut self, now: Now) {
+        let Some(last) = self.last.replace(now) else { return };
+        let expected = last.unix + now.instant.saturating_duration_since(last.instant);
+        if now.unix.abs_diff(expected) > WARN_ABOVE {
+            self.peers.clear();
+            self.jumped_at = Some(now.instant);
+        }
+    }
+
+    /// May our clock be the one that is off? For [`WINDOW`] after it has jumped, back to where it was as well, and as long as it is
+    /// far from those of others. With fewer than [`MIN_PEERS`] that is not known after that time.
+    pub fn is_in_doubt(&mut self, now: Now) -> bool {
+        self.look(now);
+        let has_jumped = self.jumped_at.is_some_and(|at| now.instant.saturating_duration_since(at) < WINDOW);
+        has_jumped || self.measure(now.instant).is_some_and(Self::is_large)
+    }
+
     /// A message that nobody had brought before came from `from`, and names this time, in nanoseconds since 1970.
     pub fn note(&mut self, now: Now, from: PeerId, timestamp: i64) {
+        self.look(now);
         if self.peers.len() >= MAX_PEERS && !self.peers.contains_key(&from) {
             self.forget(now.instant);
             if self.peers.len() >= MAX_PEERS {
@@ -121,6 +145,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::validate::{Policy, Reason, Validator, Verdict};
 
     const SECOND: i64 = 1_000_000_000;
 
@@ -190,6 +215,94 @@ mod tests {
         for (skew, large) in [(5 * SECOND, false), (5 * SECOND + 1, true), (-6 * SECOND, true), (i64::MIN, true)] {
             assert_eq!(Skew::is_large(skew), large);
         }
+    }
+
+    const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+    /// A node of a network with a window, and six peers with clocks that are right; ours is set.
+    struct Scene {
+        right: Now,
+        validator: Validator,
+        skew: Skew,
+        peers: Vec<PeerId>,
+    }
+
+    impl Scene {
+        fn new(peers: usize) -> Self {
+            let policy = Policy { timestamp_window: Some(Duration::from_secs(20)), ..Policy::default() };
+            let peers = (0..peers).map(|_| PeerId::random()).collect();
+            Self { right: now(), validator: Validator::new(policy), skew: Skew::default(), peers }
+        }
+
+        /// Ten seconds pass, and each peer brings a message; how they are judged by a clock that is so far from the right one.
+        fn verdicts(&mut self, ours: impl Fn(Duration) -> Duration) -> Vec<Verdict> {
+            self.right = self.right.after(Duration::from_secs(10));
+            let now = Now { unix: ours(self.right.unix), ..self.right };
+            self.skew.look(now);
+            let peers = self.peers.clone();
+            peers.into_iter().map(|peer| self.verdict(now, peer, self.right.unix_nanos())).collect()
+        }
+
+        fn verdict(&mut self, now: Now, peer: PeerId, timestamp: i64) -> Verdict {
+            let topic = "/waku/2/rs/1/1".parse().unwrap();
+            let bytes = [&[0x0a, 0x00, 0x12, 0x00, 0x50][..], &zigzag(timestamp)].concat();
+            let (verdict, message) = self.validator.judge(&topic, &bytes.into(), now);
+            if message.is_some() || verdict.depends_on_time() {
+                self.skew.note(now, peer, timestamp);
+            }
+            verdict.unless(|| self.skew.is_in_doubt(now))
+        }
+    }
+
+    fn zigzag(number: i64) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        prost::encoding::encode_varint(((number << 1) ^ (number >> 63)) as u64, &mut bytes);
+        bytes
+    }
+
+    #[test]
+    fn f10_a_clock_that_jumps_a_day_costs_messages_while_it_is_off_and_no_peers() {
+        for ahead in [true, false] {
+            let off = |unix| if ahead { unix + DAY } else { unix - DAY };
+            let mut scene = Scene::new(6);
+            let accepted = vec![Verdict::Accept; 6];
+            let ignored = vec![Verdict::Ignore(Reason::OutsideWindow); 6];
+            assert!((0..60).all(|_| scene.verdicts(|unix| unix) == accepted));
+            // An hour: long after the jump itself is forgotten.
+            assert!((0..360).all(|_| scene.verdicts(off) == ignored), "nobody is blamed");
+            assert!((0..60).all(|_| scene.verdicts(|unix| unix) == accepted), "right after the correction");
+        }
+    }
+
+    #[test]
+    fn f10_a_clock_that_runs_off_costs_no_peers() {
+        let mut scene = Scene::new(6);
+        let began = scene.right.unix;
+        for _ in 0..360 {
+            // A second a minute.
+            let verdicts = scene.verdicts(|unix| unix + (unix - began) / 60);
+            let is_blamed = |verdict: &Verdict| matches!(verdict, Verdict::Reject(_));
+            assert!(!verdicts.iter().any(is_blamed), "{:?}", scene.right.unix - began);
+        }
+        assert_eq!(scene.verdicts(|unix| unix), [Verdict::Accept; 6]);
+    }
+
+    #[test]
+    fn whose_clock_is_off_is_blamed_while_ours_is_not() {
+        let mut scene = Scene::new(6);
+        (0..60).for_each(|_| drop(scene.verdicts(|unix| unix)));
+        let liar = PeerId::random();
+        let rejected = Verdict::Reject(Reason::OutsideWindow);
+        for _ in 0..1_000 {
+            assert_eq!(scene.verdict(scene.right, liar, scene.right.unix_nanos() + 3_600 * SECOND), rejected);
+        }
+        // With four peers nobody knows whose clock it is, but a jump is seen.
+        let mut few = Scene::new(4);
+        (0..60).for_each(|_| drop(few.verdicts(|unix| unix)));
+        let ignored = Verdict::Ignore(Reason::OutsideWindow);
+        assert_eq!(few.verdicts(|unix| unix + DAY), [ignored; 4]);
+        (0..30).for_each(|_| drop(few.verdicts(|unix| unix + DAY)));
+        assert_eq!(few.verdicts(|unix| unix + DAY), [rejected; 4]);
     }
 
     proptest! {

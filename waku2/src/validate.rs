@@ -33,6 +33,23 @@ pub enum Verdict {
     Reject(Reason),
 }
 
+impl Verdict {
+    /// Would another time have made another verdict of it?
+    #[must_use]
+    pub fn depends_on_time(self) -> bool {
+        matches!(self, Self::Reject(Reason::OutsideWindow | Reason::SignedTime))
+    }
+
+    /// Without blame when it depends on the time, and our own clock may be wrong.
+    #[must_use]
+    pub fn unless(self, clock_may_be_wrong: impl FnOnce() -> bool) -> Self {
+        match self {
+            Self::Reject(reason) if self.depends_on_time() && clock_may_be_wrong() => Self::Ignore(reason),
+            verdict => verdict,
+        }
+    }
+}
+
 /// Why a message does not pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Reason {

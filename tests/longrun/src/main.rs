@@ -3,6 +3,9 @@
 mod bridge_process;
 mod clients;
 mod fuzzing;
+mod mesh;
+#[path = "../../../waku2/tests/mesh/meshes/mod.rs"]
+mod meshes;
 #[path = "../../support/npm.rs"]
 mod npm;
 mod sampling;
@@ -38,6 +41,18 @@ enum Command {
         /// For how long.
         #[arg(long, default_value_t = 60)]
         seconds: u64,
+    },
+    /// Runs meshes of the Waku Network over bad links, in real time.
+    Mesh {
+        /// Networks of each size.
+        #[arg(long, default_value_t = 1)]
+        seeds: u64,
+        /// Sizes, in nodes.
+        #[arg(long, value_delimiter = ',', default_values_t = [20, 50, 100])]
+        nodes: Vec<usize>,
+        /// The first seed, instead of one made of the time.
+        #[arg(long)]
+        seed: Option<u64>,
     },
     /// Sends through a bridge at a steady rate.
     Soak {
@@ -102,6 +117,7 @@ fn run(command: Command) -> Result<()> {
             if fuzz.blind { fuzzing::blind(&targets, seconds) } else { fuzzing::guided(&targets, seconds) }
         }
         Command::Sim { seconds } => sim::run(Duration::from_secs(seconds)),
+        Command::Mesh { seeds, nodes, seed } => mesh::run(seeds, &nodes, seed),
         Command::Soak { minutes, rate } => soak::run(Duration::from_secs(minutes * 60), rate),
         Command::Clients { count, minutes, causeway } => {
             clients::run(causeway.as_deref(), count, Duration::from_secs(minutes * 60))

@@ -2,11 +2,15 @@
 
 #![expect(unreachable_pub, clippy::unwrap_used, reason = "a test program: nothing is public, a failure may panic")]
 
+mod absence;
+mod asleep;
 mod carrier;
 mod connections;
 mod gossip;
 mod hostile;
 mod identify;
+#[path = "../mesh/meshes/link.rs"]
+mod link;
 #[path = "../../../tests/support/name_server.rs"]
 mod name_server;
 mod names;
