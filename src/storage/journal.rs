@@ -89,6 +89,8 @@ impl Journal {
     async fn keep(self, mut inbox: mpsc::Receiver<Batch>) {
         let mut trims = interval(TRIM_EVERY);
         trims.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        // The first batches come first.
+        trims.reset();
         loop {
             tokio::select! {
                 biased;
