@@ -1,6 +1,6 @@
 //! Arguments to exit code: 0 done, 1 failed, 2 wrongly called.
 
-use std::process::ExitCode;
+use std::{io, num::NonZeroUsize, process::ExitCode, thread};
 
 use causeway::{
     cli::{Cli, Command},
@@ -11,6 +11,7 @@ use causeway::{
     dns_tree::{self, InputError},
     output::remark,
 };
+use tokio::runtime::{Builder, Runtime};
 
 /// Wrongly called: the code that clap uses too.
 const USAGE: u8 = 2;
@@ -20,7 +21,7 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => error.exit(),
     };
-    let runtime = match tokio::runtime::Runtime::new() {
+    let runtime = match runtime() {
         Ok(runtime) => runtime,
         Err(error) => return failed(&anyhow::Error::new(error).context("no threads to run on")),
     };
@@ -42,6 +43,13 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => failed(&error),
     }
+}
+
+/// Half the cores carry the networks, at least one: the others mine, write the database and verify. A thread that hands work to
+/// itself wakes nobody, so that relay costs less than with a thread for each core.
+fn runtime() -> io::Result<Runtime> {
+    let cores = thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    Builder::new_multi_thread().worker_threads((cores / 2).max(1)).enable_all().build()
 }
 
 fn failed(error: &anyhow::Error) -> ExitCode {
