@@ -20,7 +20,7 @@ mod v1;
 mod v2;
 
 pub use base::BaseArgs;
-pub use clients::{DemoArgs, DnsTreeArgs, ListenArgs, PeerArgs, PostArgs};
+pub use clients::{DemoArgs, DnsTreeArgs, ListenArgs, PeerArgs, PostArgs, TraceArgs};
 pub use crossing::CrossingArgs;
 pub use foreign::{FOREIGN, Fate, Foreign, ForeignArgs, Form};
 pub use network::NetworkArgs;
@@ -63,6 +63,8 @@ pub enum Command {
     Listen(ListenArgs),
     /// Post one text to a peer: an envelope to an enode, a message to a multiaddr
     Post(PostArgs),
+    /// Tell what became of an envelope or a message: where it is, what it was made into, or why it did not cross
+    Trace(TraceArgs),
     /// Make and sign a list of nodes for DNS (EIP-1459): prints the records to publish, and the enrtree:// link to give away
     DnsTree(DnsTreeArgs),
     /// What nwaku's image is asked for before it starts

@@ -3,6 +3,8 @@
 
 mod accounting;
 mod drops;
+pub(crate) mod ended;
+pub(crate) mod messages;
 pub mod origins;
 mod routes;
 
@@ -111,7 +113,12 @@ fn of_bridge(crossing: &CrossingProbe) -> Router {
         .route("/bridge/v1/routes", get(routes::routes))
         .route("/bridge/v1/routes/reload", post(routes::reload))
         .with_state(crossing.reloader.clone())
-        .merge(Router::new().route("/bridge/v1/drops", get(drops::drops)).with_state(crossing.bridge.clone()))
+        .merge(
+            Router::new()
+                .route("/bridge/v1/drops", get(drops::drops))
+                .route("/bridge/v1/messages/{hash}", get(messages::messages))
+                .with_state(crossing.bridge.clone()),
+        )
 }
 
 /// Metrics alone.

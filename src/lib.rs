@@ -23,6 +23,7 @@ mod probe;
 pub mod reload;
 pub mod route_check;
 pub mod storage;
+pub mod trace;
 
 /// This program's version.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

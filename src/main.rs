@@ -10,6 +10,7 @@ use causeway::{
     demo,
     dns_tree::{self, InputError},
     output::remark,
+    trace::{self, TraceError},
 };
 use tokio::runtime::{Builder, Runtime};
 
@@ -33,6 +34,7 @@ fn main() -> ExitCode {
             Command::Demo(args) => demo::run(args).await,
             Command::Listen(args) => commands::listen(args).await,
             Command::Post(args) => commands::post(args).await,
+            Command::Trace(args) => trace::run(&args).await,
             Command::DnsTree(args) => dns_tree::run(&args),
             Command::GenerateRlnKeystore { .. } => commands::keystore(),
         }
@@ -55,6 +57,7 @@ fn runtime() -> io::Result<Runtime> {
 fn failed(error: &anyhow::Error) -> ExitCode {
     remark(format_args!("causeway: {error:#}"));
     let misread = matches!(error.downcast_ref(), Some(ClientError::Address(_) | ClientError::NothingToSign));
+    let misread = misread || matches!(error.downcast_ref(), Some(TraceError::Hash(_)));
     if misread || error.is::<ConfigError>() || error.is::<InputError>() {
         ExitCode::from(USAGE)
     } else {

@@ -167,7 +167,7 @@ pub struct Bridge {
     pub(crate) config: Config,
     rng: StdRng,
     pub(crate) seen: Seen,
-    jobs: JobTable,
+    pub(crate) jobs: JobTable,
     /// What goes several ways at once, until the last of them ends.
     fanned: HashMap<SeenKey, Fanned>,
     /// Envelopes waiting for their message to show itself on v2.

@@ -110,6 +110,40 @@ impl DropReason {
         ROWS[self as usize].1
     }
 
+    /// What it says to somebody who misses a message.
+    #[must_use]
+    pub const fn meaning(self) -> &'static str {
+        match self {
+            Self::P2pOnly => "it was sent between trusted peers, not to the network",
+            Self::Malformed => "its time to live is 0, or longer than its expiry",
+            Self::Expired => "it had expired when it came",
+            Self::Future => "it was sent too far ahead of our clock",
+            Self::LowPow => "it has less proof of work than is required here (--waku-v1-pow)",
+            Self::TooLargeV1 => "it is too large for waku/0",
+            Self::TooLargeV2 => "it is too large for the Waku Network",
+            Self::NoRoute => "no route takes its topic, shard or direction (causeway bridge check explains the table)",
+            Self::NotBridgeable => "its content topic belongs to another application than waku",
+            Self::BadTopic => "its content topic does not name four bytes, as /waku/1/0x01020304/rfc26 does",
+            Self::UnsupportedVersion => {
+                "its payload version is not let through (--bridge-unknown-version, --v0-policy)"
+            }
+            Self::Ephemeral => "it is ephemeral, and those are not let through (--ephemeral)",
+            Self::Duplicate => "the same content crossed already, here or by another bridge",
+            Self::Returning => "it carries a bridge's mark: it came from the other side",
+            Self::Late => "it was too old for the other side when it came (--v1-late-policy, --v2-late-policy)",
+            Self::TooHard => "it would need more proof of work than we are willing to do",
+            Self::PowDeadline => "its proof of work was not found in time",
+            Self::NoKey => "its shard is signed, and we have no key for it",
+            Self::RlnBudget => "no more messages may be proven in this epoch",
+            Self::RlnUnavailable => "no proof could be made for it",
+            Self::Clock => "our clock is off by too much to publish",
+            Self::Rate => "its route or its sender was over its rate",
+            Self::Quarantine => "the same content goes round and round: somebody sends it back again and again",
+            Self::Shed => "too much was waiting, and it was the oldest of the lowest priority",
+            Self::PublishFailed => "the other side refused it or did not confirm it, to the end of its time",
+        }
+    }
+
     /// Whether this reason exists in a direction.
     #[must_use]
     pub const fn occurs(self, direction: Direction) -> bool {

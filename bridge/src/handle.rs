@@ -17,6 +17,7 @@ use crate::{
     drop_reason::DropReason,
     job::Depths,
     router::Router,
+    story::{AnyHash, Story},
 };
 
 /// Crossings that a subscriber may be behind. Beyond it, it loses the oldest and is told how many.
@@ -34,8 +35,11 @@ pub const MAX_NAMES: usize = 1_024;
 /// The `route` label of what went by a route beyond [`MAX_NAMES`].
 pub const OTHER_ROUTES: &str = "other";
 
-/// Tables of routes that wait for the bridge.
-const TABLES: usize = 4;
+/// Ends remembered, whatever they were, for [`Handle::story`]: about 400 bytes each.
+pub const RECENT_ENDS: usize = 10_000;
+
+/// Questions and tables of routes that wait for the bridge. Full: who asks waits.
+const REQUESTS: usize = 4;
 
 /// One reason, or `ok`.
 const RESULTS: usize = DropReason::COUNT + 1;
@@ -51,17 +55,20 @@ struct Shared {
     counters: Arc<Counters>,
     crossings: broadcast::Sender<Crossing>,
     drops: Mutex<VecDeque<Crossing>>,
+    ends: Mutex<VecDeque<Crossing>>,
     status: Mutex<Status>,
     routes: Mutex<Router>,
-    tables: mpsc::Sender<NewTable>,
+    requests: mpsc::Sender<Request>,
     stop: watch::Sender<bool>,
 }
 
-/// A table to work by, and whom to tell that it is done.
+/// What the bridge is asked for.
 #[derive(Debug)]
-pub(crate) struct NewTable {
-    pub(crate) routes: Router,
-    pub(crate) done: oneshot::Sender<()>,
+pub(crate) enum Request {
+    /// Work by another table, and say when it is done.
+    Routes(Router, oneshot::Sender<()>),
+    /// Tell what is known of a hash.
+    Story(AnyHash, oneshot::Sender<Story>),
 }
 
 /// The bridge's state, of a moment ago.
@@ -82,19 +89,20 @@ pub struct Status {
 }
 
 impl Handle {
-    /// A handle, and where its tables come out.
-    pub(crate) fn new(routes: &Router, stop: watch::Sender<bool>) -> (Self, mpsc::Receiver<NewTable>) {
-        let (tables, new_tables) = mpsc::channel(TABLES);
+    /// A handle, and where what it is asked for comes out.
+    pub(crate) fn new(routes: &Router, stop: watch::Sender<bool>) -> (Self, mpsc::Receiver<Request>) {
+        let (requests, asked) = mpsc::channel(REQUESTS);
         let shared = Shared {
             counters: Arc::new(Counters::new(routes)),
             crossings: broadcast::Sender::new(CROSSINGS),
             drops: Mutex::default(),
+            ends: Mutex::default(),
             status: Mutex::default(),
             routes: Mutex::new(routes.clone()),
-            tables,
+            requests,
             stop,
         };
-        (Self { shared: Arc::new(shared) }, new_tables)
+        (Self { shared: Arc::new(shared) }, asked)
     }
 
     /// What crossed and what did not, since the start.
@@ -131,10 +139,23 @@ impl Handle {
     /// bridge works by it, or has stopped. Cancelling leaves open which of the two tables holds.
     pub async fn set_routes(&self, routes: Router) {
         let (done, taken) = oneshot::channel();
-        if self.shared.tables.send(NewTable { routes, done }).await.is_ok() {
+        if self.shared.requests.send(Request::Routes(routes, done)).await.is_ok() {
             // An error says that the bridge has stopped.
             let _ = taken.await;
         }
+    }
+
+    /// All that is known of the hash of an envelope, of a message, or of what they say; what a bridge that has stopped knew last.
+    /// Safe to cancel.
+    pub async fn story(&self, hash: AnyHash) -> Story {
+        let (answer, told) = oneshot::channel();
+        let asked = self.shared.requests.send(Request::Story(hash, answer)).await;
+        let mut story = match asked {
+            Ok(()) => told.await.unwrap_or_default(),
+            Err(_) => Story::default(),
+        };
+        story.ended = lock(&self.shared.ends).iter().filter(|crossing| crossing.is_about(&hash)).cloned().collect();
+        story
     }
 
     /// The bridge works by this table now.
@@ -152,12 +173,9 @@ impl Handle {
     pub(crate) fn record(&self, crossing: Crossing) {
         self.shared.counters.record(&crossing);
         if matches!(crossing.outcome, Outcome::Dropped(_)) {
-            let mut drops = lock(&self.shared.drops);
-            if drops.len() >= RECENT_DROPS {
-                drops.pop_front();
-            }
-            drops.push_back(crossing.clone());
+            keep(&self.shared.drops, RECENT_DROPS, &crossing);
         }
+        keep(&self.shared.ends, RECENT_ENDS, &crossing);
         // An error says that nobody listens.
         let _ = self.shared.crossings.send(crossing);
     }
@@ -165,6 +183,15 @@ impl Handle {
     pub(crate) fn set_status(&self, status: Status) {
         *lock(&self.shared.status) = status;
     }
+}
+
+/// The last ones only.
+fn keep(ring: &Mutex<VecDeque<Crossing>>, bound: usize, crossing: &Crossing) {
+    let mut ring = lock(ring);
+    if ring.len() >= bound {
+        ring.pop_front();
+    }
+    ring.push_back(crossing.clone());
 }
 
 /// Nothing behind these locks is ever half written.

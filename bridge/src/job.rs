@@ -162,6 +162,11 @@ impl JobTable {
         self.jobs.get(&id)
     }
 
+    /// All of them, the oldest first.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Job> {
+        self.jobs.values()
+    }
+
     pub(crate) fn get_mut(&mut self, id: JobId) -> Option<&mut Job> {
         self.jobs.get_mut(&id)
     }

@@ -6,7 +6,7 @@
 //! | [`mapping`], [`content_topic`], [`origin`] | the conversion itself, pure |
 //! | [`seen`], [`journal`] | what crossed, by content; what of it outlives the bridge |
 //! | [`router`], `rate`, [`policy`], [`config`] | what may cross, where, how much, and how |
-//! | [`drop_reason`], [`crossing`] | how everything ends, and why |
+//! | [`drop_reason`], [`crossing`], [`story`] | how everything ends, and why; all that is known of a hash |
 //! | [`job`], [`answer`] | what is on its way; what the far side said to it |
 //! | [`seal`] | the mining pool: threads, bounded, with deadlines |
 //! | [`run`], `scribe`, [`handle`] | the shell; its hand on the journal; what the program holds of it |
@@ -42,6 +42,7 @@ pub mod run;
 mod scribe;
 pub mod seal;
 pub mod seen;
+pub mod story;
 pub mod to_v1;
 pub mod to_v2;
 

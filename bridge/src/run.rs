@@ -19,7 +19,7 @@ use crate::{
     bridge::{Action, Bridge},
     config::{Config, ConfigError},
     crossing::{Crossing, Direction},
-    handle::{Handle, NewTable, Status},
+    handle::{Handle, Request, Status},
     job::JobId,
     journal::Journal,
     scribe::Scribe,
@@ -60,7 +60,7 @@ pub async fn start(
 ) -> Result<(Handle, JoinHandle<()>), StartError> {
     let (sealed, seals) = mpsc::channel(SEALED_QUEUE);
     let (stop, stopped) = watch::channel(false);
-    let (handle, tables) = Handle::new(&config.routes, stop);
+    let (handle, requests) = Handle::new(&config.routes, stop);
     let (threads, limits) = (config.pow_threads, config.limits);
     let mut bridge = Bridge::new(Config { journal: journal.is_some(), ..config }, rng())?;
     let scribe = journal.map(|journal| {
@@ -72,7 +72,7 @@ pub async fn start(
     let pool = SealPool::start(threads, &limits, sealed)?;
     let shell =
         Shell { bridge, handle: handle.clone(), pool, v0, v2, scribe, running: JoinSet::new(), jobs: HashMap::new() };
-    let inputs = Inputs { v0: Some(v0_events), v2: Some(v2_events), seals, tables, stopped };
+    let inputs = Inputs { v0: Some(v0_events), v2: Some(v2_events), seals, requests, stopped };
     Ok((handle, tokio::spawn(shell.run(inputs))))
 }
 
@@ -88,7 +88,7 @@ struct Inputs {
     /// `None` once ended.
     v2: Option<mpsc::Receiver<waku2::Event>>,
     seals: mpsc::Receiver<(JobId, Sealed)>,
-    tables: mpsc::Receiver<NewTable>,
+    requests: mpsc::Receiver<Request>,
     stopped: watch::Receiver<bool>,
 }
 
@@ -128,7 +128,7 @@ impl Shell {
                     let now = clock::now();
                     written.into_iter().for_each(|job| self.bridge.noted(now, job));
                 }
-                Some(table) = inputs.tables.recv() => self.work_by(table),
+                Some(request) = inputs.requests.recv() => self.answer(request),
                 () = until(wake_at) => self.bridge.tick(clock::now()),
                 _ = summary.tick() => self.summarise(),
                 _ = inputs.stopped.wait_for(|stop| *stop) => break,
@@ -218,12 +218,19 @@ impl Shell {
         }
     }
 
-    fn work_by(&mut self, NewTable { routes, done }: NewTable) {
-        tracing::info!(%routes, "routes");
-        self.bridge.set_routes(routes.clone());
-        self.handle.show_routes(routes);
-        // Who asked for it may have stopped waiting.
-        let _ = done.send(());
+    /// Whoever asked may have stopped waiting.
+    fn answer(&mut self, request: Request) {
+        match request {
+            Request::Routes(routes, done) => {
+                tracing::info!(%routes, "routes");
+                self.bridge.set_routes(routes.clone());
+                self.handle.show_routes(routes);
+                let _ = done.send(());
+            }
+            Request::Story(hash, answer) => {
+                let _ = answer.send(self.bridge.story(clock::now(), &hash));
+            }
+        }
     }
 
     fn count_v0_peers(&mut self, now: Now) {
@@ -258,8 +265,8 @@ impl Shell {
         if let Some(scribe) = scribe {
             scribe.finish().await;
         }
-        let Inputs { seals, tables, stopped, .. } = inputs;
-        drop((seals, tables));
+        let Inputs { seals, requests, stopped, .. } = inputs;
+        drop((seals, requests));
         running.shutdown().await;
         if task::spawn_blocking(move || pool.stop()).await.is_err() {
             tracing::warn!("the mining pool was not joined");

@@ -16,7 +16,7 @@ use sha2::{Digest, Sha256};
 use waku0::{envelope::EnvelopeHash, topic::Topic};
 use waku2::hash::MessageHash;
 
-use crate::{crossing::Direction, drop_reason::DropReason, journal::Remembered};
+use crate::{crossing::Direction, drop_reason::DropReason, journal::Remembered, story::AnyHash};
 
 /// Starts the text under the fingerprint, so that it is a hash of nothing else.
 const FINGERPRINT_DOMAIN: &[u8] = b"wb1";
@@ -198,6 +198,17 @@ impl Seen {
     #[must_use]
     pub fn look_up(&self, fingerprint: Fingerprint, sent: u64) -> Option<&Entry> {
         self.entries.get(&self.find(fingerprint, sent)?)
+    }
+
+    /// Every entry with this envelope, message or content. A walk over the whole memory.
+    pub fn about<'a>(&'a self, hash: &'a AnyHash) -> impl Iterator<Item = (Fingerprint, &'a Entry)> + 'a {
+        let is_about = move |key: &SeenKey, entry: &Entry| {
+            key.fingerprint.as_bytes() == hash
+                || entry.envelope.is_some_and(|envelope| envelope.as_bytes() == hash)
+                || entry.message.is_some_and(|message| message.as_bytes() == hash)
+        };
+        let found = self.entries.iter().filter(move |(key, entry)| is_about(key, entry));
+        found.map(|(key, entry)| (key.fingerprint, entry))
     }
 
     /// The same has come again without a tag of ours. With the first copy beyond [`MAX_COPIES`] its content is put in quarantine.

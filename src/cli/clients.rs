@@ -88,6 +88,26 @@ pub struct PeerArgs {
     pub pubsub_topic: String,
 }
 
+/// Flags of `trace`.
+#[derive(Debug, Args)]
+#[command(after_help = TRACE_EXAMPLES)]
+pub struct TraceArgs {
+    /// The hash of an envelope, of a message, or of what they say: 64 hex digits
+    #[arg(value_name = "HASH")]
+    pub hash: String,
+    /// Where the bridge serves HTTP: its --rest-address and --rest-port
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:8645")]
+    pub rest: String,
+    /// Print the bridge's answer as it is, in JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+const TRACE_EXAMPLES: &str = "\
+Example:
+  causeway post enode://… --text hello       prints the hash of the envelope
+  causeway trace 0xc0ffee…                   tells which message it became, and when";
+
 /// Flags of `dns-tree`.
 #[derive(Debug, Args)]
 #[command(after_help = DNS_TREE_EXAMPLES)]

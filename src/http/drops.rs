@@ -9,12 +9,11 @@ use axum::{
     http::StatusCode,
     response::{IntoResponse, Response},
 };
-use bridge::{
-    Crossing, Direction, DropReason,
-    handle::{NO_ROUTE, RECENT_DROPS},
-};
-use serde::{Deserialize, Serialize};
+use bridge::{Crossing, Direction, DropReason, handle::RECENT_DROPS};
+use serde::Deserialize;
 use serde_json::json;
+
+use super::ended::Ended;
 
 /// What may be asked for.
 #[derive(Debug, Default, Deserialize)]
@@ -37,42 +36,8 @@ enum Wrong {
     Limit,
 }
 
-/// Something that did not cross.
-#[derive(Debug, Serialize)]
-struct Dropped {
-    direction: &'static str,
-    route: String,
-    reason: &'static str,
-    /// When it ended, in unix seconds.
-    at: u64,
-    /// How long before it was sent, in seconds, by its own word.
-    age: f64,
-    topic: Option<String>,
-    pubsub_topic: Option<String>,
-    envelope: Option<String>,
-    message: Option<String>,
-    fingerprint: Option<String>,
-}
-
-impl From<Crossing> for Dropped {
-    fn from(crossing: Crossing) -> Self {
-        Self {
-            direction: crossing.direction.as_str(),
-            route: crossing.route.as_deref().unwrap_or(NO_ROUTE).to_owned(),
-            reason: crossing.outcome.reason(),
-            at: crossing.at,
-            age: crossing.age.as_secs_f64(),
-            topic: crossing.topic.map(|topic| topic.to_string()),
-            pubsub_topic: crossing.pubsub_topic.map(|topic| topic.to_string()),
-            envelope: crossing.envelope.map(|hash| hash.to_string()),
-            message: crossing.message.map(|hash| hash.to_string()),
-            fingerprint: crossing.content.map(|content| format!("0x{}", hex::encode(content.as_bytes()))),
-        }
-    }
-}
-
 impl Parameters {
-    fn pick(self, drops: Vec<Crossing>) -> Result<Vec<Dropped>, Wrong> {
+    fn pick(self, drops: Vec<Crossing>) -> Result<Vec<Ended>, Wrong> {
         let Self { reason, direction, route, limit } = self;
         let limit = limit.unwrap_or(RECENT_DROPS);
         if !(1..=RECENT_DROPS).contains(&limit) {
@@ -84,12 +49,12 @@ impl Parameters {
         if direction.as_ref().is_some_and(|text| !Direction::ALL.iter().any(|known| known.as_str() == text)) {
             return Err(Wrong::Direction);
         }
-        let is_wanted = |dropped: &Dropped| {
-            reason.as_ref().is_none_or(|wanted| wanted == dropped.reason)
-                && direction.as_ref().is_none_or(|wanted| wanted == dropped.direction)
+        let is_wanted = |dropped: &Ended| {
+            reason.as_ref().is_none_or(|wanted| *wanted == dropped.reason)
+                && direction.as_ref().is_none_or(|wanted| *wanted == dropped.direction)
                 && route.as_ref().is_none_or(|wanted| *wanted == dropped.route)
         };
-        Ok(drops.into_iter().rev().map(Dropped::from).filter(is_wanted).take(limit).collect())
+        Ok(drops.into_iter().rev().map(Ended::from).filter(is_wanted).take(limit).collect())
     }
 }
 

@@ -8,6 +8,7 @@ mod name_server;
 mod node;
 mod process;
 mod routes;
+mod trace;
 
 use std::time::Duration;
 

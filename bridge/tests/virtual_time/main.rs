@@ -10,4 +10,5 @@ mod reasons;
 mod routes;
 mod script;
 mod sim;
+mod story;
 mod support;
