@@ -19,6 +19,7 @@ mod name_server;
 #[path = "../../support/npm.rs"]
 mod npm;
 mod payloads;
+mod postgres;
 mod process;
 mod programs;
 mod scenarios;

@@ -24,6 +24,8 @@ pub(crate) struct Programs {
     pub(crate) js_waku: PathBuf,
     /// The script of a browser with js-waku in its pages.
     pub(crate) pages: PathBuf,
+    /// What every archive keeps to, against PostgreSQL.
+    pub(crate) postgres_contract: PathBuf,
     /// The bridge.
     pub(crate) causeway: PathBuf,
 }
@@ -42,7 +44,7 @@ impl Programs {
         go(&go_waku, &[("GOTOOLCHAIN", GO_WAKU_TOOLCHAIN)], &["-tags", "gowaku_no_rln", ".", "./bench"])?;
         let js_waku = root.join("peers/js-waku");
         npm::fetch(&js_waku)?;
-        let causeway = given.map_or_else(|| causeway(root), |path| Ok(path.to_owned()))?;
+        let causeway = given.map_or_else(|| cargo(root, &["--bin"], "causeway"), |path| Ok(path.to_owned()))?;
         Ok(Self {
             status_go: status_go.join("bin/status-go-peer"),
             geth_disc: geth_disc.join("bin/geth-disc-peer"),
@@ -50,6 +52,7 @@ impl Programs {
             go_waku_bench: go_waku.join("bin/bench"),
             js_waku: js_waku.join("peer.mjs"),
             pages: js_waku.join("browser/pages.mjs"),
+            postgres_contract: cargo(root, &["-p", "archive", "--example"], "postgres_contract")?,
             causeway,
         })
     }
@@ -66,24 +69,24 @@ fn go(folder: &Path, environment: &[(&str, &str)], arguments: &[&str]) -> Result
     run(command, &format!("go build in {}", folder.display()))
 }
 
-/// Builds the bridge from the workspace root, so that cargo shares what `cargo build --release` has built, and asks cargo where it put it, since the target directory may be anywhere.
-fn causeway(root: &Path) -> Result<PathBuf> {
+/// Builds a program from the workspace root, so that cargo shares what `cargo build --release` has built, and asks cargo where it put it, since the target directory may be anywhere.
+fn cargo(root: &Path, arguments: &[&str], name: &str) -> Result<PathBuf> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
-    command.current_dir(root.join("../..")).args(["build", "--release", "--bin", "causeway"]);
+    command.current_dir(root.join("../..")).args(["build", "--release"]).args(arguments).arg(name);
     command.args(["--message-format", "json-render-diagnostics"]).stderr(Stdio::inherit());
-    eprintln!("interop: cargo build --release --bin causeway");
+    eprintln!("interop: cargo build --release {} {name}", arguments.join(" "));
     let output = command.output().context("cannot run cargo")?;
     if !output.status.success() {
-        bail!("causeway does not build");
+        bail!("{name} does not build");
     }
     let artifacts = String::from_utf8_lossy(&output.stdout);
     artifacts
         .lines()
         .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
-        .filter(|artifact| artifact["target"]["name"] == "causeway")
+        .filter(|artifact| artifact["target"]["name"] == name)
         .find_map(|artifact| artifact["executable"].as_str().map(PathBuf::from))
-        .context("cargo named no executable for causeway")
+        .with_context(|| format!("cargo named no executable for {name}"))
 }
 
 fn run(mut command: Command, what: &str) -> Result<()> {

@@ -1,5 +1,6 @@
 //! What must hold between the bridge and peers that nobody wrote for it, one scenario a function.
 
+mod archive;
 mod browser;
 mod crossing;
 mod discovery;
@@ -57,6 +58,12 @@ pub(crate) const ALL: &[Scenario] = &[
         claim: "banner, health, readiness, metrics, kept node key, SIGTERM, wrong flags, demo",
         beside: false,
         run: program::as_an_operator_meets_it,
+    },
+    Scenario {
+        name: "archive-postgres",
+        claim: "PostgreSQL keeps to the archive's contract, also for several nodes at once and when connections fall",
+        beside: false,
+        run: archive::in_postgres,
     },
     Scenario {
         name: "crossing",

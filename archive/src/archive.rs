@@ -1,0 +1,281 @@
+//! The archive, whatever keeps it.
+
+use std::{
+    ops::RangeInclusive,
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use sqlx::migrate::MigrateError;
+
+#[cfg(feature = "postgres")]
+use crate::postgres::PostgresLog;
+use crate::{
+    memory::{Full, Memory},
+    query::{Appended, MAX_PAGE, MAX_TOPICS, Name, Page, Place, Query, Totals, page_length},
+    record::{PlaceRecord, Record, TopicRecord},
+    retention::Excess,
+    row::{Hash, MessagePosition, Row},
+    session::Readable,
+    sql::{self, Statement},
+    sqlite::SqliteLog,
+};
+
+/// Most topics that [`Archive::topics_between`] answers with.
+pub const MAX_TOPIC_PAGE: usize = 10_000;
+
+/// Why the archive can't be used; each says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// It can't be opened or reached, or is no database.
+    #[error("the archive {0} can't be opened: {1}. Make it reachable and writable, or name another")]
+    Unusable(String, sqlx::Error),
+    /// It was cut off, or parts of it are empty.
+    #[error("the archive {0} is damaged ({1}). Restore it from a copy, or move it away to begin a new one")]
+    Damaged(String, String),
+    /// It was written by a later version of this program.
+    #[error(
+        "the archive {0} was written by a later version of this program (its step {1}): start that one again, or name another"
+    )]
+    Later(String, i64),
+    /// The schema can't be brought up to date.
+    #[error("the archive {0} can't be brought up to date: {1}. Name another to begin a new one")]
+    Migration(String, MigrateError),
+}
+
+/// Why the archive gives no answer, or keeps nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// What the database says: full, gone, or damaged.
+    #[error("the archive fails: {0}")]
+    Database(#[from] sqlx::Error),
+    /// That in memory is full.
+    #[error(transparent)]
+    Full(#[from] Full),
+    /// The query names too many topics.
+    #[error("{0} topics; at most {MAX_TOPICS} can be asked for at once")]
+    TooManyTopics(usize),
+    /// Too many hashes are asked for at once.
+    #[error("{0} hashes; at most {MAX_PAGE} can be asked for at once")]
+    TooManyHashes(usize),
+}
+
+/// The archive. Cheap to clone: all clones are one.
+///
+/// Any call may be given up by dropping its future: what was to be written is then written as a whole or not at all.
+#[derive(Debug, Clone)]
+pub struct Archive {
+    engine: Arc<Engine>,
+}
+
+#[derive(Debug)]
+enum Engine {
+    Memory(Mutex<Memory>),
+    Sqlite(SqliteLog),
+    #[cfg(feature = "postgres")]
+    Postgres(PostgresLog),
+}
+
+impl Archive {
+    /// One that is gone when the program ends.
+    #[must_use]
+    pub fn memory() -> Self {
+        Self::of(Engine::Memory(Mutex::default()))
+    }
+
+    /// One in a SQLite file, which is made if there is none and belongs to this archive alone.
+    ///
+    /// # Errors
+    /// [`OpenError`] names the file. Nothing in it has changed.
+    pub async fn sqlite(path: &Path) -> Result<Self, OpenError> {
+        Ok(Self::of(Engine::Sqlite(SqliteLog::open(path).await?)))
+    }
+
+    /// One in PostgreSQL, by URL (`postgres://USER:PASSWORD@HOST/DATABASE`), which several nodes may share. It takes at most so
+    /// many connections, one of which writes. `now_secs` is the time (unix seconds).
+    ///
+    /// # Errors
+    /// [`OpenError`] names the host and the database, not the password.
+    #[cfg(feature = "postgres")]
+    pub async fn postgres(url: &str, connections: u32, now_secs: u64) -> Result<Self, OpenError> {
+        Ok(Self::of(Engine::Postgres(PostgresLog::open(url, connections, now_secs).await?)))
+    }
+
+    fn of(engine: Engine) -> Self {
+        Self { engine: Arc::new(engine) }
+    }
+
+    /// Writes what is left and lets go of the database.
+    pub async fn close(&self) {
+        match &*self.engine {
+            Engine::Memory(_) => {}
+            Engine::Sqlite(log) => log.close().await,
+            #[cfg(feature = "postgres")]
+            Engine::Postgres(log) => log.close().await,
+        }
+    }
+
+    /// Keeps rows, all or none: what became of each, in their order. They are on disk when it returns. A row that is here already
+    /// is not kept again, but completed where the new one says more. [`crate::Writer`] does this for many at once.
+    ///
+    /// # Errors
+    /// [`Error::Database`] or [`Error::Full`]: nothing was kept.
+    pub async fn append(&self, rows: &[Row], now_secs: u64) -> Result<Vec<Appended>, Error> {
+        Ok(match &*self.engine {
+            Engine::Memory(memory) => lock(memory).append(rows, now_secs)?,
+            Engine::Sqlite(log) => log.append(rows, now_secs).await?,
+            #[cfg(feature = "postgres")]
+            Engine::Postgres(log) => log.append(rows, now_secs).await?,
+        })
+    }
+
+    /// One page.
+    ///
+    /// # Errors
+    /// [`Error::Database`], or [`Error::TooManyTopics`].
+    pub async fn page(&self, query: &Query) -> Result<Page, Error> {
+        if query.topics() > MAX_TOPICS {
+            return Err(Error::TooManyTopics(query.topics()));
+        }
+        if let Engine::Memory(memory) = &*self.engine {
+            return Ok(lock(memory).page(query));
+        }
+        let mut places = Vec::new();
+        for statement in sql::places(query) {
+            places.extend(self.places(statement).await?);
+            places.sort_by_key(|place| place.rank(&query.view));
+            if query.newest_first {
+                places.reverse();
+            }
+            places.truncate(query.limit() + 1);
+        }
+        self.read(&places, query.limit()).await
+    }
+
+    /// Rows by their names, oldest first. What is not here is left out.
+    ///
+    /// # Errors
+    /// [`Error::Database`], or [`Error::TooManyHashes`].
+    pub async fn find(&self, name: Name, hashes: &[Hash]) -> Result<Page, Error> {
+        if let Engine::Memory(memory) = &*self.engine {
+            return Ok(lock(memory).find(name, hashes));
+        }
+        let places = self.named(name, hashes).await?;
+        self.read(&places, MAX_PAGE).await
+    }
+
+    /// Which of these messages are here, and where, oldest first. It reads no payload.
+    ///
+    /// # Errors
+    /// [`Error::Database`], or [`Error::TooManyHashes`].
+    pub async fn messages_present(&self, hashes: &[Hash]) -> Result<Vec<MessagePosition>, Error> {
+        if let Engine::Memory(memory) = &*self.engine {
+            let page = lock(memory).find(Name::Message, hashes);
+            return Ok(page.rows.iter().filter_map(Row::message_position).collect());
+        }
+        let places = self.named(Name::Message, hashes).await?;
+        Ok(places.iter().map(|place| MessagePosition { sent_ns: place.key.sent_ns, hash: place.key.id }).collect())
+    }
+
+    /// The topics of envelopes that were sent at these times, ascending, beyond a given one; at most `limit` and
+    /// [`MAX_TOPIC_PAGE`]. A bloom filter is asked for as those that it holds; each costs a step, not each envelope.
+    ///
+    /// # Errors
+    /// [`Error::Database`].
+    pub async fn topics_between(
+        &self,
+        sent_ns: RangeInclusive<i64>,
+        after: Option<[u8; 4]>,
+        limit: usize,
+    ) -> Result<Vec<[u8; 4]>, Error> {
+        let limit = limit.min(MAX_TOPIC_PAGE);
+        if let Engine::Memory(memory) = &*self.engine {
+            return Ok(lock(memory).topics(&sent_ns, after, limit));
+        }
+        let topics: Vec<TopicRecord> = self.fetch(sql::topics_between(&sent_ns, after, limit)).await?;
+        Ok(topics.into_iter().filter_map(|record| record.topic.try_into().ok()).collect())
+    }
+
+    /// How much is here. It costs no more with more rows.
+    ///
+    /// # Errors
+    /// [`Error::Database`].
+    pub async fn totals(&self) -> Result<Totals, Error> {
+        Ok(match &*self.engine {
+            Engine::Memory(memory) => lock(memory).totals(),
+            Engine::Sqlite(log) => log.totals().await?,
+            #[cfg(feature = "postgres")]
+            Engine::Postgres(log) => log.totals().await?,
+        })
+    }
+
+    /// Deletes some of the oldest rows, at most about `chunk` unless they lie in a partition that goes as a whole: how many
+    /// went, `None` when nothing has to go.
+    pub(crate) async fn trim(&self, excess: &Excess, chunk: usize) -> Result<Option<u64>, Error> {
+        Ok(match &*self.engine {
+            Engine::Memory(memory) => lock(memory).trim(excess, chunk),
+            Engine::Sqlite(log) => log.trim(excess, chunk).await?,
+            #[cfg(feature = "postgres")]
+            Engine::Postgres(log) => log.trim(excess, chunk).await?,
+        })
+    }
+
+    /// What has to be done now and then beside deleting; whether there is more of it at once.
+    pub(crate) async fn tend(&self, now_secs: u64) -> Result<bool, Error> {
+        let _ = now_secs;
+        Ok(match &*self.engine {
+            Engine::Memory(_) => false,
+            Engine::Sqlite(log) => log.give_back().await?,
+            #[cfg(feature = "postgres")]
+            Engine::Postgres(log) => log.prepare(now_secs).await.map(|()| false)?,
+        })
+    }
+
+    async fn named(&self, name: Name, hashes: &[Hash]) -> Result<Vec<Place>, Error> {
+        match hashes.len() {
+            0 => Ok(vec![]),
+            1..=MAX_PAGE => self.places(sql::named(name, hashes)).await,
+            more => Err(Error::TooManyHashes(more)),
+        }
+    }
+
+    async fn places(&self, statement: Statement) -> Result<Vec<Place>, Error> {
+        let records: Vec<PlaceRecord> = self.fetch(statement).await?;
+        Ok(records.into_iter().filter_map(PlaceRecord::read).collect())
+    }
+
+    /// The rows of some places, in their order, as many as make a page.
+    async fn read(&self, places: &[Place], limit: usize) -> Result<Page, Error> {
+        let length = page_length(places, limit);
+        let wanted = &places[..length];
+        let records: Vec<Record> = match &*self.engine {
+            _ if wanted.is_empty() => vec![],
+            Engine::Memory(_) => vec![],
+            Engine::Sqlite(log) => log.rows(wanted).await?,
+            #[cfg(feature = "postgres")]
+            Engine::Postgres(log) => log.rows(wanted).await?,
+        };
+        let mut by_key = std::collections::HashMap::with_capacity(length);
+        for row in records.into_iter().filter_map(Record::read) {
+            if let Some(key) = row.key() {
+                by_key.insert(key, row);
+            }
+        }
+        let rows = wanted.iter().filter_map(|place| by_key.remove(&place.key)).collect();
+        Ok(Page { rows, more: length < places.len() })
+    }
+
+    async fn fetch<T: Readable>(&self, statement: Statement) -> Result<Vec<T>, sqlx::Error> {
+        match &*self.engine {
+            Engine::Memory(_) => Ok(vec![]),
+            Engine::Sqlite(log) => log.fetch(statement).await,
+            #[cfg(feature = "postgres")]
+            Engine::Postgres(log) => log.fetch(statement).await,
+        }
+    }
+}
+
+/// The memory, also after a panic elsewhere: nothing is left half done in it.
+fn lock(memory: &Mutex<Memory>) -> std::sync::MutexGuard<'_, Memory> {
+    memory.lock().unwrap_or_else(PoisonError::into_inner)
+}
