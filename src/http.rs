@@ -6,6 +6,7 @@ mod drops;
 pub(crate) mod ended;
 pub(crate) mod messages;
 pub mod origins;
+mod peers;
 mod routes;
 
 use std::{net::SocketAddr, sync::Arc};
@@ -95,7 +96,7 @@ fn router(probe: Arc<Probe>, allow_origin: Vec<Pattern>) -> Router {
         .with_state(Arc::clone(&probe))
         .merge(metrics_router(Arc::clone(&probe)));
     let all = match &probe.crossing {
-        Some(crossing) => all.merge(of_bridge(crossing)),
+        Some(crossing) => all.merge(of_bridge(crossing, Arc::clone(&probe))),
         None => all,
     };
     let all = match ledger {
@@ -108,7 +109,7 @@ fn router(probe: Arc<Probe>, allow_origin: Vec<Pattern>) -> Router {
 }
 
 /// What a bridge tells of itself.
-fn of_bridge(crossing: &CrossingProbe) -> Router {
+fn of_bridge(crossing: &CrossingProbe, probe: Arc<Probe>) -> Router {
     Router::new()
         .route("/bridge/v1/routes", get(routes::routes))
         .route("/bridge/v1/routes/reload", post(routes::reload))
@@ -119,6 +120,7 @@ fn of_bridge(crossing: &CrossingProbe) -> Router {
                 .route("/bridge/v1/messages/{hash}", get(messages::messages))
                 .with_state(crossing.bridge.clone()),
         )
+        .merge(Router::new().route("/bridge/v1/peers", get(peers::peers)).with_state(probe))
 }
 
 /// Metrics alone.

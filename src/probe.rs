@@ -115,3 +115,30 @@ fn counter(name: &'static str, help: &'static str, n: u64) -> Sample {
 fn gauge(name: &'static str, help: &'static str, n: u64) -> Sample {
     Sample { name, help, labels: Vec::new(), amount: Amount::Gauge(n as f64) }
 }
+
+/// How bridges call themselves: this program, and nwaku's bridge to waku/0, as other nodes of that program do.
+const BRIDGES: [&str; 2] = ["causeway/", "nim-waku v1 node"];
+
+/// Is this a name that bridges have? Anybody may have it: it is for operators to see, and nothing follows from it.
+pub(crate) fn looks_like_a_bridge(client: &str) -> bool {
+    BRIDGES.iter().any(|name| client.starts_with(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_bridges_are_recognised_by_how_they_begin() {
+        for (client, expected) in [
+            ("causeway/0.1.0", true),
+            ("nim-waku v1 node", true),
+            ("nwaku-v0.35.0", false),
+            ("Statusd/v0.79.1/linux-amd64/go1.13", false),
+            ("not a causeway/", false),
+            ("", false),
+        ] {
+            assert_eq!(looks_like_a_bridge(client), expected, "{client}");
+        }
+    }
+}

@@ -13,7 +13,7 @@ use rand::{Rng, RngExt};
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Now;
-use crate::dial::{Backoff, State};
+use crate::dial::{ALONE_WAIT, Backoff, State};
 use crate::enode::{Enode, Host};
 use crate::key::NodeId;
 
@@ -90,6 +90,15 @@ pub fn decode(bytes: &[u8]) -> Result<Vec<Entry>, BookError> {
         return Err(BookError::Version(file.version));
     }
     Ok(file.peers)
+}
+
+/// How a connection or a dial ended.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Ending {
+    /// Trying again soon has no point.
+    pub(crate) hopeless: bool,
+    /// No other node is connected.
+    pub(crate) is_alone: bool,
 }
 
 /// The book.
@@ -239,16 +248,27 @@ impl Book {
         }
     }
 
-    /// A connection ended, or a dial failed; `hopeless` when trying again soon has no point.
-    pub(crate) fn ended(&mut self, now: Now, id: NodeId, hopeless: bool, rng: &mut impl Rng) {
+    /// A connection ended, or a dial failed.
+    pub(crate) fn ended(&mut self, now: Now, id: NodeId, ending: Ending, rng: &mut impl Rng) {
         let Some(known) = self.nodes.get_mut(&id) else { return };
         known.backoff.note(known.state, now);
-        let wait = known.backoff.next(FIRST_WAIT, LONGEST_WAIT, hopeless, rng);
+        let answered = known.last_good_unix_secs.is_some();
+        let wait = if ending.is_alone && !ending.hopeless && answered && known.state == State::Dialling {
+            // It is the network that is away: that says nothing of the node.
+            Backoff::default().next(ALONE_WAIT, ALONE_WAIT, false, rng)
+        } else {
+            known.backoff.next(FIRST_WAIT, LONGEST_WAIT, ending.hopeless, rng)
+        };
         known.state = State::Waiting { until: now.instant + wait };
         self.changed = true;
         if known.is_forgotten(now) {
             self.nodes.remove(&id);
         }
+    }
+
+    /// Is any node connected, this one aside?
+    pub(crate) fn is_connected_but_for(&self, id: NodeId) -> bool {
+        self.nodes.iter().any(|(other, known)| *other != id && matches!(known.state, State::Connected { .. }))
     }
 
     pub(crate) fn state(&self, id: NodeId) -> Option<State> {
@@ -291,7 +311,7 @@ mod tests {
     /// Dials the next node and lets that fail.
     fn fail(book: &mut Book, now: Now) -> Option<Enode> {
         let enode = book.next_dial(now, &mut rng())?;
-        book.ended(now, enode.key.id(), false, &mut rng());
+        book.ended(now, enode.key.id(), Ending::default(), &mut rng());
         Some(enode)
     }
 
@@ -350,7 +370,7 @@ mod tests {
         assert_eq!(book.nodes.len(), MAX_KNOWN);
         assert!(book.nodes.contains_key(&good.key.id()));
         let after = now.after(crate::dial::LASTING);
-        book.ended(after, good.key.id(), false, &mut rng());
+        book.ended(after, good.key.id(), Ending::default(), &mut rng());
         book.suggest(after, enode(4000, 9));
         assert!(book.nodes.contains_key(&good.key.id()), "the worst one goes, not the good one");
     }
@@ -364,7 +384,7 @@ mod tests {
         let ended = now.after(crate::dial::LASTING);
         book.suggest(ended, enode(1, 2000));
         assert_eq!(book.nodes[&id].enode.tcp, 1000, "as long as it works it is left alone");
-        book.ended(ended, id, false, &mut rng());
+        book.ended(ended, id, Ending::default(), &mut rng());
         let retry = ended.after(FIRST_WAIT * 2);
         assert_eq!(fail(&mut book, retry).unwrap().tcp, 1000);
         book.suggest(retry, enode(1, 2000));
@@ -399,7 +419,7 @@ mod tests {
         let (mut book, now) = (Book::default(), clock::now());
         book.suggest(now, enode(1, 1000));
         let id = book.next_dial(now, &mut rng()).unwrap().key.id();
-        book.ended(now, id, true, &mut rng());
+        book.ended(now, id, Ending { hopeless: true, is_alone: false }, &mut rng());
         assert!(book.wake_at().unwrap() >= now.instant + LONGEST_WAIT * 3 / 4);
         book.suggest(now, enode(2, 0));
         book.suggest(now, Enode { host: Host::Ip([0, 0, 0, 0].into()), ..enode(3, 1) });

@@ -37,6 +37,18 @@ pub enum CloseCause {
 }
 
 impl CloseCause {
+    /// The reason of the base protocol that is nearest to it, whoever ended the connection.
+    #[must_use]
+    pub fn reason(&self) -> DisconnectReason {
+        match self {
+            Self::Local(reason) | Self::Remote(reason) => *reason,
+            Self::RemoteUnreadable => DisconnectReason::Unknown(u8::MAX),
+            Self::Fault(fault) => fault.disconnect().unwrap_or(DisconnectReason::ProtocolBreach),
+            Self::HandshakeTimeout | Self::ReadTimeout => DisconnectReason::ReadTimeout,
+            Self::WriteTimeout | Self::Lost(_) => DisconnectReason::TcpError,
+        }
+    }
+
     /// True when another connection with the same node would end alike: it is dialled again only after a long time.
     #[must_use]
     pub fn is_hopeless(&self) -> bool {

@@ -2,7 +2,8 @@
 //!
 //! Static nodes are redialled for ever. The wait between attempts begins at 1 s and doubles up to 5 min, with jitter, so
 //! that nodes started together do not dial together; it begins anew after a connection that lasted. Beside them a number
-//! of connections is sought among the nodes of the address book, good ones first. A node that is connected, whoever
+//! of connections is sought among the nodes of the address book, good ones first; while none is connected, static ones that do not
+//! answer, and others that once did, are dialled at least every [`ALONE_WAIT`], for then it is likely the network that is away. A node that is connected, whoever
 //! dialled, is left alone.
 
 use std::time::{Duration, Instant};
@@ -10,7 +11,7 @@ use std::time::{Duration, Instant};
 use rand::rngs::StdRng;
 use rand::{Rng, RngExt, SeedableRng};
 
-use crate::book::{Book, Entry};
+use crate::book::{Book, Ending, Entry};
 use crate::clock::Now;
 use crate::enode::Enode;
 use crate::key::NodeId;
@@ -20,6 +21,13 @@ pub const FIRST_WAIT: Duration = Duration::from_secs(1);
 
 /// The longest wait, before jitter.
 pub const LONGEST_WAIT: Duration = Duration::from_secs(5 * 60);
+
+/// The longest wait, before jitter, for a node that cannot be reached while no other is connected. A dial may take 15 s more, and half a minute
+/// after the network is back static nodes are to be there.
+pub const ALONE_WAIT: Duration = Duration::from_secs(1 << ALONE_FAILURES);
+
+/// Failures of a static node that count, when the last one came while no other was connected.
+const ALONE_FAILURES: u32 = 3;
 
 /// A connection that lived this long counts as good: the next wait is [`FIRST_WAIT`] again.
 pub const LASTING: Duration = Duration::from_secs(30);
@@ -109,6 +117,11 @@ impl Schedule {
         self.statics.iter().for_each(|node| self.book.remove(node.id));
     }
 
+    /// Seeks so many from now on. Those that are connected stay.
+    pub fn want(&mut self, wanted: usize) {
+        self.wanted = wanted;
+    }
+
     /// A node was named to us: by discovery, a list, a peer.
     pub fn suggest(&mut self, now: Now, enode: Enode) {
         let id = enode.key.id();
@@ -172,11 +185,18 @@ impl Schedule {
 
     /// The connection ended; `hopeless` when trying again soon has no point, which static nodes are tried regardless of.
     pub fn ended(&mut self, now: Now, id: NodeId, hopeless: bool) {
+        let is_connected = |node: &Node| node.id != id && matches!(node.state, State::Connected { .. });
+        let is_alone = !self.statics.iter().any(is_connected) && !self.book.is_connected_but_for(id);
         let Some(node) = self.statics.iter_mut().find(|node| node.id == id) else {
-            return self.book.ended(now, id, hopeless, &mut self.rng);
+            return self.book.ended(now, id, Ending { hopeless, is_alone }, &mut self.rng);
         };
         node.backoff.note(node.state, now);
-        let wait = node.backoff.next(FIRST_WAIT, LONGEST_WAIT, false, &mut self.rng);
+        let is_away = is_alone && node.state == State::Dialling;
+        let longest = if is_away { ALONE_WAIT } else { LONGEST_WAIT };
+        let wait = node.backoff.next(FIRST_WAIT, longest, false, &mut self.rng);
+        if is_away {
+            node.backoff.failures = node.backoff.failures.min(ALONE_FAILURES);
+        }
         node.state = State::Waiting { until: now.instant + wait };
     }
 
@@ -228,7 +248,8 @@ mod tests {
     #[test]
     fn waits_double_to_five_minutes_with_jitter() {
         let mut now = clock::now();
-        let mut schedule = schedule(&[enode(2)], now);
+        let mut schedule = schedule(&[enode(2), enode(3)], now);
+        schedule.connected(now, enode(3).key.id(), false);
         let id = enode(2).key.id();
         let mut expected = 1_u64;
         for _ in 0..12 {
@@ -240,6 +261,61 @@ mod tests {
             assert!((expected * 750..=expected * 1250).contains(&waited), "{waited} ms, about {expected} s");
             expected = (expected * 2).min(300);
         }
+    }
+
+    /// Ten minutes without any node, each dial hanging for as long as it may: from their return until all are there.
+    #[test]
+    fn f16_nodes_that_were_all_away_are_there_within_half_a_minute() {
+        let (away, hangs) = (Duration::from_secs(600), crate::Limits::default().dial_timeout);
+        let begin = clock::now();
+        let gone = begin.after(LASTING);
+        let back = gone.after(away);
+        for seed in 0..50 {
+            let mut schedule = Schedule::new(&[enode(2), enode(3)], enode(1).key.id(), [seed; 32], begin);
+            schedule.seek(begin, 2, Vec::new());
+            [4, 5]
+                .into_iter()
+                .for_each(|secret| schedule.suggest(begin, Enode { tcp: u16::from(secret), ..enode(secret) }));
+            let all: Vec<_> = std::iter::from_fn(|| schedule.next_dial(begin)).map(|enode| enode.key.id()).collect();
+            assert_eq!(all.len(), 4);
+            all.iter().for_each(|id| schedule.connected(begin, *id, true));
+            all.iter().for_each(|id| schedule.ended(gone, *id, false));
+            let (mut now, mut hanging, mut there) = (gone, Vec::new(), Vec::new());
+            while there.len() < all.len() {
+                while let Some(enode) = schedule.next_dial(now) {
+                    if now.instant >= back.instant {
+                        schedule.connected(now, enode.key.id(), true);
+                        there.push((enode.key.id(), now.instant - back.instant));
+                    } else {
+                        hanging.push((now.instant + hangs, enode.key.id()));
+                    }
+                }
+                for (_, id) in hanging.extract_if(.., |(until, _)| *until <= now.instant) {
+                    schedule.failed(now, id, false);
+                }
+                now = now.after(Duration::from_millis(100));
+            }
+            for (id, took) in there {
+                let longest = if schedule.contains(id) { 30 } else { 120 };
+                assert!(took <= Duration::from_secs(longest), "{took:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn who_is_wanted_changes_while_nodes_are_there() {
+        let now = clock::now();
+        let mut schedule = schedule(&[], now);
+        schedule.seek(now, 1, Vec::new());
+        (2..9).for_each(|secret| schedule.suggest(now, Enode { tcp: u16::from(secret), ..enode(secret) }));
+        let first = schedule.next_dial(now).unwrap().key.id();
+        schedule.connected(now, first, true);
+        assert_eq!(schedule.next_dial(now), None);
+        schedule.want(3);
+        assert_eq!(std::iter::from_fn(|| schedule.next_dial(now)).count(), 2);
+        schedule.want(0);
+        schedule.ended(now, first, false);
+        assert_eq!((schedule.next_dial(now), schedule.wake_at()), (None, None));
     }
 
     #[test]

@@ -35,6 +35,8 @@ pub(crate) enum Notice {
     Down { id: NodeId, hopeless: bool },
     /// A dial came to nothing.
     Failed { id: NodeId, hopeless: bool },
+    /// So many connections are to be sought beside static nodes.
+    Want { connections: usize },
 }
 
 /// What the dialler hears.
@@ -71,6 +73,7 @@ fn take_note(schedule: &mut Schedule, notice: Notice) {
         Notice::Up { id, dialled } => schedule.connected(now(), id, dialled),
         Notice::Down { id, hopeless } => schedule.ended(now(), id, hopeless),
         Notice::Failed { id, hopeless } => schedule.failed(now(), id, hopeless),
+        Notice::Want { connections } => schedule.want(connections),
     }
 }
 

@@ -43,6 +43,45 @@ pub enum DisconnectReason {
 }
 
 impl DisconnectReason {
+    /// Every reason that has a meaning, in the order of their numbers; the last one stands for all that have none.
+    pub const ALL: [Self; 14] = [
+        Self::Requested,
+        Self::TcpError,
+        Self::ProtocolBreach,
+        Self::UselessPeer,
+        Self::TooManyPeers,
+        Self::AlreadyConnected,
+        Self::IncompatibleVersion,
+        Self::InvalidIdentity,
+        Self::ClientQuitting,
+        Self::UnexpectedIdentity,
+        Self::ConnectedToSelf,
+        Self::ReadTimeout,
+        Self::SubprotocolError,
+        Self::Unknown(u8::MAX),
+    ];
+
+    /// A word for it, as a label of metrics: out of a closed list, for numbers come from peers.
+    #[must_use]
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Requested => "requested",
+            Self::TcpError => "tcp_error",
+            Self::ProtocolBreach => "protocol_breach",
+            Self::UselessPeer => "useless_peer",
+            Self::TooManyPeers => "too_many_peers",
+            Self::AlreadyConnected => "already_connected",
+            Self::IncompatibleVersion => "incompatible_version",
+            Self::InvalidIdentity => "invalid_identity",
+            Self::ClientQuitting => "client_quitting",
+            Self::UnexpectedIdentity => "unexpected_identity",
+            Self::ConnectedToSelf => "connected_to_self",
+            Self::ReadTimeout => "read_timeout",
+            Self::SubprotocolError => "subprotocol_error",
+            Self::Unknown(_) => "unknown",
+        }
+    }
+
     /// The number on the wire.
     #[must_use]
     pub fn code(self) -> u8 {
@@ -187,6 +226,13 @@ mod tests {
         assert_eq!(decode(&[&[0xe7][..], &long].concat()), Err(RlpError::NumberTooLarge));
         assert_eq!(decode(&[0xc1, 0xc0]), Err(RlpError::UnexpectedList));
         assert!(decode(&[0xc5]).is_err());
+    }
+
+    #[test]
+    fn every_reason_has_a_label_of_its_own_and_strange_ones_share_one() {
+        let labels: std::collections::BTreeSet<_> = DisconnectReason::ALL.map(DisconnectReason::label).into();
+        assert_eq!(labels.len(), DisconnectReason::ALL.len());
+        assert!((0..=u8::MAX).all(|code| labels.contains(DisconnectReason::from_code(code).label())));
     }
 
     #[test]

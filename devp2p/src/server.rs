@@ -441,6 +441,13 @@ impl ServerHandle {
         self.shared.suggestions.try_send(enode).is_ok()
     }
 
+    /// Seeks so many connections among nodes that were named to us, in place of [`Limits::outbound_peers`]. False when the dialler is too
+    /// busy to hear it: say it again later.
+    #[must_use]
+    pub fn seek(&self, connections: usize) -> bool {
+        self.shared.notices.try_send(Notice::Want { connections }).is_ok()
+    }
+
     /// How many connections there are.
     #[must_use]
     pub fn connections(&self) -> ConnectionCounts {

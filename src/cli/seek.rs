@@ -50,7 +50,7 @@ pub struct SeekArgs {
     #[arg(long, value_name = "N")]
     pub peer_store_capacity: Option<usize>,
     /// Of a hundred Waku Network connections, how many are for relay and how many for services; a third of the first are sought by
-    /// our own calls
+    /// our own calls, and of peers that relay and have called us, what is more than the rest is left
     #[arg(long, value_name = "N:N", default_value = "60:40")]
     pub relay_service_ratio: Ratio,
 }

@@ -72,8 +72,8 @@ pub struct V1Args {
     /// Most waku/0 peers at once
     #[arg(long, value_name = "N", default_value_t = 50)]
     pub devp2p_max_peers: usize,
-    /// Of these, slots that peers who dial us never take; as many peers are sought among nodes that discovery finds. At most a
-    /// third of all slots
+    /// Of these, slots that peers who dial us never take; as many peers are sought among nodes that discovery finds, and the
+    /// worst of them makes room for a better one. At most a third of all slots
     #[arg(long, value_name = "N", default_value_t = 8)]
     pub devp2p_outbound_peers: usize,
     /// Most devp2p connections under way that have not shown their key yet

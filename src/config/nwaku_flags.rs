@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use clap::CommandFactory;
-use waku2::announce::Host;
+use waku2::{announce::Host, slots::Slots};
 
 use super::*;
 use crate::cli::FOREIGN;
@@ -196,7 +196,9 @@ fn rows() -> Vec<(&'static str, Vec<String>, Seen)> {
         row(
             "relay-service-ratio",
             &["--relay-service-ratio=70:30"],
-            Effect(|c| Ok(v2(c).seek.how.ratio) == "70:30".parse()),
+            Effect(|c| {
+                Slots::new(v2(c).limits.connections, v2(c).seek.how.ratio).is_ok_and(|slots| slots.inbound() == 24)
+            }),
         ),
         row("ip-colocation-limit", &["--ip-colocation-limit=0"], Effect(|c| v2(c).limits.per_address == 0)),
         row("peer-store-capacity", &["--peer-store-capacity=9"], Effect(|c| v2(c).seek.how.capacity == 9)),

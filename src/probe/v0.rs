@@ -2,9 +2,9 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use waku0::limits::Meter;
+use waku0::{PeerInfo, limits::Meter, version::Version};
 
-use super::{Reading, Sample, counter, gauge, read};
+use super::{Reading, Sample, counter, gauge, looks_like_a_bridge, read};
 use crate::{
     discovery::{Found, Sources},
     storage::accounts::Ledger,
@@ -36,12 +36,20 @@ impl V0Probe {
 
     async fn v1_peers(&self) -> Vec<Sample> {
         let peers = self.node.peers().await;
-        let running = |inbound| peers.iter().filter(|p| p.options.is_some() && p.inbound == inbound).count();
-        let sample = |direction: &str, inbound| Sample {
-            labels: vec![("protocol", "waku/0".into()), ("dir", direction.into())],
-            ..gauge("v1_peers", "waku/0 peers whose Status was exchanged, by who dialled", running(inbound) as u64)
+        let running = |version, inbound| {
+            let counts =
+                |peer: &&PeerInfo| peer.options.is_some() && peer.version == version && peer.inbound == inbound;
+            peers.iter().filter(counts).count() as u64
         };
-        vec![sample("in", true), sample("out", false)]
+        let sample = |version: Version, direction: &str, inbound| Sample {
+            labels: vec![("protocol", version.capability().to_string()), ("dir", direction.into())],
+            ..gauge("v1_peers", "waku/0 peers whose Status was exchanged, by who dialled", running(version, inbound))
+        };
+        let both = |version| [sample(version, "in", true), sample(version, "out", false)];
+        let mut samples: Vec<Sample> = Version::spoken().flat_map(both).collect();
+        let bridges = peers.iter().filter(|peer| looks_like_a_bridge(&peer.client_id)).count() as u64;
+        samples.push(gauge("v1_bridge_peers", "waku/0 peers whose client has a name that bridges have", bridges));
+        samples
     }
 
     fn envelopes(&self) -> Vec<Sample> {
@@ -83,9 +91,18 @@ impl V0Probe {
             counter("waku_updates_sent", "Status Updates handed to connections", read(&c.updates_sent)),
             counter("waku_accounting_lost", "Epochs of accounts lost because the database is behind", lost),
             counter("waku_accounting_failures", "Writes of accounts that failed", self.ledger.failures()),
-            counter("v1_disconnects", "waku/0 peers left for a fault", read(&c.faults)),
+            counter("v1_faults", "waku/0 peers left for a fault", read(&c.faults)),
+            counter("v1_peers_rotated", "waku/0 peers left for a better one", read(&c.rotated)),
             gauge("connected_peers", "waku/0 peers whose Status was exchanged", read(&c.peers)),
         ];
+        samples.extend(c.disconnects.by_reason().map(|(reason, n)| Sample {
+            labels: vec![("reason", reason.into())],
+            ..counter(
+                "v1_disconnects",
+                "waku/0 peers that are gone, by the devp2p reason that either side gave, or nearest",
+                n,
+            )
+        }));
         let ignored = [
             ("unknown_code", &c.ignored_packets),
             ("request", &c.requests_ignored),

@@ -41,7 +41,11 @@ fn samples(node: &waku2::Handle) -> Vec<Sample> {
         counter("waku_relay_published", "Own messages sent", count(&c.published)),
         counter("waku_relay_unsent", "Messages not sent to a peer that reads too slowly", count(&c.unsent)),
         counter("waku_relay_events_shed", "Messages that the bridge was too busy to hear of", count(&c.events_shed)),
-        counter("waku_peers_refused", "Peers left because of their cluster", count(&c.refused_peers)),
+        counter(
+            "waku_peers_refused",
+            "Peers left: of another cluster, too slow, ill-behaved, or more than relay has room for",
+            count(&c.refused_peers),
+        ),
         gauge("libp2p_peers", "Waku Network peers connected", count(&c.peers)),
     ];
     samples.extend(Reason::ALL.iter().map(|reason| Sample {

@@ -63,6 +63,7 @@ fn health_readiness_and_metrics_answer() {
         "waku_bridge_dropped_total{type=\"duplicate\"} 0",
         "bridge_messages_total{direction=\"v2_to_v1\",route=\"default\",result=\"dropped\",reason=\"bad_topic\"} 0",
         "v1_peers{protocol=\"waku/0\",dir=\"in\"} 0.0",
+        "v1_disconnects_total{reason=\"too_many_peers\"} 0",
         "# EOF",
     ] {
         assert!(metrics.lines().any(|l| l == line), "{line} is missing in:\n{metrics}");

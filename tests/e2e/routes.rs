@@ -48,6 +48,42 @@ fn drops(bridge: &Bridge, query: &str) -> Vec<Value> {
     }
 }
 
+/// Who is connected on either side, once somebody is on both.
+fn peers(bridge: &Bridge) -> [Value; 2] {
+    loop {
+        let answer = json(bridge.get("/bridge/v1/peers"));
+        let both = ["v1", "v2"].map(|side| answer[side].as_array().expect("a list").clone());
+        // The Waku Network side knows a peer's name a moment after the peer.
+        if both.iter().all(|peers| peers.iter().any(|peer| !peer["client"].is_null() && !peer["score"].is_null())) {
+            return both.map(Value::from);
+        }
+    }
+}
+
+#[test]
+fn who_is_connected_is_told_and_who_left_is_counted() {
+    let bridge = Bridge::start(&[]);
+    let empty = json(bridge.get("/bridge/v1/peers"));
+    assert_eq!(empty, serde_json::json!({ "v1": [], "v2": [] }));
+    let (v1, v2) = (listen_at(&bridge.enode), listen_at(&bridge.libp2p));
+    for told in peers(&bridge) {
+        assert_eq!(told.as_array().map(Vec::len), Some(1), "{told}");
+        let peer = &told[0];
+        assert!(peer["client"].as_str().is_some_and(|client| client.starts_with("causeway/")), "{peer}");
+        assert_eq!((&peer["direction"], &peer["bridge"]), (&"in".into(), &true.into()), "{peer}");
+        assert_eq!(peer["useful_in"], serde_json::json!({ "count": 0, "bytes": 0 }), "{peer}");
+        assert!(peer["since"].as_u64() > Some(1_700_000_000), "{peer}");
+    }
+    drop((v1, v2));
+    loop {
+        let (_, metrics) = bridge.get("/metrics");
+        let ended = |line: &str| line.starts_with("v1_disconnects_total{") && line.ends_with(" 1");
+        if metrics.lines().any(ended) {
+            break;
+        }
+    }
+}
+
 #[test]
 fn a_table_is_read_again_without_losing_a_peer() {
     let directory = tempfile::tempdir().expect("a directory");

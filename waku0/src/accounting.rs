@@ -48,6 +48,16 @@ impl Volume {
     }
 }
 
+impl Volume {
+    /// What is left without the other.
+    pub(crate) fn less(self, other: Self) -> Self {
+        Self {
+            envelopes: self.envelopes.saturating_sub(other.envelopes),
+            bytes: self.bytes.saturating_sub(other.bytes),
+        }
+    }
+}
+
 impl AddAssign for Volume {
     fn add_assign(&mut self, other: Self) {
         self.envelopes = self.envelopes.saturating_add(other.envelopes);
@@ -62,6 +72,15 @@ pub struct Account {
     pub received: Volume,
     /// What it was brought.
     pub sent: Volume,
+}
+
+/// What went over one connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Traffic {
+    /// What was expected of the peer, and what it expected of us.
+    pub account: Account,
+    /// All that came in packets, decompressed, whatever it was.
+    pub bytes_in: u64,
 }
 
 /// An epoch that is closed.
@@ -118,8 +137,7 @@ impl Accounts {
     /// A connection did not take what was counted as sent.
     pub(crate) fn take_back(&mut self, peer: NodeId, volume: Volume) {
         if let Some(Account { sent, .. }) = self.open.get_mut(&peer) {
-            sent.envelopes = sent.envelopes.saturating_sub(volume.envelopes);
-            sent.bytes = sent.bytes.saturating_sub(volume.bytes);
+            *sent = sent.less(volume);
         }
     }
 

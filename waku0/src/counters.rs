@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+use devp2p::DisconnectReason;
+
 use crate::{admit::Refusal, confirm::Outcome, limits::Meter};
 
 /// Counters of one node: sums, but for the gauges, which say so. Updated by the node alone, read by anyone.
@@ -53,6 +55,10 @@ pub struct Counters {
     pub excess: Excesses,
     /// Peers left for any fault, slowness included.
     pub faults: AtomicU64,
+    /// Peers that are gone, by why.
+    pub disconnects: Disconnects,
+    /// Peers left so that a better one has room; of [`Self::disconnects`].
+    pub rotated: AtomicU64,
     /// Events lost because nobody took them.
     pub events_shed: AtomicU64,
     /// Epochs of accounts lost because nobody took them.
@@ -65,6 +71,22 @@ pub struct Counters {
     pub pooled_bytes: AtomicU64,
     /// Envelopes not taken, by reason.
     pub rejected: Rejected,
+}
+
+/// Ends of connections by reason, whoever ended them, in the order of [`DisconnectReason::ALL`].
+#[derive(Debug, Default)]
+pub struct Disconnects([AtomicU64; DisconnectReason::ALL.len()]);
+
+impl Disconnects {
+    pub(crate) fn count(&self, reason: DisconnectReason) {
+        let place = DisconnectReason::ALL.iter().position(|known| known.label() == reason.label());
+        place.and_then(|place| self.0.get(place)).into_iter().for_each(count);
+    }
+
+    /// Every reason by its name, with its sum.
+    pub fn by_reason(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
+        DisconnectReason::ALL.iter().zip(&self.0).map(|(reason, sum)| (reason.label(), sum.load(Relaxed)))
+    }
 }
 
 /// Envelopes not taken, by reason.
@@ -175,6 +197,14 @@ pub(crate) fn gauge(counter: &AtomicU64, value: usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn ends_are_counted_by_reason_and_strange_reasons_together() {
+        let ends = Disconnects::default();
+        [4, 4, 0x10, 0x7f, 0x80].map(DisconnectReason::from_code).into_iter().for_each(|reason| ends.count(reason));
+        let counted: Vec<_> = ends.by_reason().filter(|(_, sum)| *sum > 0).collect();
+        assert_eq!(counted, [("too_many_peers", 2), ("subprotocol_error", 1), ("unknown", 2)]);
+    }
 
     #[test]
     fn every_refusal_has_a_counter_that_is_listed() {

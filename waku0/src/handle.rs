@@ -5,11 +5,12 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
-use devp2p::{ConnId, Enode, PublicKey, ServerHandle, budget::Spent, server::ConnectionCounts};
+use devp2p::{ConnId, Enode, Now, PublicKey, ServerHandle, budget::Spent, server::ConnectionCounts};
 use tokio::sync::{mpsc, oneshot};
 
 pub use crate::node::{PostError, Posted};
 use crate::{
+    accounting::Traffic,
     confirm::Outcome,
     counters::Counters,
     envelope::{Envelope, EnvelopeHash},
@@ -19,6 +20,7 @@ use crate::{
     peer::PeerOptions,
     pow::Pow,
     settings::Change,
+    version::Version,
 };
 
 /// Commands that wait for the node. Each is carried out within microseconds, so a few dozen are plenty.
@@ -74,8 +76,16 @@ pub struct PeerInfo {
     pub addr: SocketAddr,
     /// Whether it dialled us.
     pub inbound: bool,
+    /// What is spoken with it.
+    pub version: Version,
+    /// When it connected.
+    pub since: Now,
     /// What it has announced; `None` before its Status.
     pub options: Option<PeerOptions>,
+    /// What went over the connection.
+    pub traffic: Traffic,
+    /// What is thought of it: see [`crate::upkeep::Upkeep::score`]. `None` before its Status.
+    pub score: Option<f64>,
 }
 
 /// A running node. Cheap to clone; the node stops when the last handle is dropped.

@@ -29,6 +29,15 @@ impl Interest {
         TopicList::new(topics).map(Self::Topics)
     }
 
+    /// Whether no topic at all is wanted.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        match self {
+            Self::Bloom(bloom) => *bloom == Bloom::EMPTY,
+            Self::Topics(topics) => topics.as_slice().is_empty(),
+        }
+    }
+
     /// Whether an envelope of this topic is wanted.
     #[must_use]
     pub fn matches(&self, topic: Topic) -> bool {

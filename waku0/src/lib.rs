@@ -20,6 +20,7 @@
 //! | [`budget`], [`outbox`] | how much a peer may be sent, and what waits for it | 5/WAKU0 "Rate Limits" |
 //! | [`confirm`] | what became of own posts | 5/WAKU0 "Message Confirmations" |
 //! | [`accounting`] | what each peer brought and was brought, by epoch | 5/WAKU0 "Accounting for resources" |
+//! | [`upkeep`] | how many peers are sought, and who is left for a better one | |
 //! | [`fault`] | why a session ends, and what the peer is told | |
 //! | [`settings`] | what a node takes, keeps and announces | |
 //! | [`node`] | the core | |
@@ -52,6 +53,7 @@ pub mod settings;
 mod slots;
 pub mod status;
 pub mod topic;
+pub mod upkeep;
 pub mod version;
 pub mod whitelist;
 

@@ -24,6 +24,7 @@ mod answers;
 mod change;
 mod gossip;
 mod intake;
+mod members;
 
 pub use change::UPDATE_DELAY;
 
@@ -235,15 +236,6 @@ impl Node {
         &self.pool
     }
 
-    /// What a running peer has announced; `None` before its Status and after its end.
-    #[must_use]
-    pub fn peer(&self, conn: ConnId) -> Option<&PeerOptions> {
-        match self.peers.get(&conn) {
-            Some(Peer::Running(running)) => Some(&running.options),
-            Some(Peer::AwaitingStatus(_)) | None => None,
-        }
-    }
-
     /// A connection on which this version runs. Our Status goes out without waiting for theirs.
     pub fn connected(&mut self, now: Now, conn: ConnId, remote: Remote, version: Version) {
         self.now = now;
@@ -394,6 +386,7 @@ impl Node {
     /// Counts a packet against its sender and the sender's address, before it is read.
     fn meter(&mut self, conn: ConnId, code: Option<Code>, len: usize) -> Result<(), Fault> {
         let Some(Peer::Running(running)) = self.peers.get_mut(&conn) else { return Ok(()) };
+        running.traffic.bytes_in = running.traffic.bytes_in.saturating_add(len as u64);
         let answers = matches!(code, Some(Code::BatchAck | Code::MessageResponse));
         if answers && running.intake.take_answer() {
             return Ok(());

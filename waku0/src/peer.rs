@@ -11,6 +11,7 @@ use std::{
 use devp2p::NodeId;
 
 use crate::{
+    accounting::Traffic,
     budget::Budget,
     confirm::Unanswered,
     interest::{Interest, TooManyTopics},
@@ -24,6 +25,13 @@ use crate::{
 
 /// The proof of work that a peer wants which does not say. Source: status-go; Nimbus assumes 0.2.
 pub const DEFAULT_MIN_POW: Pow = match Pow::new(0.001) {
+    Ok(pow) => pow,
+    Err(_) => Pow::ZERO,
+};
+
+/// Who wants so much work wants nothing: for 500 bytes that live 50 s it takes 2^25 hashes, 5,000 times what deployed peers ask for at
+/// most (0.2, Nimbus).
+pub const ABSURD_POW: Pow = match Pow::new(1000.0) {
     Ok(pow) => pow,
     Err(_) => Pow::ZERO,
 };
@@ -96,6 +104,12 @@ impl PeerOptions {
         Ok(())
     }
 
+    /// Whether it asks for nothing that anybody sends: no topic at all, or more work than [`ABSURD_POW`].
+    #[must_use]
+    pub fn wants_nothing(&self) -> bool {
+        self.min_pow >= ABSURD_POW || self.interest.is_empty()
+    }
+
     /// Whether it wants an envelope of this topic and this much work.
     #[must_use]
     pub fn wants(&self, topic: Topic, pow: Pow) -> bool {
@@ -137,6 +151,9 @@ pub(crate) struct Running {
     pub(crate) outbox: Outbox,
     pub(crate) unanswered: Unanswered,
     pub(crate) marks: Marks,
+    /// When its Status came.
+    pub(crate) since: Instant,
+    pub(crate) traffic: Traffic,
     /// When the pool was last looked through for it.
     pub(crate) offered_at: Instant,
     /// When to look again, because it has changed what it wants.
@@ -157,6 +174,8 @@ impl Running {
             outbox: Outbox::default(),
             unanswered: Unanswered::default(),
             marks: Marks { since: now, count: 0 },
+            since: now,
+            traffic: Traffic::default(),
             offered_at: now,
             offer_at: None,
         }
@@ -208,6 +227,21 @@ mod tests {
         assert_eq!(peer.min_pow.value(), 0.001);
         assert!(peer.wants(Topic([7; 4]), Pow::new(0.001).unwrap()));
         assert!(!peer.wants(Topic([7; 4]), Pow::new(0.0009).unwrap()));
+    }
+
+    #[test]
+    fn who_asks_for_no_topic_or_absurd_work_wants_nothing() {
+        let of = |options| {
+            let mut peer = PeerOptions::default();
+            peer.apply(options).unwrap();
+            peer.wants_nothing()
+        };
+        let pow = |value| StatusOptions { pow: Some(Pow::new(value).unwrap()), ..options() };
+        assert!(!of(options()) && !of(pow(0.2)) && !of(pow(999.0)));
+        assert!(of(pow(1000.0)) && of(pow(f64::MAX)));
+        assert!(of(StatusOptions { topics: Some(vec![]), ..options() }));
+        assert!(of(StatusOptions { bloom: Some(Bloom::EMPTY), ..options() }));
+        assert!(!of(StatusOptions { bloom: Some(Bloom::from_iter([Topic([1; 4])])), ..options() }));
     }
 
     #[test]

@@ -27,13 +27,14 @@ use tracing::{debug, info};
 pub use devp2p::StartError;
 
 use crate::{
-    accounting::Epoch,
+    accounting::{Epoch, Traffic},
     confirm::Outcome,
     counters::count,
     envelope::{Envelope, EnvelopeHash},
     handle::{COMMAND_QUEUE, Command, Event, Handle, PeerInfo, PostWatch},
     node::{Action, Node, PostError, Posted, Settings},
     peer::Remote,
+    upkeep::{Member, Shares, Upkeep},
     version::Version,
 };
 
@@ -80,10 +81,11 @@ pub async fn start(config: Config, events: mpsc::Sender<Event>) -> Result<(Handl
     let mut settings = config.settings;
     let known = config.static_nodes.iter().chain(&config.network.trusted_nodes);
     settings.whitelist.extend(known.map(Into::into));
+    let upkeep = upkeep(&config.limits, &config.static_nodes, &config.network.trusted_nodes);
     let server = ServerConfig {
         key: config.key,
         client_id: config.client_id,
-        offered: vec![Version::Waku0.offered()],
+        offered: Version::spoken().map(Version::offered).collect(),
         listen: config.listen,
         static_nodes: config.static_nodes,
         limits: config.limits,
@@ -96,6 +98,7 @@ pub async fn start(config: Config, events: mpsc::Sender<Event>) -> Result<(Handl
     let shell = Shell {
         node,
         server,
+        upkeep,
         connected: HashMap::new(),
         followed: HashMap::new(),
         consumer: Consumer { events, owed: VecDeque::new() },
@@ -109,10 +112,18 @@ fn node(settings: Settings) -> Node {
     Node::new(settings, now(), &mut rand::make_rng::<rand::rngs::StdRng>())
 }
 
+/// A pool without peers, with as much room as the server has.
+fn upkeep(limits: &Limits, statics: &[Enode], trusted: &[Enode]) -> Upkeep {
+    let ids = |nodes: &[Enode]| nodes.iter().map(|node| node.key.id()).collect::<Vec<_>>();
+    let shares = Shares::new(&Version::spoken().collect::<Vec<_>>(), limits.outbound_peers(), limits.max_peers);
+    Upkeep::new(shares, limits.max_inbound_peers(), &ids(statics), &ids(trusted), now().instant)
+}
+
 /// The node's task.
 struct Shell {
     node: Node,
     server: ServerHandle,
+    upkeep: Upkeep,
     /// Who is connected; as many as the server allows.
     connected: HashMap<ConnId, PeerInfo>,
     /// Who waits for what becomes of a post; as many posts as the node follows, each of which ends.
@@ -125,7 +136,7 @@ impl Shell {
     async fn run(mut self, mut packets: mpsc::Receiver<ServerEvent>, mut orders: mpsc::Receiver<Command>) {
         loop {
             self.carry();
-            let wake_at = self.node.wake_at().into();
+            let (wake_at, look_at) = (self.node.wake_at().into(), self.upkeep.wake_at().into());
             tokio::select! {
                 event = packets.recv() => match event {
                     Some(event) => self.read(event, &mut packets),
@@ -141,6 +152,7 @@ impl Shell {
                     None => return self.stop(packets).await,
                 },
                 () = sleep_until(wake_at) => self.node.tick(now()),
+                () = sleep_until(look_at) => self.look_after_peers(),
                 () = self.consumer.room() => self.consumer.pay(),
             }
         }
@@ -209,7 +221,18 @@ impl Shell {
                 };
                 info!(conn = conn.0, %addr, inbound, client = peer.client_id, "peer connected");
                 let remote = Remote::new(addr.ip(), peer.key.id());
-                let info = PeerInfo { conn, key: peer.key, client_id: peer.client_id, addr, inbound, options: None };
+                let info = PeerInfo {
+                    conn,
+                    key: peer.key,
+                    client_id: peer.client_id,
+                    addr,
+                    inbound,
+                    version,
+                    since: now(),
+                    options: None,
+                    traffic: Traffic::default(),
+                    score: None,
+                };
                 self.connected.insert(conn, info);
                 self.node.connected(now(), conn, remote, version);
                 0
@@ -228,13 +251,41 @@ impl Shell {
 
     fn closed(&mut self, conn: ConnId, cause: &CloseCause) {
         info!(conn = conn.0, %cause, "peer disconnected");
-        self.connected.remove(&conn);
+        self.node.counters().disconnects.count(cause.reason());
+        if let Some(info) = self.connected.remove(&conn) {
+            self.upkeep.ended(now().instant, info.key.id(), cause.reason());
+        }
         self.node.disconnected(now(), conn);
     }
 
     fn peers(&self) -> Vec<PeerInfo> {
-        let known = self.connected.values();
-        known.map(|info| PeerInfo { options: self.node.peer(info.conn).cloned(), ..info.clone() }).collect()
+        let (now, members) = (now().instant, self.members());
+        let scores: HashMap<ConnId, f64> =
+            members.iter().map(|member| (member.conn, self.upkeep.score(now, member))).collect();
+        let tell = |info: &PeerInfo| PeerInfo {
+            options: self.node.peer(info.conn).cloned(),
+            traffic: self.node.traffic(info.conn),
+            score: scores.get(&info.conn).copied(),
+            ..info.clone()
+        };
+        self.connected.values().map(tell).collect()
+    }
+
+    fn members(&self) -> Vec<Member> {
+        self.node.members(|conn| self.connected.get(&conn).is_some_and(|info| info.inbound))
+    }
+
+    /// Says how many peers are to be sought, and leaves one for a better one.
+    fn look_after_peers(&mut self) {
+        let orders = self.upkeep.look(now().instant, &self.members());
+        if !self.server.seek(orders.seek) {
+            debug!("the dialler is busy, and is told at the next look how many peers are sought");
+        }
+        if let Some((conn, reason)) = orders.leave {
+            info!(conn = conn.0, %reason, "leaving a peer for a better one");
+            count(&self.node.counters().rotated);
+            self.server.disconnect(conn, reason);
+        }
     }
 
     /// Does all that the node asks for.
@@ -249,7 +300,10 @@ impl Shell {
                 Action::Deliver { envelope, from } => self.tell(Event::Envelope { envelope, from }),
                 Action::PostEnded { hash, outcome } => self.post_ended(hash, outcome),
                 Action::Direct { conn, packet } => self.tell(Event::Direct { conn, packet }),
-                Action::PeerRunning { conn } => self.tell(Event::PeerRunning { conn }),
+                Action::PeerRunning { conn } => {
+                    self.upkeep.stir(now().instant);
+                    self.tell(Event::PeerRunning { conn });
+                }
                 Action::PeerGone { conn } => self.tell(Event::PeerGone { conn }),
                 Action::EpochClosed(epoch) => self.keep_accounts(epoch),
             }

@@ -33,6 +33,11 @@ impl Version {
     /// Every version, the newest last.
     pub const ALL: [Self; 3] = [Self::Shh6, Self::Waku0, Self::Waku1];
 
+    /// Those of which a session can be held.
+    pub fn spoken() -> impl Iterator<Item = Self> {
+        Self::ALL.into_iter().filter(|version| version.is_spoken())
+    }
+
     /// Its name and number in the Hello.
     #[must_use]
     pub const fn capability(self) -> Capability {

@@ -96,6 +96,10 @@ async fn envelopes_cross_between_two_nodes() {
             Event::Envelope { envelope, .. } => assert_eq!(envelope.data().as_ref(), b"to a"),
             other => panic!("{other:?}"),
         }
+        let told = a.peers().await.remove(0);
+        let account = told.traffic.account;
+        assert_eq!((account.received.envelopes, account.sent.envelopes), (1, 1));
+        assert!(told.traffic.bytes_in >= account.received.bytes && told.score.is_some() && told.since.unix_secs() > 0);
         assert_eq!(b.counters().validated.load(Relaxed), 1);
         assert_eq!(b.counters().duplicates.load(Relaxed), 0);
         assert!(b.post(to_b).await.unwrap().already_pooled);

@@ -13,7 +13,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use devp2p::enr::Enr;
+use devp2p::{Now, enr::Enr};
 use libp2p::{Multiaddr, PeerId};
 use tokio::sync::{mpsc, oneshot};
 
@@ -24,6 +24,7 @@ use crate::{
     health::TopicHealth,
     limits::Limits,
     message::WakuMessage,
+    relay::PROTOCOL,
     seek,
     shard::ClusterId,
     signed::{SignedError, SigningKey},
@@ -185,7 +186,7 @@ pub enum PublishError {
 }
 
 /// A connected peer.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct PeerInfo {
     /// Its identity.
     pub peer: PeerId,
@@ -201,6 +202,29 @@ pub struct PeerInfo {
     pub shards: Vec<u16>,
     /// Who called whom.
     pub direction: Direction,
+    /// When it was met.
+    pub since: Now,
+    /// What it brought first and was accepted.
+    pub brought: Volume,
+    /// What gossip thinks of it: below 0 it has misbehaved. `None` while that is not known.
+    pub score: Option<f64>,
+}
+
+/// Messages, and their bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Volume {
+    /// How many.
+    pub messages: u64,
+    /// How many bytes they have together.
+    pub bytes: u64,
+}
+
+impl PeerInfo {
+    /// Does it say that it relays? `None` until identify said.
+    #[must_use]
+    pub fn says_it_relays(&self) -> Option<bool> {
+        self.agent.as_ref().map(|_| self.protocols.iter().any(|protocol| protocol == PROTOCOL))
+    }
 }
 
 /// Who opened a connection.
@@ -231,7 +255,8 @@ pub struct Counters {
     pub published_bytes: AtomicU64,
     /// Connected peers now.
     pub peers: AtomicU64,
-    /// Peers that this node left: another cluster, no metadata, too low a relay score, reading too slowly.
+    /// Peers that this node left: another cluster, no metadata, too low a relay score, reading too slowly, no room for another
+    /// that relays.
     pub refused_peers: AtomicU64,
     /// Messages that gossip gave up sending to a peer that reads too slowly.
     pub unsent: AtomicU64,

@@ -4,10 +4,11 @@
 
 use std::collections::HashMap;
 
+use devp2p::Now;
 use libp2p::{Multiaddr, PeerId, swarm::ConnectionId};
 
 use crate::{
-    handle::{Direction, PeerInfo},
+    handle::{Direction, PeerInfo, Volume},
     metadata::Metadata,
     shard::ClusterId,
 };
@@ -63,10 +64,27 @@ impl PeerBook {
     }
 
     /// A connection was made. True when it is the peer's first, so that it is to be asked for its metadata.
-    pub fn connected(&mut self, peer: PeerId, connection: ConnectionId, addr: Multiaddr, direction: Direction) -> bool {
+    pub fn connected(
+        &mut self,
+        now: Now,
+        peer: PeerId,
+        connection: ConnectionId,
+        addr: Multiaddr,
+        direction: Direction,
+    ) -> bool {
         let is_new = !self.peers.contains_key(&peer);
-        let unknown =
-            PeerInfo { peer, addr, agent: None, protocols: Vec::new(), cluster: None, shards: Vec::new(), direction };
+        let unknown = PeerInfo {
+            peer,
+            addr,
+            agent: None,
+            protocols: Vec::new(),
+            cluster: None,
+            shards: Vec::new(),
+            direction,
+            since: now,
+            brought: Volume::default(),
+            score: None,
+        };
         self.peers.entry(peer).or_insert(Entry { info: unknown, first: connection, slowness: 0 });
         is_new
     }
@@ -108,6 +126,14 @@ impl PeerBook {
             && metadata.cluster == Some(self.cluster)
         {
             info.shards = metadata.shards;
+        }
+    }
+
+    /// It brought a message first, and that was accepted.
+    pub fn brought(&mut self, peer: &PeerId, bytes: usize) {
+        if let Some(Entry { info: PeerInfo { brought, .. }, .. }) = self.peers.get_mut(peer) {
+            brought.messages += 1;
+            brought.bytes = brought.bytes.saturating_add(bytes as u64);
         }
     }
 
@@ -156,6 +182,8 @@ impl PeerBook {
 
 #[cfg(test)]
 mod tests {
+    use devp2p::clock::now;
+
     use super::*;
 
     fn of(cluster: Option<u16>) -> Metadata {
@@ -168,14 +196,14 @@ mod tests {
 
     fn book_with_a_peer() -> (PeerBook, PeerId) {
         let (mut book, peer) = (PeerBook::new(ClusterId(1)), PeerId::random());
-        assert!(book.connected(peer, id(1), Multiaddr::empty(), Direction::Inbound));
+        assert!(book.connected(now(), peer, id(1), Multiaddr::empty(), Direction::Inbound));
         (book, peer)
     }
 
     #[test]
     fn a_peer_is_asked_and_welcomed_once() {
         let (mut book, peer) = book_with_a_peer();
-        assert!(!book.connected(peer, id(2), Multiaddr::empty(), Direction::Outbound), "a second connection");
+        assert!(!book.connected(now(), peer, id(2), Multiaddr::empty(), Direction::Outbound), "a second connection");
         assert!(book.was_met_on(&peer, id(1)) && !book.was_met_on(&peer, id(2)));
         let info = book.told(&peer, of(Some(1))).unwrap().cloned().unwrap();
         assert_eq!((info.cluster, info.shards, info.direction), (Some(ClusterId(1)), vec![3], Direction::Inbound));
@@ -204,7 +232,7 @@ mod tests {
         let (mut book, peer) = book_with_a_peer();
         book.told(&peer, of(Some(1))).unwrap();
         book.gone(&peer);
-        assert!(book.connected(peer, id(1), Multiaddr::empty(), Direction::Inbound));
+        assert!(book.connected(now(), peer, id(1), Multiaddr::empty(), Direction::Inbound));
         assert!(book.told(&peer, of(Some(1))).unwrap().is_some(), "and welcomed again");
     }
 
@@ -245,10 +273,22 @@ mod tests {
     #[test]
     fn identify_fills_in() {
         let (mut book, peer) = book_with_a_peer();
+        assert_eq!(book.iter().next().unwrap().says_it_relays(), None);
         book.identified(&peer, "nwaku", ["/vac/waku/relay/2.0.0"]);
         let info = book.iter().next().unwrap();
         assert_eq!(info.agent.as_deref(), Some("nwaku"));
         assert_eq!(info.protocols, ["/vac/waku/relay/2.0.0"]);
+        assert_eq!(info.says_it_relays(), Some(true));
+        book.identified(&peer, "js-waku", ["/vac/waku/filter-push/2.0.0-beta1"]);
+        assert_eq!(book.iter().next().unwrap().says_it_relays(), Some(false));
+    }
+
+    #[test]
+    fn what_a_peer_brought_is_summed_up() {
+        let (mut book, peer) = book_with_a_peer();
+        [3, 4].into_iter().for_each(|bytes| book.brought(&peer, bytes));
+        book.brought(&PeerId::random(), 5);
+        assert_eq!(book.iter().next().unwrap().brought, Volume { messages: 2, bytes: 7 });
     }
 
     #[test]

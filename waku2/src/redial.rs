@@ -85,6 +85,11 @@ impl Redial {
         self.wait(now, LONGEST_WAIT, rng);
     }
 
+    /// The call was not made, or says nothing: it is due again.
+    pub fn postponed(&mut self, now: Instant) {
+        self.state = State::Waiting { until: now };
+    }
+
     fn wait(&mut self, now: Instant, longest: Duration, rng: &mut impl Rng) {
         let wait = self.next_wait.min(longest);
         self.state = State::Waiting { until: now + wait.mul_f64(rng.random_range(1.0..1.25)) };

@@ -1,6 +1,11 @@
 //! The shell: one task that polls the swarm, takes commands and tells events.
 //!
+//! Here it starts, turns and ends; `commands` is what it is asked, `events` what the swarm tells, `room` how the connections are shared out.
 //! What it decides is elsewhere: [`crate::validate`] on messages, [`crate::peers`] on peers, [`crate::redial`] on calls.
+
+mod commands;
+mod events;
+mod room;
 
 use std::{
     collections::HashMap,
@@ -9,19 +14,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bytes::Bytes;
 use devp2p::clock::now;
 use futures::{FutureExt, StreamExt};
 use libp2p::{
     Multiaddr, PeerId, Swarm,
-    core::ConnectedPoint,
-    gossipsub::{self, FailedMessages, MessageId},
-    identify,
     identity::{Keypair, secp256k1},
-    multiaddr::Protocol,
-    ping,
-    request_response::{Event as MetadataEvent, Message as MetadataMessage, OutboundFailure},
-    swarm::{ConnectionId, SwarmEvent},
 };
 use rand::{SeedableRng, rngs::StdRng};
 use tokio::{
@@ -32,26 +29,25 @@ use tokio::{
     task::JoinHandle,
     time::{self, MissedTickBehavior},
 };
-use tracing::{debug, info, warn};
+use tracing::debug;
 
 use crate::{
     announce::Announce,
     barrier::Barriers,
-    behaviour::{self, Behaviour, BehaviourEvent},
-    dial::Static,
-    handle::{COMMANDS, Command, Config, Counters, Direction, Event, Handle, Received},
-    hash::message_hash,
+    behaviour::{self, Behaviour},
+    dial::{self, Static},
+    handle::{COMMANDS, Command, Config, Counters, Event, Handle},
     health::{self, TopicHealth},
     listen::Listeners,
     metadata::Metadata,
     peers::PeerBook,
-    relay::{self, Relay, RelayError},
+    relay::{self, Gossip, Relay, RelayError},
     seek::{SeekError, Seeker},
     shard::Shard,
     subscriptions::{SubscribeError, Subscriptions},
     topic::PubsubTopic,
     transport::TransportError,
-    validate::{Validator, Verdict},
+    validate::Validator,
 };
 
 /// How often calls are made, counts of relay peers told again and scores looked at: as gossip's own heartbeat, which it also keeps going.
@@ -133,13 +129,7 @@ pub async fn start(config: Config, events: mpsc::Sender<Event>) -> Result<(Handl
 fn build(config: Config, events: mpsc::Sender<Event>) -> Result<(Handle, Node), StartError> {
     let key = keypair(config.key)?;
     let peer_id = key.public().to_peer_id();
-    let (mut relay, mut gossip) = Relay::new(config.cluster, config.policy.max_rpc_bytes())?;
-    let mut subscriptions = Subscriptions::new(config.cluster);
-    for topic in &config.topics {
-        if subscriptions.add(topic)? {
-            relay.join(&mut gossip, topic)?;
-        }
-    }
+    let (relay, gossip, subscriptions) = joined(&config)?;
     if let Some(addr) = config.announce.foreign(peer_id) {
         return Err(StartError::Announce { addr: addr.clone(), own: peer_id });
     }
@@ -164,7 +154,7 @@ fn build(config: Config, events: mpsc::Sender<Event>) -> Result<(Handle, Node), 
         subscriptions,
         validator: Validator::new(config.policy),
         peers: PeerBook::new(config.cluster),
-        statics: config.static_peers.into_iter().map(|addr| Static::new(addr, began)).collect(),
+        statics: dial::statics(config.static_peers, began),
         told_counts: HashMap::new(),
         listeners,
         announce: config.announce,
@@ -180,6 +170,18 @@ fn build(config: Config, events: mpsc::Sender<Event>) -> Result<(Handle, Node), 
         rng: system_rng(),
     };
     Ok((handle, node))
+}
+
+/// Gossip that is on all topics of the start.
+fn joined(config: &Config) -> Result<(Relay, Gossip, Subscriptions), StartError> {
+    let (mut relay, mut gossip) = Relay::new(config.cluster, config.policy.max_rpc_bytes())?;
+    let mut subscriptions = Subscriptions::new(config.cluster);
+    for topic in &config.topics {
+        if subscriptions.add(topic)? {
+            relay.join(&mut gossip, topic)?;
+        }
+    }
+    Ok((relay, gossip, subscriptions))
 }
 
 fn keypair(mut secret: [u8; 32]) -> Result<Keypair, StartError> {
@@ -245,7 +247,7 @@ impl Node {
                     Some(Command::Subscribe { topic, done }) => { let _ = done.send(self.subscribe(&topic)); }
                     Some(Command::Unsubscribe { topic, done }) => { let _ = done.send(self.unsubscribe(&topic)); }
                     Some(Command::Settle { done }) => self.settle(done),
-                    Some(Command::Peers { done }) => { let _ = done.send(self.peers.iter().cloned().collect()); }
+                    Some(Command::Peers { done }) => { let _ = done.send(self.told_peers()); }
                     None => break None,
                 },
                 (source, node) = self.seeker.found() => self.seeker.suggest(now(), source, node),
@@ -290,66 +292,6 @@ impl Node {
         }
     }
 
-    fn publish(
-        &mut self,
-        topic: &PubsubTopic,
-        data: &Bytes,
-        done: oneshot::Sender<Result<crate::Published, crate::PublishError>>,
-    ) {
-        let signed = self.validator.check_own(topic, data, now());
-        let gossip = &mut self.swarm.behaviour_mut().gossip;
-        let result = signed.map_err(Into::into).and_then(|()| self.relay.publish(gossip, topic, data));
-        if let Ok(published) = result
-            && !published.duplicate
-        {
-            self.last_published = Some(now().instant);
-            self.counters.published.fetch_add(1, Relaxed);
-            self.counters.published_bytes.fetch_add(data.len() as u64, Relaxed);
-        }
-        let _ = done.send(result);
-    }
-
-    /// Asks every peer something, and answers when each has answered.
-    fn settle(&mut self, done: oneshot::Sender<()>) {
-        if !self.barriers.has_room() {
-            // Dropped, which passes for an answer.
-            return;
-        }
-        let own = self.subscriptions.metadata();
-        let peers: Vec<PeerId> = self.peers.iter().map(|info| info.peer).collect();
-        let metadata = &mut self.swarm.behaviour_mut().metadata;
-        let open = peers.iter().map(|peer| metadata.send_request(peer, own.clone())).collect();
-        self.barriers.put(open, done);
-    }
-
-    fn subscribe(&mut self, topic: &PubsubTopic) -> Result<bool, SubscribeError> {
-        if !self.subscriptions.add(topic)? {
-            return Ok(false);
-        }
-        if let Err(refused) = self.relay.join(&mut self.swarm.behaviour_mut().gossip, topic) {
-            self.subscriptions.remove(topic);
-            return Err(SubscribeError::Refused(refused.to_string()));
-        }
-        info!(%topic, "joined");
-        self.seeker.set_shards(&self.shards());
-        self.tell_counts();
-        self.look_at_health();
-        Ok(true)
-    }
-
-    fn unsubscribe(&mut self, topic: &PubsubTopic) -> bool {
-        if !self.subscriptions.remove(topic) {
-            return false;
-        }
-        self.relay.leave(&mut self.swarm.behaviour_mut().gossip, topic);
-        self.validator.forget(topic);
-        info!(%topic, "left a topic");
-        self.seeker.set_shards(&self.shards());
-        self.tell_counts();
-        self.look_at_health();
-        true
-    }
-
     /// The shards among our topics.
     fn shards(&self) -> Vec<Shard> {
         let Metadata { cluster, shards } = self.subscriptions.metadata();
@@ -370,7 +312,9 @@ impl Node {
         for peer in &mut self.statics {
             peer.call_if_due(&mut self.swarm, &self.peers, at, &mut self.rng);
         }
-        self.seeker.tick(now(), &mut self.swarm, &self.peers);
+        let relaying = self.relaying();
+        self.make_room(&relaying);
+        self.seeker.tick(now(), &mut self.swarm, &self.peers, &relaying);
         self.tell_counts();
         self.peers.forgive();
         let gossip = &self.swarm.behaviour().gossip;
@@ -401,223 +345,12 @@ impl Node {
             self.counters.events_shed.fetch_add(1, Relaxed);
         }
     }
-
-    fn on_swarm(&mut self, event: SwarmEvent<BehaviourEvent>) {
-        match event {
-            SwarmEvent::Behaviour(event) => self.on_behaviour(event),
-            SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, .. } => {
-                self.connected(peer_id, connection_id, &endpoint);
-                self.seeker.connected(now(), connection_id, &peer_id, endpoint.is_dialer());
-                let at = now().instant;
-                self.statics.iter_mut().for_each(|peer| peer.connected(connection_id, peer_id, at));
-            }
-            SwarmEvent::ConnectionClosed { peer_id, num_established: 0, cause, .. } => {
-                debug!(peer = %peer_id, ?cause, "connection closed");
-                self.gone(&peer_id);
-            }
-            // Gossip tells a peer its topics on the first connection alone. When that one ends and others are there, the peer may have
-            // started again and called before we knew: both begin anew.
-            SwarmEvent::ConnectionClosed { peer_id, connection_id, .. } => {
-                if self.peers.was_met_on(&peer_id, connection_id) {
-                    debug!(peer = %peer_id, "its first connection ended: the others do as well");
-                    self.disconnect(&peer_id);
-                }
-            }
-            SwarmEvent::OutgoingConnectionError { connection_id, error, .. } => {
-                self.seeker.failed(now(), connection_id);
-                let at = now().instant;
-                for peer in &mut self.statics {
-                    peer.failed(connection_id, &error, at, &mut self.rng);
-                }
-            }
-            SwarmEvent::NewListenAddr { listener_id, address } => {
-                self.listeners.up(listener_id, address);
-                self.show_addresses();
-            }
-            SwarmEvent::ExpiredListenAddr { listener_id, address } => {
-                self.listeners.down(listener_id, &address);
-                self.show_addresses();
-            }
-            SwarmEvent::ListenerClosed { listener_id, reason, .. } => {
-                warn!(?reason, "a listener ended");
-                self.listeners.closed(listener_id);
-                self.show_addresses();
-            }
-            SwarmEvent::ListenerError { error, .. } => warn!(%error, "a listener failed to take a caller"),
-            other => debug!(event = ?other, "connection event"),
-        }
-    }
-
-    /// Announces what is bound now: to peers by identify, which tells external addresses and no others, in our node record, and to the owner.
-    fn show_addresses(&mut self) {
-        let announced = self.announce.of(&self.listeners.bound());
-        let told: Vec<Multiaddr> = self.swarm.external_addresses().cloned().collect();
-        told.iter().filter(|addr| !announced.contains(addr)).for_each(|addr| self.swarm.remove_external_address(addr));
-        for addr in announced.iter().filter(|addr| !told.contains(addr)) {
-            self.swarm.add_external_address(addr.clone());
-        }
-        self.seeker.set_addresses(&announced);
-        let own = *self.swarm.local_peer_id();
-        let dialable = announced.into_iter().map(|addr| addr.with(Protocol::P2p(own))).collect();
-        *self.addresses.write().unwrap_or_else(PoisonError::into_inner) = dialable;
-    }
-
-    fn connected(&mut self, peer: PeerId, connection: ConnectionId, endpoint: &ConnectedPoint) {
-        let direction = if endpoint.is_dialer() { Direction::Outbound } else { Direction::Inbound };
-        if self.peers.connected(peer, connection, endpoint.get_remote_address().clone(), direction) {
-            self.ask_metadata(&peer);
-        }
-        self.counters.peers.store(self.peers.len() as u64, Relaxed);
-    }
-
-    fn gone(&mut self, peer: &PeerId) {
-        self.seeker.gone(now(), peer);
-        let at = now().instant;
-        for known in &mut self.statics {
-            known.lost(peer, at, &mut self.rng);
-        }
-        if self.peers.gone(peer) {
-            self.tell(Event::PeerDisconnected { peer: *peer });
-        }
-        self.counters.peers.store(self.peers.len() as u64, Relaxed);
-        self.tell_counts();
-    }
-
-    fn on_behaviour(&mut self, event: BehaviourEvent) {
-        match event {
-            BehaviourEvent::Gossip(event) => self.on_gossip(event),
-            BehaviourEvent::Metadata(event) => self.on_metadata(event),
-            BehaviourEvent::Exchange(event) => self.seeker.on_exchange(now(), &mut self.swarm, event),
-            BehaviourEvent::Identify(identify::Event::Received { peer_id, info, .. }) => {
-                self.peers.identified(&peer_id, &info.agent_version, info.protocols.iter().map(AsRef::as_ref));
-            }
-            BehaviourEvent::Ping(ping::Event { connection, result: Err(failure), .. })
-                if behaviour::is_silence(&failure) =>
-            {
-                self.swarm.close_connection(connection);
-            }
-            BehaviourEvent::Identify(_) | BehaviourEvent::Ping(_) => {}
-            BehaviourEvent::Limits(never) | BehaviourEvent::Colocation(never) => match never {},
-        }
-    }
-
-    fn on_gossip(&mut self, event: gossipsub::Event) {
-        match event {
-            gossipsub::Event::Message { propagation_source, message_id, message } => {
-                self.on_message(propagation_source, &message_id, message);
-            }
-            gossipsub::Event::Subscribed { .. } | gossipsub::Event::Unsubscribed { .. } => self.tell_counts(),
-            gossipsub::Event::SlowPeer { peer_id, failed_messages } => self.on_slow(&peer_id, &failed_messages),
-            gossipsub::Event::GossipsubNotSupported { peer_id } => debug!(peer = %peer_id, "a peer without relay"),
-        }
-    }
-
-    /// Judges one message, and tells gossip and the owner.
-    fn on_message(&mut self, from: PeerId, id: &MessageId, message: gossipsub::Message) {
-        let Some(topic) = self.relay.topic(&message.topic).cloned() else {
-            // gossipsub hands over messages of subscribed topics only. Nobody judges this one, so that it does not count.
-            debug!(topic = %message.topic, "a message of a topic that was just left");
-            return;
-        };
-        let data = Bytes::from(message.data);
-        self.counters.received.fetch_add(1, Relaxed);
-        self.counters.received_bytes.fetch_add(data.len() as u64, Relaxed);
-        let now = now();
-        let (verdict, message) = self.validator.judge(&topic, &data, now);
-        let verdict = self.seeker.judge_clock(now, from, &data, verdict);
-        let gossip = &mut self.swarm.behaviour_mut().gossip;
-        gossip.report_message_validation_result(id, &from, relay::acceptance(verdict));
-        self.count(verdict, &from);
-        if let Some(message) = message {
-            self.seeker.heard(now, from, message.timestamp);
-            let hash = message_hash(&topic, &message);
-            let received = Received { pubsub_topic: topic, message, hash, data, from };
-            self.tell(Event::Message(Arc::new(received)));
-        }
-    }
-
-    fn count(&self, verdict: Verdict, from: &PeerId) {
-        match verdict {
-            Verdict::Accept => self.counters.accepted.fetch_add(1, Relaxed),
-            Verdict::Ignore(reason) => self.counters.ignored[reason.index()].fetch_add(1, Relaxed),
-            Verdict::Reject(reason) => {
-                debug!(peer = %from, reason = reason.name(), "message rejected");
-                self.counters.rejected[reason.index()].fetch_add(1, Relaxed)
-            }
-        };
-    }
-
-    fn on_slow(&mut self, peer: &PeerId, failed: &FailedMessages) {
-        let unsent = failed.priority + failed.non_priority;
-        self.counters.unsent.fetch_add(unsent as u64, Relaxed);
-        warn!(%peer, unsent, "a peer reads too slowly");
-        if self.peers.too_slow(peer) {
-            self.leave(peer, &"it reads too slowly");
-        }
-    }
-
-    fn ask_metadata(&mut self, peer: &PeerId) {
-        let own = self.subscriptions.metadata();
-        self.swarm.behaviour_mut().metadata.send_request(peer, own);
-    }
-
-    fn on_metadata(&mut self, event: MetadataEvent<Metadata, Metadata>) {
-        match event {
-            MetadataEvent::Message { peer, message: MetadataMessage::Request { request, channel, .. }, .. } => {
-                self.peers.asked(&peer, request);
-                let own = self.subscriptions.metadata();
-                // An error says that the asker is gone.
-                let _ = self.swarm.behaviour_mut().metadata.send_response(channel, own);
-            }
-            MetadataEvent::Message { peer, message: MetadataMessage::Response { response, request_id }, .. } => {
-                self.barriers.answered(request_id);
-                self.told_metadata(&peer, response);
-            }
-            // A peer need not answer twice.
-            MetadataEvent::OutboundFailure { request_id, .. } if self.barriers.answered(request_id) => {}
-            // One of two connections closed; the other one is still to be asked on.
-            MetadataEvent::OutboundFailure { peer, error: OutboundFailure::ConnectionClosed, .. } => {
-                if self.swarm.is_connected(&peer) {
-                    self.ask_metadata(&peer);
-                }
-            }
-            MetadataEvent::OutboundFailure { peer, error, .. } => self.leave(&peer, &error),
-            MetadataEvent::InboundFailure { peer, error, .. } => debug!(%peer, %error, "metadata not answered"),
-            MetadataEvent::ResponseSent { .. } => {}
-        }
-    }
-
-    fn told_metadata(&mut self, peer: &PeerId, metadata: Metadata) {
-        match self.peers.told(peer, metadata) {
-            Ok(Some(welcome)) => {
-                info!(%peer, addr = %welcome.addr, "peer connected");
-                let event = Event::PeerConnected(welcome.clone());
-                self.tell(event);
-            }
-            Ok(None) => {}
-            Err(misfit) => {
-                self.seeker.misfit(peer);
-                self.leave(peer, &misfit);
-            }
-        }
-    }
-
-    /// Ends the connections with a peer that does not belong here.
-    fn leave(&mut self, peer: &PeerId, why: &dyn std::fmt::Display) {
-        info!(%peer, %why, "left a peer");
-        self.counters.refused_peers.fetch_add(1, Relaxed);
-        self.disconnect(peer);
-    }
-
-    fn disconnect(&mut self, peer: &PeerId) {
-        if self.swarm.disconnect_peer_id(*peer).is_err() {
-            debug!(%peer, "already gone");
-        }
-    }
 }
 
 #[cfg(test)]
 mod tests {
+    use libp2p::gossipsub::{self, MessageId};
+
     use super::*;
     use crate::{ClusterId, topic::PubsubTopic};
 

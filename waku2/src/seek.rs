@@ -41,7 +41,7 @@ use crate::{
         dns,
         enr::{Description, Node, RelayShards, Services},
     },
-    handle::{Direction, PeerInfo},
+    handle::PeerInfo,
     message::WakuMessage,
     peer_exchange::{
         PROTOCOL, Request, Response, Server,
@@ -52,7 +52,7 @@ use crate::{
     peers::PeerBook,
     shard::{ClusterId, Shard},
     skew::{self, Measured, Skew},
-    slots::{Ratio, Slots, TooFew},
+    slots::{Ratio, Relaying, Slots, TooFew},
     validate::Verdict,
 };
 
@@ -153,7 +153,8 @@ pub(crate) struct Seeker {
     own: PeerId,
     cluster: ClusterId,
     book: AddressBook,
-    slots: Slots,
+    /// `None` where too few connections are allowed for a mesh.
+    slots: Option<Slots>,
     server: Server,
     skew: Skew,
     measured: Arc<Measured>,
@@ -189,7 +190,7 @@ impl Seeker {
         }
         let slots = match Slots::new(connections, config.ratio) {
             Err(error) if config.seeks() => return Err(error.into()),
-            slots => slots.unwrap_or(Slots { relay: 0, outbound: 0, service: 0 }),
+            slots => slots.ok(),
         };
         Ok(Self {
             key: NodeKey::from_bytes(secret)?,
@@ -310,10 +311,14 @@ impl Seeker {
         self.book.suggest(now, source, node);
     }
 
+    /// Who is to be left, so that the others have room.
+    pub(crate) fn surplus(&self, relaying: &[Relaying]) -> Vec<PeerId> {
+        self.slots.as_ref().map(|slots| slots.surplus(relaying)).unwrap_or_default()
+    }
+
     /// A second has passed: makes the calls that are due, asks for peers, writes the book, looks at the clock.
-    pub(crate) fn tick(&mut self, now: Now, swarm: &mut Swarm<Behaviour>, peers: &PeerBook) {
-        let outbound = peers.iter().filter(|peer| peer.direction == Direction::Outbound).count();
-        let wanted = self.slots.calls_wanted(count(peers.len()), count(outbound), count(self.book.calling()));
+    pub(crate) fn tick(&mut self, now: Now, swarm: &mut Swarm<Behaviour>, peers: &PeerBook, relaying: &[Relaying]) {
+        let wanted = self.slots.map_or(0, |slots| slots.calls_wanted(relaying, self.book.calling()));
         for _ in 0..wanted {
             let Some(call) = self.book.next_call(now, peers.is_empty(), &mut self.rng) else { break };
             self.call(now, swarm, call);
@@ -498,10 +503,6 @@ impl Seeker {
 fn relayed(shards: &[Shard]) -> Option<RelayShards> {
     let cluster = shards.first()?.cluster;
     RelayShards::new(cluster, shards.iter().map(|shard| shard.index)).ok()
-}
-
-fn count(number: usize) -> u32 {
-    u32::try_from(number).unwrap_or(u32::MAX)
 }
 
 fn plain_tcp(addr: &Multiaddr) -> Option<Endpoint> {

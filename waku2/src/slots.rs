@@ -1,9 +1,16 @@
 //! How the connections are shared out: pure.
 //!
 //! `--relay-service-ratio` of `--max-connections`: the first part for peers that relay with us, the second for those that serve us or are served.
-//! Of the first, a third is for calls of our own, so that callers alone do not choose who our mesh is. Deployed: nwaku.
+//! Of the first, a third is for calls of our own, so that callers alone do not choose who our mesh is; of those who called us and relay, what is
+//! more than the rest is left. So is it deployed by nwaku (`connectToRelayPeers`, `pruneInRelayConns`), which leaves whom it meets first, or who
+//! came last; here the last ones go, and before them those who relay none of our topics. Services are not kept to their part: what
+//! `--max-connections` leaves is theirs.
 
-use std::{num::ParseIntError, str::FromStr};
+use std::{cmp::Reverse, num::ParseIntError, str::FromStr, time::Instant};
+
+use libp2p::PeerId;
+
+use crate::handle::Direction;
 
 /// Peers in a full mesh of one topic.  Spec: 29/WAKU2-CONFIG, `D_high`.
 pub const FULL_MESH: u32 = 8;
@@ -64,6 +71,21 @@ pub struct Slots {
     pub service: u32,
 }
 
+/// A connected peer that relays.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Relaying {
+    /// Who.
+    pub peer: PeerId,
+    /// Who called whom.
+    pub direction: Direction,
+    /// When it was met.
+    pub since: Instant,
+    /// Whether it relays a topic of ours.
+    pub shares: bool,
+    /// Whether the operator named it: then it stays, whoever called.
+    pub named: bool,
+}
+
 /// Too few connections for relay: a full mesh would not fit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{relay} connections for relay are too few: a full mesh has {FULL_MESH}")]
@@ -86,16 +108,38 @@ impl Slots {
         Ok(Self { relay, outbound: relay / 3, service: connections - relay })
     }
 
-    /// How many more calls to make, when so many peers relay with us, so many of them because we called, and so many calls are under way.
+    /// Of those for relay, what callers may have.
     #[must_use]
-    pub fn calls_wanted(&self, relay: u32, outbound: u32, calling: u32) -> u32 {
-        let room = self.relay.saturating_sub(relay);
-        self.outbound.saturating_sub(outbound).min(room).saturating_sub(calling)
+    pub fn inbound(&self) -> u32 {
+        self.relay - self.outbound
     }
+
+    /// How many more calls to make, when these peers relay with us and so many calls are under way.
+    #[must_use]
+    pub fn calls_wanted(&self, relaying: &[Relaying], calling: usize) -> u32 {
+        let outbound = relaying.iter().filter(|peer| peer.direction == Direction::Outbound).count();
+        let room = self.relay.saturating_sub(number(relaying.len()));
+        self.outbound.saturating_sub(number(outbound)).min(room).saturating_sub(number(calling))
+    }
+
+    /// Who is to be left, of these that relay with us.
+    #[must_use]
+    pub fn surplus(&self, relaying: &[Relaying]) -> Vec<PeerId> {
+        let is_caller = |peer: &&Relaying| peer.direction == Direction::Inbound && !peer.named;
+        let mut callers: Vec<&Relaying> = relaying.iter().filter(is_caller).collect();
+        callers.sort_unstable_by_key(|caller| (Reverse(caller.shares), caller.since, caller.peer));
+        callers.into_iter().skip(self.inbound() as usize).map(|caller| caller.peer).collect()
+    }
+}
+
+fn number(count: usize) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use proptest::prelude::*;
 
     use super::*;
@@ -123,14 +167,44 @@ mod tests {
         assert!(matches!("4294967295:101".parse::<Ratio>(), Err(RatioError::Sum { .. })));
     }
 
+    /// The `n`th to come.
+    fn relaying(n: usize, direction: Direction) -> Relaying {
+        let since = devp2p::clock::now().instant + Duration::from_secs(n as u64);
+        Relaying { peer: PeerId::random(), direction, since, shares: true, named: false }
+    }
+
+    fn mixed(inbound: usize, outbound: usize) -> Vec<Relaying> {
+        let all = |count, direction| (0..count).map(move |n| relaying(n, direction));
+        all(inbound, Direction::Inbound).chain(all(outbound, Direction::Outbound)).collect()
+    }
+
     #[test]
     fn calls_until_a_third_is_ours() {
         let slots = Slots::new(50, Ratio::default()).unwrap();
-        assert_eq!(slots.calls_wanted(0, 0, 0), 10);
-        assert_eq!(slots.calls_wanted(7, 7, 2), 1);
-        assert_eq!(slots.calls_wanted(12, 12, 0), 0);
-        assert_eq!(slots.calls_wanted(28, 3, 0), 2, "no more than fit");
-        assert_eq!(slots.calls_wanted(40, 0, 0), 0);
+        assert_eq!(slots.inbound(), 20);
+        for (inbound, outbound, calling, wanted) in
+            [(0, 0, 0, 10), (0, 7, 2, 1), (0, 12, 0, 0), (25, 3, 0, 2), (40, 0, 0, 0)]
+        {
+            let calls = slots.calls_wanted(&mixed(inbound, outbound), calling);
+            assert_eq!(calls, wanted, "{inbound} and {outbound} are there");
+        }
+    }
+
+    #[test]
+    fn the_last_of_too_many_callers_go() {
+        let slots = Slots::new(12, Ratio::default()).unwrap();
+        let mut peers = mixed(6, 9);
+        assert_eq!(slots.surplus(&peers), [], "whom we called is not counted");
+        peers.extend([7, 6].map(|n| relaying(n, Direction::Inbound)));
+        let [last, before] = [peers[15].peer, peers[16].peer];
+        assert_eq!(slots.surplus(&peers), [before, last]);
+        peers.reverse();
+        assert_eq!(slots.surplus(&peers), [before, last], "in whatever order they are told");
+        peers.reverse();
+        peers[0].shares = false;
+        assert_eq!(slots.surplus(&peers), [last, peers[0].peer], "of no use to us");
+        peers[15].named = true;
+        assert_eq!(slots.surplus(&peers), [peers[0].peer], "named by the operator");
     }
 
     proptest! {
@@ -141,6 +215,18 @@ mod tests {
                 prop_assert_eq!(slots.relay + slots.service, connections);
                 prop_assert!(slots.outbound <= slots.relay / 3);
             }
+        }
+
+        #[test]
+        fn whoever_is_left_had_called_and_none_is_left_for_less(callers in 0..80_usize, called in 0..40_usize, named in 0..9_usize) {
+            let slots = Slots::new(50, Ratio::default()).unwrap();
+            let mut peers = mixed(callers, called);
+            peers.iter_mut().take(named.min(callers)).for_each(|peer| peer.named = true);
+            let left = slots.surplus(&peers);
+            let unnamed = callers - named.min(callers);
+            prop_assert_eq!(left.len(), unnamed.saturating_sub(slots.inbound() as usize));
+            let may_go = |peer: &PeerId| peers[..callers].iter().any(|caller| caller.peer == *peer && !caller.named);
+            prop_assert!(left.iter().all(may_go));
         }
     }
 }

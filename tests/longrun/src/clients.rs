@@ -48,8 +48,8 @@ const SILENCE: Duration = Duration::from_secs(30);
 /// Lines of the clients that wait for us; beyond them, the clients wait.
 const LINES: usize = 64;
 
-/// Of all connections, two thirds may be opened by peers.
-const ROOM: u32 = 2;
+/// Of all connections, two fifths are for peers that have called us and relay.
+const ROOM: u32 = 3;
 
 /// Holds so many clients for so long; `given` is judged in place of what is built.
 ///

@@ -4,7 +4,7 @@ use devp2p::{ConnId, NodeId, Packet, clock::Now};
 
 use super::{Action, Node};
 use crate::{
-    accounting::{Epoch, Volume},
+    accounting::{Account, Epoch, Volume},
     packet::{Code, messages},
     peer::Peer,
 };
@@ -25,7 +25,7 @@ impl Node {
 
     /// A peer has brought envelopes that were expected of it.
     pub(super) fn account_received(&mut self, conn: ConnId, volume: Volume) {
-        if let Some(peer) = self.credited(conn, volume) {
+        if let Some(peer) = self.credited(conn, volume, |account| account.received += volume) {
             let closed = self.accounts.received(self.now, peer, volume);
             self.closed(closed);
         }
@@ -33,7 +33,7 @@ impl Node {
 
     /// Envelopes that a peer asked for go to its connection.
     pub(super) fn account_sent(&mut self, conn: ConnId, volume: Volume) {
-        if let Some(peer) = self.credited(conn, volume) {
+        if let Some(peer) = self.credited(conn, volume, |account| account.sent += volume) {
             let closed = self.accounts.sent(self.now, peer, volume);
             self.closed(closed);
         }
@@ -47,14 +47,18 @@ impl Node {
     /// The connection has refused a packet that was counted as sent.
     pub(super) fn take_back(&mut self, conn: ConnId, packet: &Packet) {
         let volume = volume(packet);
-        if let Some(peer) = self.credited(conn, volume) {
+        if let Some(peer) = self.credited(conn, volume, |account| account.sent = account.sent.less(volume)) {
             self.accounts.take_back(peer, volume);
         }
     }
 
-    fn credited(&self, conn: ConnId, volume: Volume) -> Option<NodeId> {
-        match self.peers.get(&conn) {
-            Some(Peer::Running(running)) if volume.envelopes > 0 => Some(running.remote.node),
+    /// Whose account it is; that of the connection is changed at once.
+    fn credited(&mut self, conn: ConnId, volume: Volume, change: impl FnOnce(&mut Account)) -> Option<NodeId> {
+        match self.peers.get_mut(&conn) {
+            Some(Peer::Running(running)) if volume.envelopes > 0 => {
+                change(&mut running.traffic.account);
+                Some(running.remote.node)
+            }
             _ => None,
         }
     }

@@ -1,6 +1,6 @@
 //! Bounds of connections, over real sockets.
 
-use std::time::Duration;
+use std::{future::pending, net::TcpListener, time::Duration};
 
 use futures::{StreamExt, stream};
 use libp2p::{
@@ -17,11 +17,12 @@ use libp2p::{
         dial_opts::{DialOpts, PeerCondition},
     },
 };
-use tokio::{io::AsyncReadExt, net::TcpStream};
+use tokio::{io::AsyncReadExt, net::TcpStream, task::JoinSet};
 use waku2::{ClusterId, Config, Event, Limits, metadata::Metadata};
 
 use crate::{
     carrier::{Carrier, Muxer},
+    identify::{honest, says},
     node::{Node, config, soon},
     stranger::Stranger,
 };
@@ -65,6 +66,58 @@ async fn two_thirds_are_for_those_who_call() {
     third.dial(node.addr());
     third.closed().await;
     assert_eq!(there[0].until(node.handle.peers()).await.len(), 2, "those who were there stay");
+}
+
+/// Of twelve connections eight are for relay, and of these six for callers.
+#[tokio::test]
+async fn who_calls_and_relays_takes_no_place_of_those_who_do_not() {
+    const MAY_RELAY: usize = 6;
+    let mut node = node(Limits { connections: 12, ..Limits::default() }).await;
+    let key = Keypair::generate_ed25519();
+    let mut client = says(&mut node, &key, &honest(&key)).await;
+    let mut there = vec![key.public().to_peer_id()];
+    node.meets(there[0]).await;
+    let mut tasks = JoinSet::new();
+    tasks.spawn(async move {
+        loop {
+            client.select_next_some().await;
+        }
+    });
+    for _ in 0..MAY_RELAY {
+        let mut stranger = welcomed(&mut node).await;
+        there.push(*stranger.swarm.local_peer_id());
+        tasks.spawn(async move { stranger.until(pending::<()>()).await });
+    }
+    let mut last = stranger();
+    last.dial(node.addr());
+    last.closed().await;
+    let peers = soon("its end", async {
+        loop {
+            let peers: Vec<_> = node.handle.peers().await.into_iter().map(|info| info.peer).collect();
+            if !peers.contains(last.swarm.local_peer_id()) {
+                return peers;
+            }
+        }
+    })
+    .await;
+    assert_eq!(peers.len(), there.len());
+    assert!(there.iter().all(|peer| peers.contains(peer)), "those who were there stay");
+}
+
+#[tokio::test]
+async fn addresses_that_lead_nowhere_do_not_keep_the_good_one_waiting() {
+    // They take a connection and say nothing, and a call may take longer than the test waits.
+    let limits = Limits { handshake: Duration::from_secs(3_600), ..Limits::default() };
+    let dead: Vec<_> = (0..3).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+    let callee = Node::start(config(vec![])).await;
+    let id = callee.handle.peer_id();
+    let dead_addr = |listener: &TcpListener| {
+        let port = listener.local_addr().unwrap().port();
+        format!("/ip4/127.0.0.1/tcp/{port}/p2p/{id}").parse().unwrap()
+    };
+    let calls = dead.iter().map(dead_addr).chain([callee.addr()]).collect();
+    let mut caller = Node::start(Config { limits, ..config(calls) }).await;
+    caller.meets(id).await;
 }
 
 #[tokio::test]

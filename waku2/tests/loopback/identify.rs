@@ -25,7 +25,7 @@ use crate::{
 };
 
 #[derive(Clone, PartialEq, prost::Message)]
-struct Identify {
+pub struct Identify {
     #[prost(bytes = "vec", optional, tag = "1")]
     public_key: Option<Vec<u8>>,
     #[prost(bytes = "vec", repeated, tag = "2")]
@@ -42,7 +42,7 @@ struct Identify {
 
 /// Answers with any bytes.
 #[derive(Debug, Clone, Default)]
-struct Codec;
+pub struct Codec;
 
 impl request_response::Codec for Codec {
     type Protocol = StreamProtocol;
@@ -78,13 +78,13 @@ impl request_response::Codec for Codec {
 }
 
 #[derive(NetworkBehaviour)]
-struct Behaviour {
+pub struct Behaviour {
     identify: request_response::Behaviour<Codec>,
     metadata: request_response::Behaviour<metadata::Codec>,
 }
 
 /// A peer that says this of itself, once it has been asked for it and for its metadata.
-async fn says(node: &mut Node, key: &Keypair, said: &Identify) -> Swarm<Behaviour> {
+pub async fn says(node: &mut Node, key: &Keypair, said: &Identify) -> Swarm<Behaviour> {
     let settings = || request_response::Config::default();
     let identify = StreamProtocol::new("/ipfs/id/1.0.0");
     let behaviour = Behaviour {
@@ -150,7 +150,7 @@ async fn kept(node: &mut Node, key: &Keypair, said: &Identify, something: bool) 
     .await
 }
 
-fn honest(key: &Keypair) -> Identify {
+pub fn honest(key: &Keypair) -> Identify {
     Identify {
         public_key: Some(key.public().encode_protobuf()),
         listen_addrs: vec!["/ip4/8.8.8.8/tcp/1".parse::<Multiaddr>().unwrap().to_vec()],

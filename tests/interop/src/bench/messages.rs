@@ -21,7 +21,7 @@ const SINGLE: [&str; 4] = ["-window", "1", "-pause", "10ms"];
 const BESIDE: [&str; 2] = ["-large-every", "50ms"];
 /// Of the large ones, so many may be under way at the end.
 const UNDER_WAY: u64 = 4;
-/// Room for the receivers and those who feed them, of which two thirds may call.
+/// Room for the receivers and those who feed them, of which two fifths may call and relay.
 const ROOM: &str = "--max-connections=200";
 
 /// A feeder, a node, a drain; in turns for both nodes.
