@@ -7,6 +7,8 @@
 //! Limit: the shell keeps [`MAX_NOTES`] that wait to be written; beyond it ends are left out, which costs a repetition after a
 //! crash and nothing else.
 
+pub mod encoding;
+
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -38,6 +40,22 @@ pub enum Cargo {
         /// Its bytes.
         data: Bytes,
     },
+}
+
+impl Cargo {
+    /// Its bytes.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Envelope(data) | Self::Message { data, .. } => data.len(),
+        }
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
 }
 
 /// One line of the journal. A content and a time of sending, that of the cargo by itself, name a passage; where the cargo says no

@@ -30,6 +30,9 @@ use crate::{
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 /// Sealed envelopes waiting for the loop; the pool's threads wait beyond it.
 const SEALED_QUEUE: usize = 64;
+/// Events of one side that are taken before what follows from them is carried out: a turn of the loop costs as much as an event, and
+/// none of these waits for anything.
+const BATCH_EVENTS: usize = 64;
 /// How often the log says how much crossed.
 const SUMMARY_EVERY: Duration = Duration::from_secs(60);
 
@@ -115,15 +118,26 @@ impl Shell {
             let wake_at = self.bridge.wake_at();
             tokio::select! {
                 event = next(&mut inputs.v0) => match event {
-                    Some(event) => self.v0_event(event),
+                    Some(event) => {
+                        self.v0_event(event);
+                        waiting(&mut inputs.v0).for_each(|event| self.v0_event(event));
+                    }
                     None => inputs.v0 = None,
                 },
                 event = next(&mut inputs.v2) => match event {
-                    Some(event) => self.v2_event(event),
+                    Some(event) => {
+                        self.v2_event(event);
+                        waiting(&mut inputs.v2).for_each(|event| self.v2_event(event));
+                    }
                     None => inputs.v2 = None,
                 },
                 Some((job, sealed)) = inputs.seals.recv() => self.bridge.sealed(clock::now(), job, sealed),
-                Some(ended) = self.running.join_next_with_id() => self.answered(ended),
+                Some(ended) = self.running.join_next_with_id() => {
+                    self.answered(ended);
+                    while let Some(ended) = self.running.try_join_next_with_id() {
+                        self.answered(ended);
+                    }
+                }
                 written = written(&mut self.scribe) => {
                     let now = clock::now();
                     written.into_iter().for_each(|job| self.bridge.noted(now, job));
@@ -283,6 +297,11 @@ async fn next<T>(events: &mut Option<mpsc::Receiver<T>>) -> Option<T> {
     }
 }
 
+/// What waits behind an event, up to a batch.
+fn waiting<T>(events: &mut Option<mpsc::Receiver<T>>) -> impl Iterator<Item = T> {
+    events.iter_mut().flat_map(|events| std::iter::from_fn(|| events.try_recv().ok())).take(BATCH_EVENTS - 1)
+}
+
 /// The jobs whose beginning has been written; waits for ever where there is no journal.
 async fn written(scribe: &mut Option<Scribe>) -> Vec<JobId> {
     match scribe {
@@ -295,5 +314,20 @@ async fn until(instant: Option<std::time::Instant>) {
     match instant {
         Some(instant) => sleep_until(instant.into()).await,
         None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_is_what_waits_and_bounded() {
+        let (sender, receiver) = mpsc::channel(BATCH_EVENTS * 2);
+        (0..BATCH_EVENTS + 1).for_each(|n| sender.try_send(n).unwrap());
+        let mut events = Some(receiver);
+        assert_eq!(waiting(&mut events).collect::<Vec<_>>(), (0..BATCH_EVENTS - 1).collect::<Vec<_>>());
+        assert_eq!(waiting(&mut events).count(), 2);
+        assert_eq!(waiting(&mut events).count() + waiting::<usize>(&mut None).count(), 0);
     }
 }

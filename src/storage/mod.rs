@@ -4,7 +4,7 @@
 //! the next start opens it without repair. The schema is brought up to date at every start; a database of a later version
 //! of this program is left alone, and the start fails.
 //!
-//! Limits: four connections to the file; who waits for one longer than five seconds gets an error.
+//! Limits: four connections to the file, and one of the journal's own; who waits for one longer than five seconds gets an error.
 
 pub mod accounts;
 pub mod journal;

@@ -76,7 +76,7 @@ enum Command {
 
 #[derive(Debug, Args)]
 struct BenchArgs {
-    /// Fewer runs and shorter ones, for CI: within 90 s
+    /// Fewer runs and shorter ones, for CI: within two minutes
     #[arg(long)]
     quick: bool,
     /// Measure only what has these words in its name, such as `messages`
