@@ -407,6 +407,8 @@ fn parse_all<T: FromStr>(
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use bridge::{config::Config as BridgeConfig, policy::Ways};
     use devp2p::{Limits, Network};
     use waku0::{Settings, limits::Rates, whitelist::Whitelist};
@@ -452,6 +454,21 @@ mod tests {
         assert_eq!(v2_of(&config).listen.to_string(), "/ip4/0.0.0.0/tcp/60000");
         assert_eq!(config.http.rest.unwrap().to_string(), "127.0.0.1:8645");
         assert!(v0_of(&config).static_nodes.is_empty() && v2_of(&config).static_peers.is_empty());
+    }
+
+    #[test]
+    fn several_bridges_and_trials_have_flags() {
+        let config = config(&["--stagger=500ms", "--standby-after=4s", "--dry-run", "--canary"]).unwrap();
+        let bridge = bridge_of(&config);
+        assert_eq!((bridge.stagger, bridge.standby_after), (Duration::from_millis(500), Some(Duration::from_secs(4))));
+        assert!(bridge.dry_run && bridge.canary);
+        assert!(
+            refusal(&["--standby-after=20s"]).contains("everything is late"),
+            "{}",
+            refusal(&["--standby-after=20s"])
+        );
+        assert!(refusal(&["--v1-late-policy=archive"]).contains("needs an archive"));
+        assert!(refusal(&["--bridge-direction=archive-only"]).contains("needs an archive"));
     }
 
     #[test]

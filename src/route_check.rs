@@ -20,7 +20,7 @@ impl Explained<'_> {
     pub fn unreachable(&self) -> usize {
         let shadows = self.0.router.shadows();
         let is_dead = |place: usize, route: &Route| {
-            let ways = Direction::ALL.into_iter().filter(|direction| route.leads(*direction)).count();
+            let ways = Direction::ALL.into_iter().filter(|direction| route.takes(*direction)).count();
             shadows.iter().filter(|shadow| shadow.route == place).count() == ways
         };
         let routes = self.0.router.routes().iter().enumerate();

@@ -1,13 +1,14 @@
 //! Settings of a bridge, with the numbers it works by.
 
-use std::{num::NonZeroUsize, thread, time::Duration};
+use std::{num::NonZeroUsize, sync::Arc, thread, time::Duration};
 
 use waku0::pow::{Pow, PowError};
 
 use crate::{
-    policy::{LateV1, LateV2, Policy},
+    policy::{LateV1, LateV2, Policy, Ways},
     router::Router,
     seen::SeenLimits,
+    to_v1::MINING_MARGIN,
 };
 
 /// Seconds that an envelope made of a message lives; what Status's applications used.
@@ -39,6 +40,9 @@ pub const DEFAULT_MAX_SEAL_JOBS: usize = 1_024;
 /// Their bytes.
 pub const DEFAULT_MAX_SEAL_BYTES: usize = 64 * 1024 * 1024;
 
+/// Bridges that cannot make the same bytes of a thing spread their attempts over this time.
+pub const DEFAULT_STAGGER: Duration = Duration::from_secs(2);
+
 /// How a bridge is set up.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
@@ -62,6 +66,22 @@ pub struct Config {
     pub limits: Limits,
     /// Whether what is on its way is noted before it is mined or published: set where there is a journal. Default: no.
     pub journal: bool,
+    /// Whether what crossed, and what could not, is given to an archive: set where one is mounted. Default: no.
+    pub archive: bool,
+    /// Where two bridges make different bytes of one thing (late envelopes given the present time, messages without a time), or mining
+    /// is dear, each waits for a part of this time, by its [`Config::key`] and the content, and gives way to whoever was faster. Zero: no
+    /// waiting. See [`DEFAULT_STAGGER`].
+    pub stagger: Duration,
+    /// Tells this bridge's waiting from that of others; of no use to anybody else. The shell sets it from the node's identity.
+    pub key: [u8; 32],
+    /// Carry only what nobody else has carried for so long. Default: carry everything at once.
+    pub standby_after: Option<Duration>,
+    /// The memory of what crossed is lost: for one time to live, give way as a bridge in standby does. Default: no.
+    pub memory_lost: bool,
+    /// Only count what would cross: nothing is mined, published, posted, noted or archived. Default: no.
+    pub dry_run: bool,
+    /// Whether something of our own goes each way once a minute, to see how long it takes: [`crate::canary`]. Default: no.
+    pub canary: bool,
     /// Threads that mine. Default: half the cores, at least one.
     pub pow_threads: NonZeroUsize,
 }
@@ -102,6 +122,14 @@ pub enum ConfigError {
     /// Late messages to the archive, and there is none.
     #[error("the late policy of v2 is `archive`, which needs an archive; choose drop or ladder")]
     LateV2NeedsArchive,
+    /// A route to the archive, and there is none.
+    #[error("the route {0:?} is archive-only, which needs an archive")]
+    RouteNeedsArchive(Arc<str>),
+    /// In standby, everything would be late before its turn came.
+    #[error(
+        "after {0:?} of standby everything is late for {1}; wait less, let envelopes live longer, or choose policies that carry what is late"
+    )]
+    StandbyTooLong(Duration, &'static str),
     /// Envelopes that expire before they could be mined: five seconds are kept for their way.
     #[error("envelopes that live {0} s expire before they arrive; 6 s is the least")]
     TtlTooShort(u32),
@@ -122,12 +150,8 @@ impl Config {
     /// # Errors
     /// [`ConfigError`], in the operator's words.
     pub fn check(&self) -> Result<(), ConfigError> {
-        if self.policy.late_v1 == LateV1::Archive {
-            return Err(ConfigError::LateV1NeedsArchive);
-        }
-        if self.policy.late_v2 == LateV2::Archive {
-            return Err(ConfigError::LateV2NeedsArchive);
-        }
+        self.check_archive()?;
+        self.check_standby()?;
         if self.profile.ttl_secs < MIN_TTL_SECS {
             return Err(ConfigError::TtlTooShort(self.profile.ttl_secs));
         }
@@ -142,6 +166,49 @@ impl Config {
             ("seen.max_entries", self.seen.max_entries),
         ];
         bounds.into_iter().find(|(_, bound)| *bound == 0).map_or(Ok(()), |(name, _)| Err(ConfigError::ZeroBound(name)))
+    }
+
+    /// What needs an archive has one.
+    fn check_archive(&self) -> Result<(), ConfigError> {
+        if self.archive {
+            return Ok(());
+        }
+        if self.policy.late_v1 == Some(LateV1::Archive) {
+            return Err(ConfigError::LateV1NeedsArchive);
+        }
+        if self.policy.late_v2 == Some(LateV2::Archive) {
+            return Err(ConfigError::LateV2NeedsArchive);
+        }
+        let leads_nowhere = self.routes.routes().iter().find(|route| route.ways == Ways::ArchiveOnly);
+        leads_nowhere.map_or(Ok(()), |route| Err(ConfigError::RouteNeedsArchive(Arc::clone(&route.name))))
+    }
+
+    /// What waits in standby can still cross.
+    fn check_standby(&self) -> Result<(), ConfigError> {
+        let Some(wait) = self.standby_after else { return Ok(()) };
+        if wait >= self.late_after && matches!(self.late_v1(), LateV1::Drop | LateV1::Archive) {
+            return Err(ConfigError::StandbyTooLong(wait, "v2"));
+        }
+        let longest = match self.late_v2() {
+            LateV2::Ladder => TTL_LADDER_SECS.into_iter().max().unwrap_or(0).max(self.profile.ttl_secs),
+            LateV2::Drop | LateV2::Archive => self.profile.ttl_secs,
+        };
+        match wait + MINING_MARGIN >= Duration::from_secs(u64::from(longest)) {
+            true => Err(ConfigError::StandbyTooLong(wait, "v1")),
+            false => Ok(()),
+        }
+    }
+
+    /// What happens to late envelopes.
+    #[must_use]
+    pub fn late_v1(&self) -> LateV1 {
+        self.policy.late_v1.unwrap_or(if self.archive { LateV1::Archive } else { LateV1::Drop })
+    }
+
+    /// What happens to late messages.
+    #[must_use]
+    pub fn late_v2(&self) -> LateV2 {
+        self.policy.late_v2.unwrap_or(if self.archive { LateV2::Archive } else { LateV2::Drop })
     }
 
     /// The work that an envelope with this much data is mined for: the profile's target, and never less than our own
@@ -169,6 +236,13 @@ impl Default for Config {
             seen: SeenLimits::default(),
             limits: Limits::default(),
             journal: false,
+            archive: false,
+            stagger: DEFAULT_STAGGER,
+            key: [0; 32],
+            standby_after: None,
+            memory_lost: false,
+            dry_run: false,
+            canary: false,
             pow_threads: half_the_cores(),
         }
     }
@@ -221,11 +295,40 @@ mod tests {
     #[test]
     fn an_archive_that_is_not_there_is_refused() {
         let mut config = Config::default();
-        config.policy.late_v1 = "archive".parse().unwrap();
+        config.policy.late_v1 = Some(LateV1::Archive);
         assert_eq!(config.check(), Err(ConfigError::LateV1NeedsArchive));
-        config.policy.late_v1 = LateV1::Drop;
-        config.policy.late_v2 = "archive".parse().unwrap();
+        config.policy.late_v1 = None;
+        config.policy.late_v2 = Some(LateV2::Archive);
         assert_eq!(config.check(), Err(ConfigError::LateV2NeedsArchive));
+        config.policy.late_v2 = None;
+        config.routes =
+            Router::new(crate::router::Route::everything("/waku/2/rs/0/0".parse().unwrap(), Ways::ArchiveOnly));
+        assert_eq!(config.check(), Err(ConfigError::RouteNeedsArchive("default".into())));
+        config.archive = true;
+        assert_eq!(config.check(), Ok(()));
+    }
+
+    #[test]
+    fn what_is_late_goes_to_the_archive_where_there_is_one_and_nothing_else_was_said() {
+        let mut config = Config::default();
+        assert_eq!((config.late_v1(), config.late_v2()), (LateV1::Drop, LateV2::Drop));
+        config.archive = true;
+        assert_eq!((config.late_v1(), config.late_v2()), (LateV1::Archive, LateV2::Archive));
+        (config.policy.late_v1, config.policy.late_v2) = (Some(LateV1::Drop), Some(LateV2::Ladder));
+        assert_eq!((config.late_v1(), config.late_v2()), (LateV1::Drop, LateV2::Ladder));
+    }
+
+    #[test]
+    fn standby_must_leave_time_to_cross() {
+        let waits = |secs, ladder| {
+            let mut config = Config { standby_after: Some(Duration::from_secs(secs)), ..Config::default() };
+            if ladder {
+                (config.policy.late_v1, config.policy.late_v2) = (Some(LateV1::Publish), Some(LateV2::Ladder));
+            }
+            config.check().is_ok()
+        };
+        assert_eq!([9, 10, 20].map(|secs| waits(secs, false)), [true, false, false]);
+        assert_eq!([20, 294, 295].map(|secs| waits(secs, true)), [true, true, false]);
     }
 
     #[test]

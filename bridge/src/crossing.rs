@@ -74,8 +74,15 @@ pub enum Outcome {
         /// The other side had it already, byte for byte: another bridge was faster.
         already_there: bool,
     },
+    /// It did not cross, and the archive has it.
+    Archived(DropReason),
     /// It did not cross.
     Dropped(DropReason),
+    /// A bridge that only counts would have carried it.
+    WouldCross {
+        /// How it would have been made.
+        by: Conversion,
+    },
 }
 
 /// How the other form was made.
@@ -92,12 +99,14 @@ pub enum Conversion {
 }
 
 impl Outcome {
-    /// The `result` label of the metrics. `archived` joins them with the archive.
+    /// The `result` label of the metrics.
     #[must_use]
     pub const fn result(&self) -> &'static str {
         match self {
             Self::Crossed { .. } => "crossed",
+            Self::Archived(_) => "archived",
             Self::Dropped(_) => "dropped",
+            Self::WouldCross { .. } => "would_cross",
         }
     }
 
@@ -105,8 +114,17 @@ impl Outcome {
     #[must_use]
     pub const fn reason(&self) -> &'static str {
         match self {
-            Self::Crossed { .. } => "ok",
-            Self::Dropped(reason) => reason.as_str(),
+            Self::Crossed { .. } | Self::WouldCross { .. } => "ok",
+            Self::Archived(reason) | Self::Dropped(reason) => reason.as_str(),
+        }
+    }
+
+    /// Why it did not cross, if it did not.
+    #[must_use]
+    pub const fn missed(&self) -> Option<DropReason> {
+        match self {
+            Self::Crossed { .. } | Self::WouldCross { .. } => None,
+            Self::Archived(reason) | Self::Dropped(reason) => Some(*reason),
         }
     }
 }

@@ -155,6 +155,22 @@ impl DropReason {
     }
 }
 
+impl DropReason {
+    /// Whether what does not cross for this reason may be kept as history, where there is an archive. Some of it by policy:
+    /// see [`crate::history`].
+    #[must_use]
+    pub const fn is_kept(self, direction: Direction) -> bool {
+        match self {
+            Self::Late | Self::NoRoute | Self::PublishFailed => true,
+            Self::PowDeadline => matches!(direction, Direction::V2ToV1),
+            Self::TooLargeV2 | Self::Clock | Self::RlnBudget | Self::RlnUnavailable => {
+                matches!(direction, Direction::V1ToV2)
+            }
+            _ => false,
+        }
+    }
+}
+
 impl fmt::Display for DropReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
@@ -182,6 +198,21 @@ mod tests {
              unsupported_version ephemeral duplicate returning late too_hard pow_deadline no_key rln_budget rln_unavailable \
              clock rate quarantine shed publish_failed"
         );
+    }
+
+    #[test]
+    fn what_is_kept_is_late_too_large_or_found_the_other_side_closed() {
+        let kept = |direction| {
+            let names: Vec<_> = DropReason::all().filter(|r| r.is_kept(direction)).map(DropReason::as_str).collect();
+            names.join(" ")
+        };
+        assert_eq!(
+            kept(Direction::V1ToV2),
+            "too_large_v2 no_route late rln_budget rln_unavailable clock publish_failed"
+        );
+        assert_eq!(kept(Direction::V2ToV1), "no_route late pow_deadline publish_failed");
+        let listed = |r: DropReason| Direction::ALL.into_iter().all(|d| !r.is_kept(d) || r.occurs(d));
+        assert!(DropReason::all().all(listed));
     }
 
     #[test]

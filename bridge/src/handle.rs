@@ -12,9 +12,11 @@ use std::{
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use crate::{
-    bridge::Tally,
+    action::Tally,
+    canary::Reading,
     crossing::{Crossing, Direction, Outcome},
     drop_reason::DropReason,
+    gaps::Gap,
     job::Depths,
     router::Router,
     story::{AnyHash, Story},
@@ -41,8 +43,10 @@ pub const RECENT_ENDS: usize = 10_000;
 /// Questions and tables of routes that wait for the bridge. Full: who asks waits.
 const REQUESTS: usize = 4;
 
-/// One reason, or `ok`.
-const RESULTS: usize = DropReason::COUNT + 1;
+/// Columns: dropped for each reason, archived for each reason, crossed, would have crossed.
+const RESULTS: usize = 2 * DropReason::COUNT + 2;
+/// The column of what crossed.
+const CROSSED: usize = 2 * DropReason::COUNT;
 
 /// A running bridge, for those who watch it. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -57,6 +61,7 @@ struct Shared {
     drops: Mutex<VecDeque<Crossing>>,
     ends: Mutex<VecDeque<Crossing>>,
     status: Mutex<Status>,
+    gaps: Mutex<Vec<Gap>>,
     routes: Mutex<Router>,
     requests: mpsc::Sender<Request>,
     stop: watch::Sender<bool>,
@@ -86,6 +91,11 @@ pub struct Status {
     pub tally: Tally,
     /// Entries of the memory of what was seen.
     pub seen_entries: usize,
+    /// How far the clocks of others are ahead of ours, in nanoseconds, by whichever side says more; none while too few say anything.
+    /// Beyond 5 s the operator is to be warned; beyond [`crate::bridge::MAX_SKEW`] nothing is published on v2.
+    pub clock_skew_nanos: Option<i64>,
+    /// What came of the canaries, by direction; none where there are none.
+    pub canaries: Option<[Reading; 2]>,
 }
 
 impl Handle {
@@ -98,6 +108,7 @@ impl Handle {
             drops: Mutex::default(),
             ends: Mutex::default(),
             status: Mutex::default(),
+            gaps: Mutex::default(),
             routes: Mutex::new(routes.clone()),
             requests,
             stop,
@@ -117,7 +128,7 @@ impl Handle {
         self.shared.crossings.subscribe()
     }
 
-    /// The last [`RECENT_DROPS`] that did not cross, oldest first.
+    /// The last [`RECENT_DROPS`] that did not cross, oldest first; those that were archived among them.
     #[must_use]
     pub fn recent_drops(&self) -> Vec<Crossing> {
         lock(&self.shared.drops).iter().cloned().collect()
@@ -127,6 +138,20 @@ impl Handle {
     #[must_use]
     pub fn status(&self) -> Status {
         *lock(&self.shared.status)
+    }
+
+    /// By route and direction, when something last crossed and when the far side was away, since the start.
+    #[must_use]
+    pub fn gaps(&self) -> Vec<Gap> {
+        let mut gaps = lock(&self.shared.gaps).clone();
+        for gap in &mut gaps {
+            gap.last_crossing = self.shared.counters.last_crossing(gap.direction, &gap.route);
+        }
+        gaps
+    }
+
+    pub(crate) fn set_gaps(&self, gaps: Vec<Gap>) {
+        *lock(&self.shared.gaps) = gaps;
     }
 
     /// The table that the bridge works by.
@@ -172,7 +197,7 @@ impl Handle {
 
     pub(crate) fn record(&self, crossing: Crossing) {
         self.shared.counters.record(&crossing);
-        if matches!(crossing.outcome, Outcome::Dropped(_)) {
+        if crossing.outcome.missed().is_some() {
             keep(&self.shared.drops, RECENT_DROPS, &crossing);
         }
         keep(&self.shared.ends, RECENT_ENDS, &crossing);
@@ -214,8 +239,10 @@ pub struct Counters {
 #[derive(Debug)]
 struct RouteCounters {
     name: Arc<str>,
-    /// By direction; the last column is what crossed.
+    /// By direction and column.
     counts: [[AtomicU64; RESULTS]; 2],
+    /// When something last crossed, by direction: unix seconds, 0 for never.
+    last_crossing: [AtomicU64; 2],
 }
 
 /// One line of the table of counters.
@@ -225,7 +252,7 @@ pub struct Count {
     pub direction: Direction,
     /// The route's name, or [`NO_ROUTE`].
     pub route: Arc<str>,
-    /// `crossed` or `dropped`.
+    /// `crossed`, `archived`, `dropped`, or `would_cross`.
     pub result: &'static str,
     /// `ok`, or the reason's name.
     pub reason: &'static str,
@@ -279,16 +306,29 @@ impl Counters {
     /// How many crossed.
     #[must_use]
     pub fn crossed(&self, direction: Direction) -> u64 {
-        self.sum(direction, DropReason::COUNT)
+        self.sum(direction, CROSSED)
     }
 
-    /// How many did not, for one reason.
+    /// How many a bridge that only counts would have carried.
+    #[must_use]
+    pub fn would_cross(&self, direction: Direction) -> u64 {
+        self.sum(direction, CROSSED + 1)
+    }
+
+    /// How many did not, for one reason, and were not kept.
     #[must_use]
     pub fn dropped(&self, direction: Direction, reason: DropReason) -> u64 {
         self.sum(direction, reason as usize)
     }
 
-    /// The whole table, zeros included, but for the reasons that do not occur in a direction.
+    /// How many did not, for one reason, and were kept.
+    #[must_use]
+    pub fn archived(&self, direction: Direction, reason: DropReason) -> u64 {
+        self.sum(direction, DropReason::COUNT + reason as usize)
+    }
+
+    /// The whole table, zeros included, but for the reasons that do not occur in a direction, and for what only a bridge counts that does
+    /// nothing else.
     pub fn table(&self) -> impl Iterator<Item = Count> + '_ {
         self.counted().into_iter().flat_map(|route| {
             let lines: Vec<Count> = Direction::ALL.into_iter().flat_map(|way| route.lines(way)).collect();
@@ -301,6 +341,14 @@ impl Counters {
         let routes = self.routes.read().unwrap_or_else(PoisonError::into_inner);
         let others = (routes.len() >= MAX_NAMES).then(|| Arc::clone(&self.others));
         routes.iter().cloned().chain([Arc::clone(&self.none)]).chain(others).collect()
+    }
+
+    /// When something last crossed by a route: unix seconds.
+    #[must_use]
+    pub fn last_crossing(&self, direction: Direction, route: &str) -> Option<u64> {
+        let routes = self.routes.read().unwrap_or_else(PoisonError::into_inner);
+        let counters = routes.iter().find(|counters| *counters.name == *route)?;
+        Some(counters.last_crossing[direction as usize].load(Relaxed)).filter(|at| *at > 0)
     }
 
     /// The lag of what crossed.
@@ -317,16 +365,15 @@ impl Counters {
     }
 
     fn sum(&self, direction: Direction, column: usize) -> u64 {
-        self.counted().iter().map(|route| route.counts[direction as usize][column].load(Relaxed)).sum()
+        self.counted().iter().map(|route| route.read(direction, column)).sum()
     }
 
     fn record(&self, crossing: &Crossing) {
-        let reason = match crossing.outcome {
-            Outcome::Crossed { .. } => None,
-            Outcome::Dropped(reason) => Some(reason),
-        };
         let count = |route: &RouteCounters| {
-            route.counts[crossing.direction as usize][column(reason)].fetch_add(1, Relaxed);
+            route.counts[crossing.direction as usize][column(&crossing.outcome)].fetch_add(1, Relaxed);
+            if matches!(crossing.outcome, Outcome::Crossed { .. }) {
+                route.last_crossing[crossing.direction as usize].fetch_max(crossing.at, Relaxed);
+            }
         };
         match &crossing.route {
             None => count(&self.none),
@@ -335,7 +382,7 @@ impl Counters {
                 count(routes.iter().find(|route| route.name == *name).unwrap_or(&self.others));
             }
         }
-        if reason.is_none() {
+        if matches!(crossing.outcome, Outcome::Crossed { .. }) {
             self.lag[crossing.direction as usize].record(crossing.age);
         }
     }
@@ -343,23 +390,37 @@ impl Counters {
 
 impl RouteCounters {
     fn new(name: Arc<str>) -> Self {
-        Self { name, counts: std::array::from_fn(|_| std::array::from_fn(|_| AtomicU64::new(0))) }
+        Self {
+            name,
+            counts: std::array::from_fn(|_| std::array::from_fn(|_| AtomicU64::new(0))),
+            last_crossing: Default::default(),
+        }
     }
 
     fn lines(&self, direction: Direction) -> impl Iterator<Item = Count> + '_ {
-        let results = DropReason::all().map(Some).chain([None]);
-        results.filter(move |reason| reason.is_none_or(|reason| reason.occurs(direction))).map(move |reason| Count {
-            direction,
-            route: Arc::clone(&self.name),
-            result: if reason.is_some() { "dropped" } else { "crossed" },
-            reason: reason.map_or("ok", DropReason::as_str),
-            count: self.counts[direction as usize][column(reason)].load(Relaxed),
+        let occurs = move |reason: &DropReason| reason.occurs(direction);
+        let dropped = DropReason::all().filter(occurs).map(|reason| (reason as usize, "dropped", reason.as_str()));
+        let kept = DropReason::all().filter(move |reason| reason.is_kept(direction));
+        let archived = kept.map(|reason| (DropReason::COUNT + reason as usize, "archived", reason.as_str()));
+        let would =
+            Some((CROSSED + 1, "would_cross", "ok")).filter(move |(column, ..)| self.read(direction, *column) > 0);
+        dropped.chain(archived).chain([(CROSSED, "crossed", "ok")]).chain(would).map(move |(column, result, reason)| {
+            Count { direction, route: Arc::clone(&self.name), result, reason, count: self.read(direction, column) }
         })
+    }
+
+    fn read(&self, direction: Direction, column: usize) -> u64 {
+        self.counts[direction as usize][column].load(Relaxed)
     }
 }
 
-fn column(reason: Option<DropReason>) -> usize {
-    reason.map_or(DropReason::COUNT, |reason| reason as usize)
+fn column(outcome: &Outcome) -> usize {
+    match outcome {
+        Outcome::Dropped(reason) => *reason as usize,
+        Outcome::Archived(reason) => DropReason::COUNT + *reason as usize,
+        Outcome::Crossed { .. } => CROSSED,
+        Outcome::WouldCross { .. } => CROSSED + 1,
+    }
 }
 
 impl Lag {
@@ -424,9 +485,57 @@ mod tests {
     fn the_table_has_no_line_for_what_cannot_happen() {
         let handle = handle();
         let lines: Vec<_> = handle.counters().table().collect();
-        // 20 reasons and `ok` from v1, 15 and `ok` from v2, for the default route and none.
-        assert_eq!(lines.len(), 2 * (21 + 16));
+        // 20 reasons, 7 of them archived, and `ok` from v1; 15, 4 of them archived, and `ok` from v2; for the default route and none.
+        assert_eq!(lines.len(), 2 * (28 + 20));
         assert!(!lines.iter().any(|line| line.direction == Direction::V2ToV1 && line.reason == "low_pow"));
+    }
+
+    #[test]
+    fn gaps_say_when_something_last_crossed() {
+        let handle = handle();
+        let gap =
+            |direction, last_crossing| Gap { route: DEFAULT_ROUTE.into(), direction, last_crossing, outages: vec![] };
+        handle.set_gaps(Direction::ALL.map(|direction| gap(direction, None)).to_vec());
+        handle.record(dropped(Direction::V1ToV2, DropReason::Late));
+        handle.record(crossed(Direction::V2ToV1, 3));
+        let expected = [gap(Direction::V1ToV2, None), gap(Direction::V2ToV1, Some(now().unix_secs()))];
+        assert_eq!(handle.gaps(), expected);
+    }
+
+    #[test]
+    fn counters_and_ring_agree_on_each_reason_of_each_direction() {
+        for (reason, direction) in DropReason::all().flat_map(|reason| Direction::ALL.map(|way| (reason, way))) {
+            let outcomes = [Outcome::Dropped(reason), Outcome::Archived(reason)];
+            let possible = [reason.occurs(direction), reason.is_kept(direction)];
+            for outcome in
+                outcomes.into_iter().zip(possible).filter_map(|(outcome, possible)| possible.then_some(outcome))
+            {
+                let handle = handle();
+                let crossing = passage(direction).end(now(), outcome);
+                handle.record(crossing.clone());
+                let lines: Vec<_> = handle.counters().table().filter(|line| line.count > 0).collect();
+                let [line] = &lines[..] else { panic!("{reason}: {lines:?}") };
+                let counted = (line.direction, line.result, line.reason, line.count);
+                assert_eq!(counted, (direction, outcome.result(), reason.as_str(), 1));
+                assert_eq!(handle.recent_drops(), [crossing]);
+            }
+        }
+    }
+
+    #[test]
+    fn what_was_archived_counts_apart_and_stands_among_what_did_not_cross() {
+        let handle = handle();
+        let late = passage(Direction::V1ToV2).end(now(), Outcome::Archived(DropReason::Late));
+        handle.record(late.clone());
+        handle.record(passage(Direction::V1ToV2).end(now(), Outcome::WouldCross { by: Conversion::Wrapped }));
+        let counters = handle.counters();
+        let way = Direction::V1ToV2;
+        assert_eq!((counters.archived(way, DropReason::Late), counters.dropped(way, DropReason::Late)), (1, 0));
+        assert_eq!((counters.would_cross(way), counters.crossed(way), counters.lag(way).count), (1, 0, 0));
+        assert_eq!(handle.recent_drops(), [late]);
+        let lines: Vec<_> =
+            counters.table().filter(|line| line.count > 0).map(|line| (line.result, line.reason)).collect();
+        assert_eq!(lines, [("archived", "late"), ("would_cross", "ok")]);
     }
 
     #[test]

@@ -1,19 +1,28 @@
 //! What is on its way: one job for each envelope or message that has not crossed and is not given up.
 //!
 //! The table is the bridge's only queue. It is bounded each way by count and bytes ([`Limits`]); where it is full the
-//! oldest of the lowest priority goes. What has been handed to the far side is not shed, since its answer is near.
+//! oldest of the lowest priority goes, and before any of these what has ended and only waits for the archive. What has been handed to
+//! the far side is not shed, since its answer is near.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
+    sync::Arc,
     time::Instant,
 };
 
 use bytes::Bytes;
+use devp2p::clock::Now;
 use waku0::envelope::Envelope;
 use waku2::message::WakuMessage;
 
-use crate::{bridge::Step, config::Limits, crossing::Direction, mapping::Framed, passage::Passage};
+use crate::{
+    config::Limits,
+    crossing::{Direction, Outcome},
+    mapping::Framed,
+    passage::Passage,
+    step::{Step, Yielded},
+};
 
 /// Names a job in actions and answers. Later jobs have larger numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -31,6 +40,8 @@ impl fmt::Display for JobId {
 pub enum Stage {
     /// Waits until the journal has it on disk.
     Noting,
+    /// Waits to see whether another bridge carries it.
+    Yielding,
     /// A message sent ahead of its time.
     Held,
     /// An envelope whose message may yet show itself on v2.
@@ -45,14 +56,17 @@ pub enum Stage {
     Retry,
     /// Failed as often as it may; waits for the far side to gain a peer.
     Parked,
+    /// Has ended, and is with the archive.
+    Archiving,
 }
 
 impl Stage {
     /// How many stages there are.
-    pub const COUNT: usize = 8;
+    pub const COUNT: usize = 10;
     /// All of them, in the order of the enum.
     pub const ALL: [Self; Self::COUNT] = [
         Self::Noting,
+        Self::Yielding,
         Self::Held,
         Self::Restoring,
         Self::Mining,
@@ -60,6 +74,7 @@ impl Stage {
         Self::InFlight,
         Self::Retry,
         Self::Parked,
+        Self::Archiving,
     ];
 
     /// The `stage` label of the metrics.
@@ -67,6 +82,7 @@ impl Stage {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Noting => "noting",
+            Self::Yielding => "yielding",
             Self::Held => "held",
             Self::Restoring => "restoring",
             Self::Mining => "mining",
@@ -74,6 +90,7 @@ impl Stage {
             Self::InFlight => "in_flight",
             Self::Retry => "retry",
             Self::Parked => "parked",
+            Self::Archiving => "archiving",
         }
     }
 }
@@ -103,14 +120,28 @@ pub(crate) enum Work {
     Start,
     /// What is to be done once the journal has it.
     Noted(Box<Step>),
+    /// An envelope, to be wrapped when its time comes.
+    Envelope(Arc<Envelope>),
     /// A message's data, to be mined when its time comes, or being mined for an envelope with this time to live.
     Frame { framed: Framed, ttl: u32 },
-    /// A restored message that v2 may not have.
-    Restore(WakuMessage),
+    /// A restored message that v2 may not have, and the envelope that gave it.
+    Restore { message: WakuMessage, envelope: Arc<Envelope> },
     /// An encoded message.
     Publish(Bytes),
     /// A sealed envelope.
     Post(Envelope),
+    /// What became of it, and when.
+    Ended { outcome: Outcome, at: Now },
+}
+
+impl From<Yielded> for Work {
+    fn from(what: Yielded) -> Self {
+        match what {
+            Yielded::Envelope(envelope) => Self::Envelope(envelope),
+            Yielded::Frame(framed) => Self::Frame { framed, ttl: 0 },
+            Yielded::Post(envelope) => Self::Post(envelope),
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -129,6 +160,11 @@ impl Job {
     pub(crate) fn stage(&self) -> Stage {
         self.stage
     }
+
+    /// The lowest is shed first.
+    fn shed_rank(&self, id: JobId) -> (bool, u8, JobId) {
+        (self.stage != Stage::Archiving, self.passage.priority(), id)
+    }
 }
 
 #[derive(Debug, Default)]
@@ -139,7 +175,7 @@ pub(crate) struct JobTable {
     /// Ready jobs, the highest priority and then the oldest last: popped from the end.
     ready: [BTreeSet<(u8, std::cmp::Reverse<JobId>)>; 2],
     /// What may be shed, first to go first.
-    sheddable: [BTreeSet<(u8, JobId)>; 2],
+    sheddable: [BTreeSet<(bool, u8, JobId)>; 2],
     bytes: [usize; 2],
     depths: Depths,
 }
@@ -206,7 +242,7 @@ impl JobTable {
     pub(crate) fn next_shed(&self, direction: Direction, limits: &Limits) -> Option<JobId> {
         let over =
             self.depths.total(direction) > limits.max_jobs || self.bytes[direction as usize] > limits.max_job_bytes;
-        self.sheddable[direction as usize].first().filter(|_| over).map(|(_, id)| *id)
+        self.sheddable[direction as usize].first().filter(|_| over).map(|(.., id)| *id)
     }
 
     pub(crate) fn in_stage(&self, direction: Direction, stage: Stage) -> Vec<JobId> {
@@ -231,7 +267,7 @@ impl JobTable {
             self.ready[direction].insert((job.passage.priority(), std::cmp::Reverse(id)));
         }
         if job.stage != Stage::InFlight {
-            self.sheddable[direction].insert((job.passage.priority(), id));
+            self.sheddable[direction].insert(job.shed_rank(id));
         }
     }
 
@@ -242,7 +278,7 @@ impl JobTable {
             self.due.remove(&(due, id));
         }
         self.ready[direction].remove(&(job.passage.priority(), std::cmp::Reverse(id)));
-        self.sheddable[direction].remove(&(job.passage.priority(), id));
+        self.sheddable[direction].remove(&job.shed_rank(id));
     }
 }
 
@@ -300,6 +336,14 @@ mod tests {
         let limits = Limits { max_jobs: 1, ..Limits::default() };
         let mut table = table(&[(0, 0), (0, 0)]);
         table.set_stage(JobId(0), Stage::InFlight, None);
+        assert_eq!(table.next_shed(WAY, &limits), Some(JobId(1)));
+    }
+
+    #[test]
+    fn what_waits_for_the_archive_goes_before_what_waits_to_cross() {
+        let limits = Limits { max_jobs: 1, ..Limits::default() };
+        let mut table = table(&[(0, 0), (9, 0)]);
+        table.set_stage(JobId(1), Stage::Archiving, None);
         assert_eq!(table.next_shed(WAY, &limits), Some(JobId(1)));
     }
 

@@ -2,14 +2,19 @@
 //!
 //! | Module | What |
 //! |---|---|
-//! | [`bridge`] | the core: both sides in, actions out; [`to_v2`] and [`to_v1`] hold the two directions |
+//! | [`bridge`], [`action`] | the core: both sides in, actions out; [`to_v2`] and [`to_v1`] hold the two directions |
+//! | `step`, `course`, `ending` | what a passage does next, on its whole way, and how that is told |
 //! | [`mapping`], [`content_topic`], [`origin`] | the conversion itself, pure |
 //! | [`seen`], [`journal`] | what crossed, by content; what of it outlives the bridge |
+//! | [`history`], `keeping` | what an archive is given of it |
+//! | [`gaps`], [`canary`] | when the far side was away; a self-test each minute |
+//! | [`skew`] | what the envelopes of v1 peers say of our clock |
+//! | `yielding` | who waits for whom, where several bridges join the same networks |
 //! | [`router`], `rate`, [`policy`], [`config`] | what may cross, where, how much, and how |
 //! | [`drop_reason`], [`crossing`], [`story`] | how everything ends, and why; all that is known of a hash |
 //! | [`job`], [`answer`] | what is on its way; what the far side said to it |
 //! | [`seal`] | the mining pool: threads, bounded, with deadlines |
-//! | [`run`], `scribe`, [`handle`] | the shell; its hand on the journal; what the program holds of it |
+//! | [`run`], `scribe`, `keeper`, [`handle`] | the shell; its hands on journal and archive; what the program holds of it |
 //!
 //! Here *v1* is the legacy side (waku/0; waku/1 and shh/6 carry the same envelope) and *v2* the libp2p side, as in
 //! 15/WAKU-BRIDGE.
@@ -22,15 +27,23 @@
 //! - It has crossed when the far side has confirmed it, not when it was tried.
 //! - Whatever waits, waits in something bounded that says what it does when full.
 
+pub mod action;
 pub mod answer;
 pub mod bridge;
+pub mod canary;
 pub mod config;
 pub mod content_topic;
+mod course;
 pub mod crossing;
 pub mod drop_reason;
+mod ending;
+pub mod gaps;
 pub mod handle;
+pub mod history;
 pub mod job;
 pub mod journal;
+mod keeper;
+mod keeping;
 pub mod mapping;
 pub mod origin;
 mod passage;
@@ -42,11 +55,15 @@ pub mod run;
 mod scribe;
 pub mod seal;
 pub mod seen;
+pub mod skew;
+mod step;
 pub mod story;
 pub mod to_v1;
 pub mod to_v2;
+mod yielding;
 
-pub use bridge::{Action, Bridge, Tally};
+pub use action::{Action, Tally};
+pub use bridge::Bridge;
 pub use config::{Config, ConfigError, Limits, Profile};
 pub use crossing::{Conversion, Crossing, Direction, Outcome};
 pub use drop_reason::DropReason;

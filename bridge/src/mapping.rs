@@ -53,6 +53,12 @@ pub fn rebuild(message: &WakuMessage, topic: Topic) -> Option<Envelope> {
     Envelope::new(origin.expiry, origin.ttl, topic, message.payload.clone(), origin.nonce).ok()
 }
 
+/// Does a message say that it was an envelope?
+#[must_use]
+pub fn is_tagged(message: &WakuMessage) -> bool {
+    EnvelopeOrigin::from_meta(&message.meta).is_some()
+}
+
 /// The message that an envelope was made from, where its tag says that this can be told bit for bit and it is true.
 #[must_use]
 pub fn restore(envelope: &Envelope, origin: MessageOrigin) -> Option<WakuMessage> {

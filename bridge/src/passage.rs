@@ -11,8 +11,10 @@ use waku2::{handle::Received, hash::MessageHash, topic::PubsubTopic};
 
 use crate::{
     crossing::{Conversion, Crossing, Direction, Outcome},
+    history::{Draft, EnvelopeHalf},
+    job::Work,
     router::Route,
-    seen::{Fingerprint, SeenKey},
+    seen::{Entry, Fingerprint, SeenKey},
 };
 
 #[derive(Debug, Clone)]
@@ -29,6 +31,12 @@ pub(crate) struct Passage {
     pub(crate) key: Option<SeenKey>,
     /// Its beginning stands in the journal, or will.
     pub(crate) noted: bool,
+    /// Its row of history; none where there is no archive, and of what is never kept.
+    pub(crate) draft: Option<Box<Draft>>,
+    /// Our own v1 node has its envelope from us, at a time when it had no peer.
+    pub(crate) pooled: bool,
+    /// It has given others their time to carry it.
+    pub(crate) waited: bool,
     /// Unix seconds; the time of receipt where nothing was said.
     pub(crate) sent: u64,
     pub(crate) received: Instant,
@@ -49,6 +57,9 @@ impl Passage {
             content: None,
             key: None,
             noted: false,
+            draft: None,
+            pooled: false,
+            waited: false,
             sent: u64::from(envelope.sent()),
             received: now.instant,
             by: Conversion::Wrapped,
@@ -68,6 +79,9 @@ impl Passage {
             content: None,
             key: None,
             noted: false,
+            draft: None,
+            pooled: false,
+            waited: false,
             sent: sent_of(received.message.timestamp, at),
             received: now.instant,
             by: Conversion::Mined,
@@ -79,6 +93,33 @@ impl Passage {
     pub(crate) fn take(&mut self, route: Arc<Route>) {
         self.pubsub = Some(route.pubsub.clone());
         self.route = Some(route);
+    }
+
+    /// Is it the very envelope or message of an entry of the memory?
+    pub(crate) fn is_of(&self, entry: &Entry) -> bool {
+        match self.direction {
+            Direction::V1ToV2 => self.envelope == entry.envelope,
+            Direction::V2ToV1 => self.message == entry.message,
+        }
+    }
+
+    /// What has been made of it on the way.
+    pub(crate) fn note_made(&mut self, work: &Work) {
+        match work {
+            Work::Post(envelope) => {
+                self.envelope = Some(envelope.hash());
+                if let Some(draft) = &mut self.draft {
+                    draft.envelope = EnvelopeHalf::of(envelope);
+                }
+            }
+            Work::Start
+            | Work::Noted(_)
+            | Work::Envelope(_)
+            | Work::Frame { .. }
+            | Work::Restore { .. }
+            | Work::Publish(_)
+            | Work::Ended { .. } => {}
+        }
     }
 
     pub(crate) fn priority(&self) -> u8 {
@@ -135,6 +176,9 @@ pub(crate) mod tests {
             content: None,
             key: None,
             noted: false,
+            draft: None,
+            pooled: false,
+            waited: false,
             sent: now().unix_secs(),
             received: now().instant,
             by: Conversion::Wrapped,

@@ -1,7 +1,7 @@
 //! What may cross, and in which form: one enum for each choice an operator has.  Spec: 15/WAKU-BRIDGE leaves them open.
 //!
-//! Each reads from and writes to the text of its command-line option. `archive` is a choice of both late policies but
-//! needs an archive, which this build does not have: it is understood, and refused when the configuration is checked.
+//! Each reads from and writes to the text of its command-line option. `archive` is a choice of both late policies, and the default
+//! where an archive is mounted; without one it is refused when the configuration is checked.
 
 use std::{fmt, str::FromStr};
 
@@ -116,6 +116,8 @@ choices! {
         V1ToV2 = "v1-to-v2",
         /// Messages become envelopes, not the reverse.
         V2ToV1 = "v2-to-v1",
+        /// What comes from either side is kept as history, as not crossed for `no_route`, and goes nowhere. Needs an archive.
+        ArchiveOnly = "archive-only",
     }
 }
 
@@ -140,10 +142,10 @@ impl Switch {
 /// Every choice together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Policy {
-    /// Late envelopes; default: drop.
-    pub late_v1: LateV1,
-    /// Late messages; default: drop.
-    pub late_v2: LateV2,
+    /// Late envelopes; where nothing is said, to the archive if one is mounted, else drop: [`crate::Config::late_v1`].
+    pub late_v1: Option<LateV1>,
+    /// Late messages; where nothing is said, the same: [`crate::Config::late_v2`].
+    pub late_v2: Option<LateV2>,
     /// Messages of version 0; default: wrap, as the nim bridge did.
     pub version_zero: VersionZero,
     /// Messages of version 2 or later; default: drop.
@@ -163,8 +165,8 @@ pub struct Policy {
 impl Default for Policy {
     fn default() -> Self {
         Self {
-            late_v1: LateV1::Drop,
-            late_v2: LateV2::Drop,
+            late_v1: None,
+            late_v2: None,
             version_zero: VersionZero::Wrap,
             unknown_version: UnknownVersion::Drop,
             ephemeral: Ephemeral::Live,
@@ -194,6 +196,9 @@ mod tests {
     fn a_wrong_text_is_told_the_choices() {
         let error = "later".parse::<LateV1>().unwrap_err();
         assert_eq!(error.to_string(), "\"later\" is none of drop publish retime archive");
-        assert_eq!("BOTH".parse::<Ways>().unwrap_err().to_string(), "\"BOTH\" is none of both v1-to-v2 v2-to-v1");
+        assert_eq!(
+            "BOTH".parse::<Ways>().unwrap_err().to_string(),
+            "\"BOTH\" is none of both v1-to-v2 v2-to-v1 archive-only"
+        );
     }
 }

@@ -111,9 +111,15 @@ impl Route {
         )
     }
 
+    /// Whether what comes that way stops here: it is carried, or kept.
+    #[must_use]
+    pub fn takes(&self, direction: Direction) -> bool {
+        self.ways == Ways::ArchiveOnly || self.leads(direction)
+    }
+
     /// Does nothing that `self` takes in this direction come to a route behind it that is like `later`?
     fn stands_before(&self, later: &Self, direction: Direction) -> bool {
-        self.leads(direction)
+        self.takes(direction)
             && match direction {
                 Direction::V1ToV2 => !self.fanout,
                 Direction::V2ToV1 => self.pubsub == later.pubsub,
@@ -206,7 +212,7 @@ impl Router {
         let mut goes_on = true;
         self.routes
             .iter()
-            .filter(move |route| route.leads(Direction::V1ToV2) && route.topics.contains(topic))
+            .filter(move |route| route.takes(Direction::V1ToV2) && route.topics.contains(topic))
             .take_while(move |route| std::mem::replace(&mut goes_on, route.fanout))
     }
 
@@ -215,7 +221,7 @@ impl Router {
     pub fn to_v1(&self, pubsub: &PubsubTopic, topic: Topic) -> Option<&Arc<Route>> {
         self.routes
             .iter()
-            .find(|route| route.leads(Direction::V2ToV1) && route.pubsub == *pubsub && route.topics.contains(topic))
+            .find(|route| route.takes(Direction::V2ToV1) && route.pubsub == *pubsub && route.topics.contains(topic))
     }
 
     /// What v1 peers are to be asked for: just what some route takes to v2, where none takes everything. Where no route leads there at
@@ -224,7 +230,7 @@ impl Router {
     #[must_use]
     pub fn interest(&self) -> Interest {
         let mut wanted = BTreeSet::new();
-        for route in self.routes.iter().filter(|route| route.leads(Direction::V1ToV2)) {
+        for route in self.routes.iter().filter(|route| route.takes(Direction::V1ToV2)) {
             match &route.topics {
                 Topics::All => return Interest::EVERYTHING,
                 Topics::Some(topics) => wanted.extend(topics.iter().copied()),
@@ -246,7 +252,7 @@ impl Router {
     pub fn shadows(&self) -> Vec<Shadow> {
         let mut shadows = Vec::new();
         for (place, route) in self.routes.iter().enumerate() {
-            for direction in Direction::ALL.into_iter().filter(|direction| route.leads(*direction)) {
+            for direction in Direction::ALL.into_iter().filter(|direction| route.takes(*direction)) {
                 if let Some(by) = self.shadow(place, route, direction) {
                     shadows.push(Shadow { route: place, direction, by });
                 }
@@ -289,6 +295,7 @@ impl fmt::Display for Route {
             Ways::Both => "<->",
             Ways::V1ToV2 => "-->",
             Ways::V2ToV1 => "<--",
+            Ways::ArchiveOnly => "-x-",
         };
         write!(f, "{} {arrow} {}", self.topics, self.pubsub)
     }
@@ -353,6 +360,16 @@ mod tests {
         assert!(v1_to_v2.to_v2(TOPIC).next().is_some() && v1_to_v2.to_v1(&shard(64), TOPIC).is_none());
         let v2_to_v1 = one_way(Ways::V2ToV1);
         assert!(v2_to_v1.to_v2(TOPIC).next().is_none() && v2_to_v1.to_v1(&shard(64), TOPIC).is_some());
+    }
+
+    #[test]
+    fn a_route_to_the_archive_takes_both_ways_and_leads_nowhere() {
+        let kept = route("kept", &[TOPIC], 64, Ways::ArchiveOnly);
+        assert!(Direction::ALL.into_iter().all(|way| kept.takes(way) && !kept.leads(way)));
+        let router = Router::table(vec![kept, route("rest", &[], 64, Ways::Both)]).unwrap();
+        assert_eq!((names(router.to_v2(TOPIC)), names(router.to_v2(OTHER))), (vec!["kept"], vec!["rest"]));
+        assert_eq!(&*router.to_v1(&shard(64), TOPIC).unwrap().name, "kept");
+        assert_eq!(router.routes()[0].to_string(), "0x01020304 -x- /waku/2/rs/16/64");
     }
 
     #[test]

@@ -8,6 +8,7 @@ use std::{collections::HashMap, future::Future, io, sync::atomic::Ordering::Rela
 
 use devp2p::clock::{self, Now};
 use rand::rngs::StdRng;
+use sha2::{Digest, Sha256};
 use tokio::{
     sync::{mpsc, watch},
     task::{self, JoinError, JoinHandle, JoinSet},
@@ -15,15 +16,20 @@ use tokio::{
 };
 
 use crate::{
+    action::Action,
     answer::Answer,
-    bridge::{Action, Bridge},
+    bridge::Bridge,
+    canary::{Canary, Probe},
     config::{Config, ConfigError},
     crossing::{Crossing, Direction},
     handle::{Handle, Request, Status},
+    history::{Archive, NotKept},
     job::JobId,
     journal::Journal,
+    keeper::{Done, Keeper},
     scribe::Scribe,
     seal::{SealError, SealPool, Sealed},
+    skew::{Skew, further},
 };
 
 /// How long a publish or a post may take before it counts as failed. Both only hand something to a node's task.
@@ -49,7 +55,8 @@ pub enum StartError {
 
 /// Starts a bridge between two running nodes, whose events it alone takes. It ends with [`Handle::shutdown`], or when both
 /// streams of events have ended. Async so that it is called inside a runtime, whose tasks it starts. With a journal it takes up
-/// what an earlier life left, and goes on with what was on its way.
+/// what an earlier life left, and goes on with what was on its way. With an archive
+/// it gives away what crossed, and what could not.
 ///
 /// # Errors
 /// [`StartError`], before anything runs.
@@ -60,12 +67,15 @@ pub async fn start(
     v2: waku2::Handle,
     v2_events: mpsc::Receiver<waku2::Event>,
     journal: Option<Journal>,
+    archive: Option<Archive>,
 ) -> Result<(Handle, JoinHandle<()>), StartError> {
     let (sealed, seals) = mpsc::channel(SEALED_QUEUE);
     let (stop, stopped) = watch::channel(false);
     let (handle, requests) = Handle::new(&config.routes, stop);
     let (threads, limits) = (config.pow_threads, config.limits);
-    let mut bridge = Bridge::new(Config { journal: journal.is_some(), ..config }, rng())?;
+    let key = Sha256::digest(v2.peer_id().to_bytes()).into();
+    let config = Config { journal: journal.is_some(), archive: archive.is_some(), key, ..config };
+    let mut bridge = Bridge::new(config, rng())?;
     let scribe = journal.map(|journal| {
         let now = clock::now();
         bridge.recall(now, &journal.ended);
@@ -73,8 +83,22 @@ pub async fn start(
         Scribe::new(journal.batches)
     });
     let pool = SealPool::start(threads, &limits, sealed)?;
-    let shell =
-        Shell { bridge, handle: handle.clone(), pool, v0, v2, scribe, running: JoinSet::new(), jobs: HashMap::new() };
+    let canary = bridge.config().canary.then(|| (Canary::new(clock::now(), v2.peer_id()), rng()));
+    let shell = Shell {
+        bridge,
+        handle: handle.clone(),
+        pool,
+        v0,
+        v2,
+        scribe,
+        keeper: archive.map(Keeper::new),
+        canary,
+        skew: Skew::default(),
+        clock_skew_nanos: None,
+        mismatches_told: 0,
+        running: JoinSet::new(),
+        jobs: HashMap::new(),
+    };
     let inputs = Inputs { v0: Some(v0_events), v2: Some(v2_events), seals, requests, stopped };
     Ok((handle, tokio::spawn(shell.run(inputs))))
 }
@@ -102,6 +126,13 @@ struct Shell {
     v0: waku0::Handle,
     v2: waku2::Handle,
     scribe: Option<Scribe>,
+    keeper: Option<Keeper>,
+    canary: Option<(Canary, StdRng)>,
+    /// What v1 peers say of our clock.
+    skew: Skew<devp2p::ConnId>,
+    clock_skew_nanos: Option<i64>,
+    /// Envelopes of bridges set up differently, as far as the operator was told.
+    mismatches_told: u64,
     /// Publishing and posting: at most as many as the core has in flight.
     running: JoinSet<Answer>,
     jobs: HashMap<task::Id, JobId>,
@@ -115,7 +146,7 @@ impl Shell {
         self.count_v0_peers(clock::now());
         while inputs.v0.is_some() || inputs.v2.is_some() {
             self.carry_all();
-            let wake_at = self.bridge.wake_at();
+            let wake_at = self.wake_at();
             tokio::select! {
                 event = next(&mut inputs.v0) => match event {
                     Some(event) => {
@@ -143,12 +174,33 @@ impl Shell {
                     written.into_iter().for_each(|job| self.bridge.noted(now, job));
                 }
                 Some(request) = inputs.requests.recv() => self.answer(request),
-                () = until(wake_at) => self.bridge.tick(clock::now()),
+                (jobs, result) = archived(&mut self.keeper) => {
+                    let now = clock::now();
+                    jobs.into_iter().for_each(|job| self.bridge.kept(now, job, result));
+                }
+                () = until(wake_at) => self.tick(),
                 _ = summary.tick() => self.summarise(),
                 _ = inputs.stopped.wait_for(|stop| *stop) => break,
             }
         }
         self.stop(inputs).await;
+    }
+
+    fn wake_at(&self) -> Option<std::time::Instant> {
+        let canary = self.canary.as_ref().map(|(canary, ..)| canary.wake_at());
+        self.bridge.wake_at().into_iter().chain(canary).min()
+    }
+
+    fn tick(&mut self) {
+        let now = clock::now();
+        self.bridge.tick(now);
+        let Some((canary, rng)) = &mut self.canary else { return };
+        for probe in canary.fly(now, self.bridge.config(), rng) {
+            match probe {
+                Probe::Envelope(envelope) => self.bridge.envelope(now, &envelope),
+                Probe::Message(received) => self.bridge.message(now, &received),
+            }
+        }
     }
 
     /// Carries out all that the core wants done now.
@@ -159,6 +211,10 @@ impl Shell {
         if let Some(scribe) = &mut self.scribe {
             scribe.write();
         }
+        if let Some(keeper) = &mut self.keeper {
+            keeper.write();
+        }
+        self.look_at_the_clock(clock::now());
         let (v1_peers, v2_peers) = self.bridge.peers();
         self.handle.set_status(Status {
             v1_peers,
@@ -167,7 +223,12 @@ impl Shell {
             waiting_to_mine: self.pool.waiting(),
             tally: self.bridge.tally(),
             seen_entries: self.bridge.seen_entries(),
+            clock_skew_nanos: self.clock_skew_nanos,
+            canaries: self.canary.as_ref().map(|(canary, ..)| canary.readings()),
         });
+        if let Some(gaps) = self.bridge.new_gaps() {
+            self.handle.set_gaps(gaps);
+        }
     }
 
     fn carry(&mut self, action: Action) {
@@ -196,6 +257,12 @@ impl Shell {
                     scribe.end(note);
                 }
             }
+            Action::Keep { job, kept } => {
+                let result = self.keeper.as_mut().map_or(Err(NotKept), |keeper| keeper.keep(job, *kept));
+                if result.is_err() {
+                    self.bridge.kept(clock::now(), job, result);
+                }
+            }
             Action::Report(crossing) => self.report(crossing),
         }
     }
@@ -209,14 +276,20 @@ impl Shell {
     fn answered(&mut self, ended: Result<(task::Id, Answer), JoinError>) {
         let (task, answer) = ended.unwrap_or_else(|error| (error.id(), Answer::Failed));
         if let Some(job) = self.jobs.remove(&task) {
-            self.bridge.answered(clock::now(), job, answer);
+            let now = clock::now();
+            // What a post means depends on it, and a full queue of events may have lost the change.
+            self.count_v0_peers(now);
+            self.bridge.answered(now, job, answer);
         }
     }
 
     fn v0_event(&mut self, event: waku0::Event) {
         let now = clock::now();
         match event {
-            waku0::Event::Envelope { envelope, .. } => self.bridge.envelope(now, &envelope),
+            waku0::Event::Envelope { envelope, from } => {
+                self.skew.note(now, from, envelope.sent());
+                self.bridge.envelope(now, &envelope);
+            }
             waku0::Event::PeerRunning { .. } | waku0::Event::PeerGone { .. } => self.count_v0_peers(now),
             // What trusted peers send outside of gossip is not for the network. A post has crossed once it is pooled.
             waku0::Event::Direct { .. } | waku0::Event::PostEnded { .. } => {}
@@ -237,7 +310,7 @@ impl Shell {
         match request {
             Request::Routes(routes, done) => {
                 tracing::info!(%routes, "routes");
-                self.bridge.set_routes(routes.clone());
+                self.bridge.set_routes(clock::now(), routes.clone());
                 self.handle.show_routes(routes);
                 let _ = done.send(());
             }
@@ -247,12 +320,22 @@ impl Shell {
         }
     }
 
+    /// Tells the bridge how far our clock is off, by whichever side says more.
+    fn look_at_the_clock(&mut self, now: Now) {
+        let by_v2 = self.v2.clock_skew_secs().map(|secs| (secs * 1e9) as i64);
+        self.clock_skew_nanos = further(self.skew.measure(now.instant), by_v2);
+        self.bridge.clock_skew(self.clock_skew_nanos);
+    }
+
     fn count_v0_peers(&mut self, now: Now) {
         let count = self.v0.counters().peers.load(Relaxed);
         self.bridge.v0_peers(now, usize::try_from(count).unwrap_or(usize::MAX));
     }
 
-    fn report(&self, crossing: Crossing) {
+    fn report(&mut self, crossing: Crossing) {
+        if let Some((canary, ..)) = &mut self.canary {
+            canary.ended(&crossing);
+        }
         tracing::debug!(
             direction = crossing.direction.as_str(),
             result = crossing.outcome.result(),
@@ -264,7 +347,16 @@ impl Shell {
         self.handle.record(crossing);
     }
 
-    fn summarise(&self) {
+    fn summarise(&mut self) {
+        let mismatches = self.bridge.tally().profile_mismatches;
+        if mismatches > self.mismatches_told {
+            let envelopes = mismatches - self.mismatches_told;
+            tracing::warn!(
+                envelopes,
+                "another bridge makes envelopes of another time to live or less work: clients see some twice"
+            );
+            self.mismatches_told = mismatches;
+        }
         let (counters, depths) = (self.handle.counters(), self.bridge.depths());
         let [v1_to_v2, v2_to_v1] = Direction::ALL.map(|direction| counters.crossed(direction));
         let waiting = Direction::ALL.map(|direction| depths.total(direction)).iter().sum::<usize>();
@@ -275,7 +367,10 @@ impl Shell {
     /// Ends what runs. The pool's threads are joined elsewhere, for that blocks; the last receiver goes last, as the sign
     /// that all has ended.
     async fn stop(self, inputs: Inputs) {
-        let Self { pool, mut running, scribe, .. } = self;
+        let Self { pool, mut running, scribe, keeper, .. } = self;
+        if let Some(keeper) = keeper {
+            keeper.finish().await;
+        }
         if let Some(scribe) = scribe {
             scribe.finish().await;
         }
@@ -306,6 +401,14 @@ fn waiting<T>(events: &mut Option<mpsc::Receiver<T>>) -> impl Iterator<Item = T>
 async fn written(scribe: &mut Option<Scribe>) -> Vec<JobId> {
     match scribe {
         Some(scribe) => scribe.written().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Whose rows the archive has written, or not; waits for ever where there is none.
+async fn archived(keeper: &mut Option<Keeper>) -> Done {
+    match keeper {
+        Some(keeper) => keeper.written().await,
         None => std::future::pending().await,
     }
 }

@@ -39,7 +39,7 @@ pub const QUARANTINE: Duration = Duration::from_secs(600);
 pub const MAX_QUARANTINED: usize = 4_096;
 
 /// What something says, without when, where and which way: SHA-256 over the v1 topic and the data as it stands on v1.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Fingerprint([u8; 32]);
 
 impl Fingerprint {
@@ -90,6 +90,8 @@ pub struct Entry {
     pub message: Option<MessageHash>,
     /// How often the same came again without our tags.
     pub copies: u8,
+    /// It was given up for good, and an archive has it: the very same need not be looked at again.
+    pub kept: bool,
 }
 
 /// Names an entry, to tell later what became of it.
@@ -113,6 +115,8 @@ impl SeenKey {
 pub enum Observed {
     /// Not seen before, or given up when it last came this way: an entry is now pending.
     New(SeenKey),
+    /// Given up when it last came this way, and kept: what is not the very same may be taken up with [`Seen::set_state`].
+    Kept(SeenKey, Entry),
     /// Seen before, and this is what was known.
     Duplicate(Entry),
 }
@@ -186,6 +190,9 @@ impl Seen {
         };
         match self.entries.get_mut(&key) {
             Some(entry) if entry.first == direction && matches!(entry.state, State::Dropped(_)) => {
+                if entry.kept {
+                    return Observed::Kept(key, *entry);
+                }
                 entry.state = State::Pending;
                 Observed::New(key)
             }
@@ -248,6 +255,13 @@ impl Seen {
         }
     }
 
+    /// An archive has what was given up.
+    pub fn set_kept(&mut self, key: SeenKey) {
+        if let Some(entry) = self.entries.get_mut(&key) {
+            entry.kept = true;
+        }
+    }
+
     /// Notes an entry's hashes, as far as they are known.
     pub fn set_hashes(&mut self, key: SeenKey, envelope: Option<EnvelopeHash>, message: Option<MessageHash>) {
         if let Some(entry) = self.entries.get_mut(&key) {
@@ -259,6 +273,12 @@ impl Seen {
     /// Notes a time to live: entries are kept for twice the largest, within [`MAX_WINDOW`].
     pub fn note_ttl(&mut self, ttl: Duration) {
         self.largest_ttl = self.largest_ttl.max(ttl);
+    }
+
+    /// The furthest apart that two times of sending of the same thing may be, in seconds.
+    #[must_use]
+    pub fn tolerance_secs(&self) -> u64 {
+        self.limits.tolerance_secs
     }
 
     /// How long an entry is kept now.
@@ -327,8 +347,10 @@ impl Seen {
             self.evicted_early += 1;
         }
         let key = self.key(fingerprint, self.step(sent));
-        self.entries
-            .insert(key, Entry { sent, first, state: State::Pending, envelope: None, message: None, copies: 0 });
+        self.entries.insert(
+            key,
+            Entry { sent, first, state: State::Pending, envelope: None, message: None, copies: 0, kept: false },
+        );
         self.order.push_back((at, key));
         key
     }

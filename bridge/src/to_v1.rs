@@ -7,17 +7,20 @@ use waku0::envelope::Envelope;
 use waku2::{handle::Received, message::WakuMessage};
 
 use crate::{
-    bridge::{Bridge, SealDraft, Step, instant_at},
+    bridge::Bridge,
     config::TTL_LADDER_SECS,
     content_topic,
     crossing::{Conversion, Direction},
     drop_reason::DropReason,
+    history::Draft,
     mapping::{self, Framed},
     origin::{EnvelopeOrigin, MAX_BITS},
     passage::Passage,
-    policy::{Ephemeral, LateV2},
+    policy::{Ephemeral, LateV2, Ways},
     seal::{SealError, Sealed},
     seen::Fingerprint,
+    step::{SealDraft, Step, Yielded, instant_at},
+    yielding::CHEAP_BITS,
 };
 
 /// How far ahead of our clock a message may have been sent, at most: the fudge of 64/WAKU2-NETWORK.
@@ -54,14 +57,26 @@ impl Bridge {
         let rebuilt = self.rebuild(now, message, passage);
         let content = Fingerprint::new(read.topic, &framed.data);
         passage.content = Some(content);
+        self.give_way(now, Direction::V1ToV2, content, passage.sent, Some(&received.pubsub_topic));
         self.observe(now, passage, content, rebuilt.is_some())?;
-        let route = self.config.routes.to_v1(&received.pubsub_topic, read.topic).ok_or(DropReason::NoRoute)?;
+        let route = self.config.routes.to_v1(&received.pubsub_topic, read.topic).ok_or(DropReason::NoRoute)?.clone();
         passage.route = Some(route.clone());
         if message.ephemeral && self.config.policy.ephemeral == Ephemeral::Drop {
             return Err(DropReason::Ephemeral);
         }
+        if self.keeps_rows_of(passage) && !message.ephemeral {
+            let (sent, ttl) = (passage.sent, self.config.profile.ttl_secs);
+            let draft = Draft::of_message(message, &framed, rebuilt.as_ref(), sent, ttl);
+            passage.draft = Some(Box::new(draft));
+        }
+        if route.ways == Ways::ArchiveOnly {
+            return Err(DropReason::NoRoute);
+        }
         let step = match rebuilt {
-            Some(envelope) => post(now, envelope),
+            Some(envelope) => match self.gives_way(now, passage, false) {
+                Some(release) => Step::Yield { what: Yielded::Post(envelope), release },
+                None => post(now, envelope),
+            },
             None => self.hold_or_mine(now, message, framed, passage)?,
         };
         match passage.route.as_ref().is_none_or(|route| self.rates.take(now.instant, route, Direction::V2ToV1)) {
@@ -136,6 +151,9 @@ impl Bridge {
         if deadline <= now.instant {
             return Err(DropReason::PowDeadline);
         }
+        if let Some(release) = self.gives_way(now, passage, framed.origin.nanos.is_none() || bits > CHEAP_BITS) {
+            return Ok(Step::Yield { what: Yielded::Frame(framed), release });
+        }
         let base = if self.config.policy.origin_tags.is_on() { framed.origin.to_nonce() } else { 0 };
         Ok(Step::Mine { framed, ttl, seal: SealDraft { unsealed, base, bits, deadline } })
     }
@@ -144,7 +162,7 @@ impl Bridge {
     fn time_to_live(&self, now: Now, sent: u64, above: Option<u32>) -> Option<u32> {
         let leaves = |ttl: u32| Duration::from_secs(sent + u64::from(ttl)).saturating_sub(now.unix);
         let usual = self.config.profile.ttl_secs;
-        let climbs = self.config.policy.late_v2 == LateV2::Ladder;
+        let climbs = self.config.late_v2() == LateV2::Ladder;
         // On the ladder what cannot be mined in time is late too, for a longer time to live helps.
         let is_late = |left: Duration| if climbs { left <= MINING_MARGIN } else { left <= LATE_MARGIN };
         if above.is_none() && !is_late(leaves(usual)) {
@@ -177,7 +195,8 @@ impl Bridge {
     }
 }
 
-fn post(now: Now, envelope: Envelope) -> Step {
+/// The envelope of a message, to be posted while v1 would take it.
+pub(crate) fn post(now: Now, envelope: Envelope) -> Step {
     let at = |unix_secs: u32| instant_at(now, Duration::from_secs(u64::from(unix_secs)));
     Step::Post { from: at(envelope.sent()), until: at(envelope.expiry()), envelope }
 }

@@ -10,16 +10,18 @@ use waku0::envelope::Envelope;
 use waku2::{hash::message_hash, message::WakuMessage};
 
 use crate::{
-    bridge::{Bridge, Step, instant_at},
+    bridge::Bridge,
     config::TTL_LADDER_SECS,
     crossing::{Conversion, Direction},
     drop_reason::DropReason,
+    history::Draft,
     mapping,
     origin::MessageOrigin,
     passage::Passage,
-    policy::LateV1,
+    policy::{LateV1, Ways},
     router::Signing,
     seen::Fingerprint,
+    step::{Step, Yielded, instant_at},
 };
 
 /// How far ahead of our clock an envelope may have been sent, in seconds: go-ethereum's allowance.
@@ -33,13 +35,14 @@ impl Bridge {
     pub(crate) fn start_envelope(
         &mut self,
         now: Now,
-        envelope: &Envelope,
+        envelope: &Arc<Envelope>,
         passage: &mut Passage,
     ) -> Result<Step, DropReason> {
         self.check_envelope(now, envelope)?;
         self.seen.note_ttl(Duration::from_secs(u64::from(envelope.ttl())));
         let content = Fingerprint::new(envelope.topic(), envelope.data());
         passage.content = Some(content);
+        self.give_way(now, Direction::V2ToV1, content, passage.sent, None);
         if let Some(origin) = self.origin_of(envelope) {
             return self.start_tagged(now, envelope, origin, content, passage);
         }
@@ -49,10 +52,27 @@ impl Bridge {
     }
 
     /// The message of an envelope for its route.
-    pub(crate) fn wrap(&mut self, now: Now, envelope: &Envelope, passage: &mut Passage) -> Result<Step, DropReason> {
+    pub(crate) fn wrap(
+        &mut self,
+        now: Now,
+        envelope: &Arc<Envelope>,
+        passage: &mut Passage,
+    ) -> Result<Step, DropReason> {
         let route = passage.route.clone().ok_or(DropReason::NoRoute)?;
-        let (timestamp, until) = self.stamp(now, envelope)?;
         let tagged = self.config.policy.origin_tags.is_on();
+        if self.keeps_rows_of(passage) {
+            let tagged = tagged && route.signing == Signing::Open;
+            let message = mapping::message_of(envelope, mapping::timestamp_of(envelope), tagged);
+            passage.draft = Some(Box::new(Draft::of_envelope(envelope, message)));
+        }
+        if route.ways == Ways::ArchiveOnly {
+            return Err(DropReason::NoRoute);
+        }
+        self.clock_is_right()?;
+        let Stamp { timestamp, until, differs } = self.stamp(now, envelope)?;
+        if let Some(release) = self.gives_way(now, passage, differs) {
+            return Ok(Step::Yield { what: Yielded::Envelope(Arc::clone(envelope)), release });
+        }
         let message = match &route.signing {
             Signing::Open => mapping::message_of(envelope, timestamp, tagged),
             // The signature stands where the tag would.
@@ -61,7 +81,7 @@ impl Bridge {
                 .map_err(|_| DropReason::Late)?, // It lacks a time only if it was sent in 1970.
             Signing::NoKey => return Err(DropReason::NoKey),
         };
-        let step = self.publish(&message, until, passage)?;
+        let step = self.publish(message, until, passage)?;
         match self.rates.take(now.instant, &route, Direction::V1ToV2) {
             true => Ok(step),
             false => Err(DropReason::Rate),
@@ -91,7 +111,9 @@ impl Bridge {
     fn origin_of(&mut self, envelope: &Envelope) -> Option<MessageOrigin> {
         let origin = MessageOrigin::from_nonce(envelope.nonce()).filter(|_| self.config.policy.origin_tags.is_on())?;
         self.tally.tagged_envelopes += 1;
-        if envelope.ttl() != self.config.profile.ttl_secs && !TTL_LADDER_SECS.contains(&envelope.ttl()) {
+        let ttl_is_ours = envelope.ttl() == self.config.profile.ttl_secs || TTL_LADDER_SECS.contains(&envelope.ttl());
+        // More work than ours shows only in that its nonce is not the lowest one that would do for us; to find that out is to mine.
+        if !ttl_is_ours || envelope.pow() < self.config.pow_target(envelope.data().len()) {
             self.tally.profile_mismatches += 1;
         }
         Some(origin)
@@ -102,7 +124,7 @@ impl Bridge {
     fn start_tagged(
         &mut self,
         now: Now,
-        envelope: &Envelope,
+        envelope: &Arc<Envelope>,
         origin: MessageOrigin,
         content: Fingerprint,
         passage: &mut Passage,
@@ -111,6 +133,9 @@ impl Bridge {
             .filter(|_| self.config.policy.restore_tagged.is_on())
             .ok_or(DropReason::Returning)?;
         self.route_to_v2(envelope, passage)?;
+        if passage.route.as_ref().is_some_and(|route| route.ways == Ways::ArchiveOnly) {
+            return Err(DropReason::Returning);
+        }
         let hash = passage.pubsub.as_ref().map(|topic| message_hash(topic, &message)).ok_or(DropReason::NoRoute)?;
         passage.message = Some(hash);
         passage.by = Conversion::Restored;
@@ -118,16 +143,21 @@ impl Bridge {
         if known || self.on_v2.contains(&hash) || self.is_restoring(&hash) {
             return Err(DropReason::Returning);
         }
-        Ok(Step::Restore { message, release: now.instant + RESTORE_HOLD })
+        Ok(Step::Restore { message, envelope: Arc::clone(envelope), release: now.instant + RESTORE_HOLD })
     }
 
     /// Nobody on v2 has shown the message: publish it there.
-    pub(crate) fn publish_restored(&self, now: Now, message: &WakuMessage) -> Result<Step, DropReason> {
-        let data = message.encode();
-        match data.len() > self.config.max_message_bytes {
-            true => Err(DropReason::TooLargeV2),
-            false => Ok(Step::Publish { data, until: now.instant + RESTORE_WINDOW }),
+    pub(crate) fn publish_restored(
+        &self,
+        now: Now,
+        message: &WakuMessage,
+        envelope: &Envelope,
+        passage: &mut Passage,
+    ) -> Result<Step, DropReason> {
+        if self.keeps_rows_of(passage) && !message.ephemeral {
+            passage.draft = Some(Box::new(Draft::of_envelope(envelope, message.clone())));
         }
+        self.publish(message.clone(), now.instant + RESTORE_WINDOW, passage)
     }
 
     fn route_to_v2(&self, envelope: &Envelope, passage: &mut Passage) -> Result<(), DropReason> {
@@ -137,25 +167,38 @@ impl Bridge {
     }
 
     /// The message's time, and until when v2 would take it.
-    fn stamp(&self, now: Now, envelope: &Envelope) -> Result<(i64, Instant), DropReason> {
+    fn stamp(&self, now: Now, envelope: &Envelope) -> Result<Stamp, DropReason> {
         let late_at = Duration::from_secs(u64::from(envelope.sent())).saturating_add(self.config.late_after);
+        let timestamp = mapping::timestamp_of(envelope);
         if now.unix <= late_at {
-            return Ok((mapping::timestamp_of(envelope), instant_at(now, late_at)));
+            return Ok(Stamp { timestamp, until: instant_at(now, late_at), differs: false });
         }
-        let expiry = instant_at(now, Duration::from_secs(u64::from(envelope.expiry())));
-        match self.config.policy.late_v1 {
-            LateV1::Publish => Ok((mapping::timestamp_of(envelope), expiry)),
-            LateV1::Retime => Ok((now.unix_nanos(), expiry)),
+        let until = instant_at(now, Duration::from_secs(u64::from(envelope.expiry())));
+        match self.config.late_v1() {
+            LateV1::Publish => Ok(Stamp { timestamp, until, differs: false }),
+            LateV1::Retime => Ok(Stamp { timestamp: now.unix_nanos(), until, differs: true }),
             LateV1::Drop | LateV1::Archive => Err(DropReason::Late),
         }
     }
 
-    fn publish(&self, message: &WakuMessage, until: Instant, passage: &mut Passage) -> Result<Step, DropReason> {
-        passage.message = passage.pubsub.as_ref().map(|topic| message_hash(topic, message));
+    fn publish(&self, message: WakuMessage, until: Instant, passage: &mut Passage) -> Result<Step, DropReason> {
+        passage.message = passage.pubsub.as_ref().map(|topic| message_hash(topic, &message));
         let data = message.encode();
+        if let Some(draft) = &mut passage.draft {
+            draft.message = message;
+        }
         match data.len() > self.config.max_message_bytes {
             true => Err(DropReason::TooLargeV2),
             false => Ok(Step::Publish { data, until }),
         }
     }
+}
+
+/// When a message says it was sent.
+struct Stamp {
+    timestamp: i64,
+    /// Until when v2 would take it.
+    until: Instant,
+    /// Another bridge would say another time.
+    differs: bool,
 }

@@ -54,7 +54,7 @@ async fn both_sides_hear_each_other_and_the_bridge_stops() {
     let (v1, v1_events) = v1_node(1, None).await;
     let (v2, v2_events) = v2_node(1, None).await;
     let (bridge, task) =
-        bridge::run::start(Config::default(), v1.clone(), v1_events, v2.clone(), v2_events, None).await.unwrap();
+        bridge::run::start(Config::default(), v1.clone(), v1_events, v2.clone(), v2_events, None, None).await.unwrap();
     let mut crossings = bridge.subscribe();
     let (v1_client, mut v1_inbox) = v1_node(2, Some(&v1)).await;
     let (v2_client, mut v2_inbox) = v2_node(3, Some(&v2)).await;

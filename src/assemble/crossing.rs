@@ -34,7 +34,7 @@ impl Crossing {
         let journal = Journal::new(database, config.seen.max_entries);
         let (life, scribe) = journal.clone().start().await.map_err(StartError::Journal)?;
         let (bridge, task) =
-            bridge::run::start(config, v0.clone(), v0_events, v2.clone(), v2_events, Some(life)).await?;
+            bridge::run::start(config, v0.clone(), v0_events, v2.clone(), v2_events, Some(life), None).await?;
         let reloader = Reloader::new(source, v0, v2, bridge.clone());
         Ok(Self { bridge, limits, route, reloader, journal, task, scribe })
     }

@@ -1,6 +1,6 @@
 //! Flags about what crosses, and how.
 
-use std::{num::NonZeroUsize, path::PathBuf};
+use std::{num::NonZeroUsize, path::PathBuf, time::Duration};
 
 use bridge::policy::{Ephemeral, LateV1, LateV2, Switch, UnknownVersion, VersionZero, Ways};
 use clap::Args;
@@ -46,12 +46,12 @@ pub struct CrossingArgs {
     /// Threads that mine [default: half of the cores]
     #[arg(long, value_name = "N")]
     pub pow_threads: Option<NonZeroUsize>,
-    /// What happens to an envelope sent more than 20 s ago
-    #[arg(long, value_parser = one_of(LateV1::ALL, LateV1::as_str), default_value_t = LateV1::Drop)]
-    pub v1_late_policy: LateV1,
-    /// What happens to a message older than the time to live
-    #[arg(long, value_parser = one_of(LateV2::ALL, LateV2::as_str), default_value_t = LateV2::Drop)]
-    pub v2_late_policy: LateV2,
+    /// What happens to an envelope sent more than 20 s ago [default: archive where an archive is mounted, else drop]
+    #[arg(long, value_parser = one_of(LateV1::ALL, LateV1::as_str))]
+    pub v1_late_policy: Option<LateV1>,
+    /// What happens to a message older than the time to live [default: archive where an archive is mounted, else drop]
+    #[arg(long, value_parser = one_of(LateV2::ALL, LateV2::as_str))]
+    pub v2_late_policy: Option<LateV2>,
     /// What happens to messages of version 0: put into an unencrypted payload frame, copied as they are, or dropped
     #[arg(long, value_parser = one_of(VersionZero::ALL, VersionZero::as_str), default_value_t = VersionZero::Wrap)]
     pub v0_policy: VersionZero,
@@ -69,4 +69,52 @@ pub struct CrossingArgs {
     /// v2 networks that meet only in a waku/0 network
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true", value_parser = parse_bool)]
     pub restore_tagged: bool,
+    /// Several bridges: where they can't make the same bytes of a thing, each waits for a part of this time and gives way to whoever was
+    /// faster; 0 for a bridge that is alone
+    #[arg(long, value_name = "TIME", default_value = "2s", value_parser = parse_time)]
+    pub stagger: Duration,
+    /// Stand by for other bridges: carry only what none of them has carried within this time, 4s for example. Less than the time to
+    /// live by 5 s, and less than 20 s, or nothing would ever cross in time
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    pub standby_after: Option<Duration>,
+    /// Count what would cross, and publish, post and keep nothing
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true", value_parser = parse_bool)]
+    pub dry_run: bool,
+    /// Send something of our own each way once a minute, on waku/0 topic 0x636e7279, and tell how long it takes
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true", value_parser = parse_bool)]
+    pub canary: bool,
+}
+
+/// Longest time that a flag may give, in milliseconds: an hour.
+const MAX_TIME_MILLIS: u64 = 3_600_000;
+
+/// A time with a unit: `500ms`, `4s`; without one, seconds.
+fn parse_time(text: &str) -> Result<Duration, String> {
+    let number = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let unit = match &text[number.len()..] {
+        "ms" => 1,
+        "s" | "" => 1_000,
+        other => return Err(format!("{other:?} is no unit of time; ms and s are")),
+    };
+    let millis = number.parse::<u64>().ok().and_then(|number| number.checked_mul(unit));
+    match millis {
+        Some(millis) if millis <= MAX_TIME_MILLIS => Ok(Duration::from_millis(millis)),
+        Some(_) => Err("an hour is the most".to_owned()),
+        None => Err("not a time like 500ms or 4s".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_have_units() {
+        let millis = |text| parse_time(text).map(|time| time.as_millis());
+        assert_eq!([millis("500ms"), millis("4s"), millis("4"), millis("0")], [Ok(500), Ok(4_000), Ok(4_000), Ok(0)]);
+        assert_eq!(millis("3600s"), Ok(3_600_000));
+        for bad in ["", "s", "4h", "-1s", "1.5s", "4 s", "3601s", "99999999999999999999ms", "4µs"] {
+            assert!(parse_time(bad).is_err(), "{bad}");
+        }
+    }
 }

@@ -73,6 +73,10 @@ pub(super) fn bridge_config(args: &BridgeArgs, routes: Router) -> Result<BridgeC
         },
         policy: policy(flags),
         min_pow: pow("waku-v1-pow", args.v1.waku_v1_pow)?,
+        stagger: flags.stagger,
+        standby_after: flags.standby_after,
+        dry_run: flags.dry_run,
+        canary: flags.canary,
         ..BridgeConfig::default()
     };
     if let Some(threads) = flags.pow_threads {
@@ -84,14 +88,15 @@ pub(super) fn bridge_config(args: &BridgeArgs, routes: Router) -> Result<BridgeC
 
 /// The first topic takes what comes from waku/0, all feed it.
 fn of_flags(topics: &[PubsubTopic], direction: Ways) -> Result<Router, RouterError> {
-    let feeding = match direction {
-        Ways::V1ToV2 => &[],
-        Ways::Both | Ways::V2ToV1 => topics.get(1..).unwrap_or_default(),
+    let (feeding, ways) = match direction {
+        Ways::V1ToV2 => (&[][..], Ways::V2ToV1),
+        Ways::Both | Ways::V2ToV1 => (topics.get(1..).unwrap_or_default(), Ways::V2ToV1),
+        Ways::ArchiveOnly => (topics.get(1..).unwrap_or_default(), Ways::ArchiveOnly),
     };
     let first = topics.first().map(|topic| Route::everything(topic.clone(), direction));
     let feeding = feeding.iter().zip(2..).map(|(topic, n)| Route {
         name: format!("{DEFAULT_ROUTE}-{n}").into(),
-        ..Route::everything(topic.clone(), Ways::V2ToV1)
+        ..Route::everything(topic.clone(), ways)
     });
     Router::table(first.into_iter().chain(feeding).collect())
 }

@@ -37,19 +37,20 @@ pub(crate) struct Ended {
 
 impl From<Crossing> for Ended {
     fn from(crossing: Crossing) -> Self {
-        let (meaning, crossed) = match crossing.outcome {
-            Outcome::Crossed { took, by, already_there } => (None, Some((took, by, already_there))),
-            Outcome::Dropped(reason) => (Some(reason.meaning().to_owned()), None),
+        let crossed = match crossing.outcome {
+            Outcome::Crossed { took, by, already_there } => Some((by, Some(took), Some(already_there))),
+            Outcome::WouldCross { by } => Some((by, None, None)),
+            Outcome::Archived(_) | Outcome::Dropped(_) => None,
         };
         Self {
             direction: crossing.direction.as_str().to_owned(),
             route: crossing.route.as_deref().unwrap_or(NO_ROUTE).to_owned(),
             result: crossing.outcome.result().to_owned(),
             reason: crossing.outcome.reason().to_owned(),
-            meaning,
-            by: crossed.map(|(_, by, _)| conversion(by).to_owned()),
-            took: crossed.map(|(took, ..)| took.as_secs_f64()),
-            already_there: crossed.map(|(.., there)| there),
+            meaning: crossing.outcome.missed().map(|reason| reason.meaning().to_owned()),
+            by: crossed.map(|(by, ..)| conversion(by).to_owned()),
+            took: crossed.and_then(|(_, took, _)| took).map(|took| took.as_secs_f64()),
+            already_there: crossed.and_then(|(.., there)| there),
             at: crossing.at,
             age: crossing.age.as_secs_f64(),
             topic: crossing.topic.map(|topic| topic.to_string()),

@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use bridge::{
     Config, Direction, DropReason, Outcome,
     answer::Answer,
+    history::NotKept,
     origin::{EnvelopeOrigin, MessageOrigin},
     policy::{Ephemeral, LateV1, LateV2, Policy, Switch, UnknownVersion, VersionZero},
     seal::SealError,
@@ -29,11 +30,13 @@ enum Happening {
     V2Peers(usize),
     Sealed(bool),
     Answered(u8),
+    Kept(bool),
+    Skew(Option<i64>),
 }
 
 fn policies() -> impl Strategy<Value = Policy> {
-    let late_v1 = select(vec![LateV1::Drop, LateV1::Publish, LateV1::Retime]);
-    let late_v2 = select(vec![LateV2::Drop, LateV2::Ladder]);
+    let late_v1 = option::of(select(vec![LateV1::Drop, LateV1::Publish, LateV1::Retime]));
+    let late_v2 = option::of(select(vec![LateV2::Drop, LateV2::Ladder]));
     let switch = || select(Switch::ALL.to_vec());
     let versions = (select(VersionZero::ALL.to_vec()), select(UnknownVersion::ALL.to_vec()));
     (late_v1, late_v2, versions, select(Ephemeral::ALL.to_vec()), switch(), switch()).prop_map(
@@ -94,6 +97,8 @@ fn happenings() -> impl Strategy<Value = Happening> {
         1 => (0..3_usize).prop_map(Happening::V2Peers),
         3 => any::<bool>().prop_map(Happening::Sealed),
         3 => any::<u8>().prop_map(Happening::Answered),
+        3 => any::<bool>().prop_map(Happening::Kept),
+        1 => option::of(-30_000_000_000..30_000_000_000_i64).prop_map(Happening::Skew),
     ]
 }
 
@@ -114,6 +119,8 @@ fn happen(lone: &mut Lone, happening: Happening) -> bool {
         Happening::V2Peers(count) => lone.gains_v2_peer(count),
         Happening::Sealed(found) => seal(lone, found),
         Happening::Answered(answer) => answer_one(lone, answer),
+        Happening::Kept(written) => keep(lone, written),
+        Happening::Skew(nanos) => lone.bridge.clock_skew(nanos),
     }
     false
 }
@@ -125,6 +132,13 @@ fn seal(lone: &mut Lone, found: bool) {
     match found {
         true => lone.seals(),
         false => lone.seal_fails(SealError::Deadline),
+    }
+}
+
+fn keep(lone: &mut Lone, written: bool) {
+    if !lone.to_keep.is_empty() {
+        let row = lone.keeps(written.then_some(()).ok_or(NotKept));
+        assert!(!row.message.message.ephemeral && row.sent_nanos >= 0, "{row:?}");
     }
 }
 
@@ -142,8 +156,16 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
 
     #[test]
-    fn each_ends_once(policy in policies(), small: bool, happenings in vec(happenings(), 1..60)) {
-        let mut config = Config { policy, min_pow: Pow::ZERO, ..Config::default() };
+    fn each_ends_once(
+        policy in policies(),
+        (small, archive, dry_run, memory_lost) in any::<(bool, bool, bool, bool)>(),
+        standby in option::of(1..9_u64),
+        happenings in vec(happenings(), 1..60),
+    ) {
+        let standby_after = standby.map(Duration::from_secs);
+        let dry_run = dry_run && small;
+        let mut config =
+            Config { policy, min_pow: Pow::ZERO, archive, dry_run, memory_lost, standby_after, ..Config::default() };
         if small {
             (config.limits.max_jobs, config.limits.max_in_flight) = (3, 1);
         }
@@ -156,14 +178,19 @@ proptest! {
             seal(&mut lone, true);
             answer_one(&mut lone, 2);
             answer_one(&mut lone, 130);
+            keep(&mut lone, true);
             // A tag may claim a time to live of years, and then it is tried as long.
             lone.passes(Duration::from_secs(if n < 500 { 1 } else { 10_000_000 }));
         }
         prop_assert_eq!(lone.reports.len(), given);
         for report in &lone.reports {
-            if let Outcome::Dropped(reason) = report.outcome {
+            if let Some(reason) = report.outcome.missed() {
                 prop_assert!(reason.occurs(report.direction), "{} {}", reason, report.direction);
             }
+            if let Outcome::Archived(reason) = report.outcome {
+                prop_assert!(archive && reason.is_kept(report.direction), "{} {}", reason, report.direction);
+            }
+            prop_assert_eq!(matches!(report.outcome, Outcome::WouldCross { .. }), dry_run && report.outcome.missed().is_none());
         }
     }
 }

@@ -1,15 +1,11 @@
 //! What outlives a bridge: nothing is mined or published before it is noted, and after a crash all goes on, once.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    num::NonZeroU32,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeSet, num::NonZeroU32, sync::Arc, time::Duration};
 
 use bridge::{
     Action, Bridge, Config, Crossing, Direction, DropReason, JobId,
-    journal::{Cargo, Note, Remembered, Unfinished},
+    answer::Answer,
+    journal::{Cargo, Note},
     router::{Route, Router, Signing},
     seal::SealJob,
     seen::{Fingerprint, State},
@@ -22,6 +18,7 @@ use waku0::{Envelope, EnvelopeHash};
 use waku2::{PeerId, WakuMessage};
 
 use crate::support::{
+    disk::Disk,
     lone::{ACCEPTED, ALREADY_THERE, Lone},
     start,
     users::{TOPIC, envelope, message_now, pubsub, received, received_on},
@@ -45,49 +42,6 @@ fn again(lone: &Lone, disk: &Disk) -> Lone {
     }
     next.take_actions();
     next
-}
-
-/// What is written, and survives.
-#[derive(Debug, Default)]
-struct Disk(BTreeMap<([u8; 32], u64), Row>);
-
-#[derive(Debug)]
-struct Row {
-    at: u64,
-    first: Direction,
-    cargo: Option<Cargo>,
-    ended: Option<Remembered>,
-}
-
-impl Disk {
-    fn write(&mut self, note: &Note) {
-        match note {
-            Note::Begun { content, sent, at, first, cargo } => {
-                let row = Row { at: *at, first: *first, cargo: Some(cargo.clone()), ended: None };
-                self.0.insert((*content.as_bytes(), *sent), row);
-            }
-            Note::Ended { content, sent, state, envelope, message } => {
-                let Some(row) = self.0.get_mut(&(*content.as_bytes(), *sent)) else { return };
-                let (content, sent, state, envelope, message) = (*content, *sent, *state, *envelope, *message);
-                row.cargo = None;
-                row.ended = Some(Remembered { content, sent, at: row.at, first: row.first, state, envelope, message });
-            }
-        }
-    }
-
-    fn ended(&self) -> Vec<Remembered> {
-        let mut ended: Vec<Remembered> = self.0.values().filter_map(|row| row.ended).collect();
-        ended.sort_by_key(|ended| ended.at);
-        ended
-    }
-
-    fn unfinished(&self) -> Vec<Unfinished> {
-        let unfinished = |((content, sent), row): (&([u8; 32], u64), &Row)| {
-            let content = Fingerprint::from_bytes(*content);
-            Some(Unfinished { content, sent: *sent, at: row.at, cargo: row.cargo.clone()? })
-        };
-        self.0.iter().filter_map(unfinished).collect()
-    }
 }
 
 fn written(notes: impl IntoIterator<Item = Note>) -> Disk {
@@ -174,11 +128,13 @@ fn a_message_without_a_time_keeps_that_of_its_arrival() {
     let mut lone = Lone::with(journalled);
     lone.hears(&WakuMessage { timestamp: None, ..message_now(lone.now, "x") });
     let disk = written([lone.is_noted()]);
+    lone.passes(Duration::from_secs(2));
     lone.seals();
     let mined = lone.post_is(ACCEPTED);
-    lone.now = lone.now.after(Duration::from_secs(5));
+    lone.now = lone.now.after(Duration::from_secs(3));
     let mut next = again(&lone, &disk);
     next.is_noted();
+    next.passes(Duration::from_secs(2));
     next.seals();
     assert_eq!(next.post_is(ALREADY_THERE), mined);
 }
@@ -201,6 +157,24 @@ fn what_has_become_too_late_or_is_no_envelope_ends_and_does_not_come_back() {
 }
 
 #[test]
+fn what_has_become_too_late_ends_once_the_archive_has_it() {
+    let mut lone = Lone::with(all_written_down);
+    lone.hears_envelope(&envelope(lone.secs(), 60, "x"));
+    let mut disk = written([lone.is_noted()]);
+    let mut next = Lone::with(all_written_down);
+    next.now = lone.now.after(Duration::from_secs(30));
+    for unfinished in disk.unfinished() {
+        next.bridge.resume(next.now, &unfinished, own());
+    }
+    next.take_actions();
+    assert_eq!((next.begun.len(), next.ended.len(), next.to_keep.len()), (0, 0, 1));
+    next.keeps(Ok(()));
+    next.is_archived(DropReason::Late);
+    next.ended.drain(..).for_each(|note| disk.write(&note));
+    assert_eq!((disk.ended().len(), disk.unfinished().len()), (1, 0));
+}
+
+#[test]
 fn a_fan_out_has_ended_when_its_last_way_has() {
     let mut lone = Lone::with(|config| {
         let route = |n: u16, signing| Route {
@@ -219,7 +193,7 @@ fn a_fan_out_has_ended_when_its_last_way_has() {
     assert_eq!(notes[0], notes[1]);
     lone.publish_is(ACCEPTED);
     assert_eq!(lone.ended, []);
-    lone.publish_is(bridge::answer::Answer::Refused(DropReason::PublishFailed));
+    lone.publish_is(Answer::Refused(DropReason::PublishFailed));
     assert!(matches!(lone.ended[..], [Note::Ended { state: State::Done, .. }]), "{:?}", lone.ended);
     // None of the ways is open: nothing was begun, and nothing ends.
     lone.hears_envelope(&envelope(lone.secs(), 15, "y"));
@@ -227,6 +201,108 @@ fn a_fan_out_has_ended_when_its_last_way_has() {
     lone.passes(Duration::from_secs(1));
     lone.hears_envelope(&envelope(lone.secs(), 15, "y"));
     assert_eq!(lone.begun.len(), 2, "it may be tried again");
+}
+
+/// Where it stands when it crashes.
+const STAGES: [&str; 8] =
+    ["not noted", "noted", "giving way", "held", "mined", "in flight", "to be tried again", "with the archive"];
+
+/// A bridge with an envelope and a message on their way, as far as a stage, and what of it is on disk. What reached the networks by
+/// then goes into `networks`.
+fn as_far_as(stage: &str, networks: &mut Networks) -> (Lone, Disk) {
+    let mut lone = Lone::with(all_written_down);
+    if stage == "giving way" {
+        lone = Lone::with(|config| {
+            all_written_down(config);
+            config.standby_after = Some(Duration::from_secs(2));
+        });
+    }
+    lone.hears_envelope(&envelope(lone.secs(), 15, "x"));
+    let ahead = Duration::from_millis(if stage == "held" { 3_000 } else { 0 });
+    lone.hears(&message_now(lone.now.after(ahead), "y"));
+    if stage == "not noted" {
+        return (lone, Disk::default());
+    }
+    let disk = written([lone.is_noted(), lone.is_noted()]);
+    if ["noted", "giving way", "held"].contains(&stage) {
+        return (lone, disk);
+    }
+    lone.seals();
+    match stage {
+        "in flight" => networks.carry(&lone),
+        "to be tried again" => {
+            lone.publish_is(Answer::Failed);
+            lone.post_is(Answer::Failed);
+        }
+        "with the archive" => {
+            networks.carry(&lone);
+            lone.publish_is(ACCEPTED);
+            lone.post_is(ACCEPTED);
+            assert_eq!(lone.to_keep.len(), 2);
+        }
+        _ => {}
+    }
+    (lone, disk)
+}
+
+fn all_written_down(config: &mut Config) {
+    (config.journal, config.archive) = (true, true);
+}
+
+/// All that was ever published and posted.
+#[derive(Debug, Default)]
+struct Networks {
+    v1: BTreeSet<EnvelopeHash>,
+    v2: BTreeSet<Bytes>,
+}
+
+impl Networks {
+    fn carry(&mut self, lone: &Lone) {
+        self.v1.extend(lone.posted.iter().map(|(_, envelope)| envelope.hash()));
+        self.v2.extend(lone.published.iter().map(|(.., data)| data.clone()));
+    }
+}
+
+#[test]
+fn after_a_crash_at_any_stage_each_is_once_on_the_other_side_and_once_in_the_archive() {
+    for stage in STAGES {
+        let mut networks = Networks::default();
+        let (crashed, mut disk) = as_far_as(stage, &mut networks);
+        let mut next = Lone::with(all_written_down);
+        next.now = crashed.now.after(Duration::from_secs(1));
+        next.bridge.recall(next.now, &disk.ended());
+        for unfinished in disk.unfinished() {
+            next.bridge.resume(next.now, &unfinished, own());
+        }
+        next.take_actions();
+        // What was not noted comes again, and what was too: peers hand over their pools.
+        next.hears_envelope(&envelope(crashed.secs(), 15, "x"));
+        let ahead = Duration::from_millis(if stage == "held" { 3_000 } else { 0 });
+        next.hears(&message_now(crashed.now.after(ahead), "y"));
+        let mut rows = BTreeSet::new();
+        for _ in 0..20 {
+            while !next.begun.is_empty() {
+                disk.write(&next.is_noted());
+            }
+            while !next.to_seal.is_empty() {
+                next.seals();
+            }
+            networks.carry(&next);
+            while !next.published.is_empty() {
+                next.publish_is(ACCEPTED);
+            }
+            while !next.posted.is_empty() {
+                next.post_is(ACCEPTED);
+            }
+            while !next.to_keep.is_empty() {
+                assert!(rows.insert(next.keeps(Ok(())).content), "{stage}: kept twice");
+            }
+            next.ended.drain(..).for_each(|note| disk.write(&note));
+            next.passes(Duration::from_millis(500));
+        }
+        assert_eq!((networks.v1.len(), networks.v2.len(), rows.len()), (1, 1, 2), "{stage}");
+        assert_eq!((disk.unfinished().len(), disk.ended().len()), (0, 2), "{stage}");
+    }
 }
 
 /// A bridge that crashes: what it was told, what it had written, and what reached the networks.
@@ -247,7 +323,8 @@ struct Mortal {
 impl Mortal {
     fn new(seed: u64) -> Self {
         let config = Config { journal: true, ..Config::default() };
-        let bridge = Bridge::new(config.clone(), StdRng::seed_from_u64(seed)).unwrap();
+        let mut bridge = Bridge::new(config.clone(), StdRng::seed_from_u64(seed)).unwrap();
+        bridge.v0_peers(start(), 1);
         Self {
             config,
             bridge,
@@ -306,6 +383,7 @@ impl Mortal {
         self.notes.clear();
         self.asked.clear();
         self.bridge = Bridge::new(self.config.clone(), StdRng::seed_from_u64(self.rng.random())).unwrap();
+        self.bridge.v0_peers(self.now, 1);
         self.bridge.recall(self.now, &self.disk.ended());
         for unfinished in self.disk.unfinished() {
             self.bridge.resume(self.now, &unfinished, own());

@@ -5,10 +5,13 @@
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 mod anything;
+mod clock;
+mod history;
 mod journal;
 mod reasons;
 mod routes;
 mod script;
+mod several;
 mod sim;
 mod story;
 mod support;

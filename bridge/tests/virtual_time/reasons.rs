@@ -20,10 +20,8 @@ use crate::support::{
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Reasons of parts that do not exist yet: RLN, the clock check; and packets between trusted peers, which the v1 node never
-/// hands to a bridge.
-const NOT_YET: [DropReason; 4] =
-    [DropReason::P2pOnly, DropReason::RlnBudget, DropReason::RlnUnavailable, DropReason::Clock];
+/// Reasons of a part that does not exist yet, RLN; and packets between trusted peers, which the v1 node never hands to a bridge.
+const NOT_YET: [DropReason; 3] = [DropReason::P2pOnly, DropReason::RlnBudget, DropReason::RlnUnavailable];
 
 fn one_way(ways: Ways) -> impl FnOnce(&mut Config) {
     move |config| config.routes = Router::new(Route::everything(pubsub(), ways))
@@ -91,6 +89,12 @@ fn v1_to_v2(reason: DropReason) -> Option<Lone> {
             },
             |now| envelope(now, 15, "x"),
         ),
+        DropReason::Clock => {
+            let mut lone = Lone::with(no_change);
+            lone.bridge.clock_skew(Some(16_000_000_000));
+            lone.hears_envelope(&envelope(lone.secs(), 15, "x"));
+            lone
+        }
         DropReason::Rate => {
             let mut lone = Lone::with(once_a_second);
             lone.hears_envelope(&envelope(lone.secs(), 15, "x"));

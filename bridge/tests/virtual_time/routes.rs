@@ -4,6 +4,7 @@ use std::{num::NonZeroU32, time::Duration};
 
 use bridge::{
     Config, Direction, DropReason, Outcome,
+    gaps::Outage,
     policy::Ways,
     router::{Route, Router, Signing, Topics},
 };
@@ -132,7 +133,8 @@ fn with_another_table_what_is_on_its_way_arrives_and_what_follows_goes_by_the_ne
     let mut lone = with(vec![route(1)]);
     let (before, after) = (envelope(lone.secs(), 15, "before"), envelope(lone.secs(), 15, "after"));
     lone.hears_envelope(&before);
-    lone.bridge.set_routes(table(vec![route(2), Route { topics: [TOPIC].into_iter().collect(), ..route(3) }]));
+    lone.bridge
+        .set_routes(lone.now, table(vec![route(2), Route { topics: [TOPIC].into_iter().collect(), ..route(3) }]));
     lone.hears_envelope(&after);
     assert_eq!(published(&lone), [shard(1), shard(2)]);
     assert_eq!(lone.publish_is(ACCEPTED).payload, *before.data());
@@ -149,11 +151,11 @@ fn with_another_table_what_is_on_its_way_arrives_and_what_follows_goes_by_the_ne
 fn peers_of_a_topic_that_a_later_table_bridges_are_known() {
     let mut lone = with(vec![route(1)]);
     lone.bridge.v2_peers(lone.now, &shard(2), 3);
-    assert_eq!(lone.bridge.peers(), (0, 0));
-    lone.bridge.set_routes(table(vec![route(2)]));
-    assert_eq!(lone.bridge.peers(), (0, 3));
+    assert_eq!(lone.bridge.peers().1, 0);
+    lone.bridge.set_routes(lone.now, table(vec![route(2)]));
+    assert_eq!(lone.bridge.peers().1, 3);
     lone.bridge.v2_peers(lone.now, &shard(2), 0);
-    assert_eq!(lone.bridge.peers(), (0, 0));
+    assert_eq!(lone.bridge.peers().1, 0);
 }
 
 #[test]
@@ -167,4 +169,30 @@ fn a_route_of_some_topics_leaves_the_others() {
     lone.is_dropped(DropReason::NoRoute);
     lone.hears(&message_now(lone.now, "y"));
     lone.is_dropped(DropReason::NoRoute);
+}
+
+#[test]
+fn gaps_are_told_by_route_and_direction() {
+    let mut lone = Lone::with(|config| {
+        let everything = |n: u16, ways| Route { ways, ..route(n) };
+        config.routes = table(vec![everything(0, Ways::Both), everything(1, Ways::V2ToV1)]);
+    });
+    let start = lone.secs();
+    lone.gains_v1_peer(0);
+    lone.passes(Duration::from_secs(10));
+    lone.gains_v1_peer(2);
+    lone.passes(Duration::from_secs(5));
+    lone.gains_v2_peer(1);
+    lone.gains_v1_peer(0);
+    let outage = |from: u64, to: Option<u64>| Outage { from: start + from, to: to.map(|to| start + to) };
+    let gaps: Vec<_> =
+        lone.bridge.new_gaps().unwrap().into_iter().map(|gap| (gap.route, gap.direction, gap.outages)).collect();
+    let v1_was_away = vec![outage(0, Some(10)), outage(15, None)];
+    let expected = [
+        ("0".into(), Direction::V1ToV2, vec![outage(0, Some(15))]),
+        ("0".into(), Direction::V2ToV1, v1_was_away.clone()),
+        ("1".into(), Direction::V2ToV1, v1_was_away),
+    ];
+    assert_eq!(gaps, expected);
+    assert_eq!(lone.bridge.new_gaps(), None);
 }

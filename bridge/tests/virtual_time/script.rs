@@ -44,7 +44,7 @@ fn made_elsewhere(message: &WakuMessage, now: Now) -> Arc<Envelope> {
 fn by(crossing: &Crossing) -> Conversion {
     match crossing.outcome {
         Outcome::Crossed { by, .. } => by,
-        Outcome::Dropped(reason) => panic!("dropped: {reason}"),
+        other => panic!("{other:?}"),
     }
 }
 
@@ -116,7 +116,7 @@ fn bits_are_those_of_the_table() {
         (1024 * 1024, 50, 0.2, 24),
     ] {
         let mut lone = Lone::with(|config| {
-            config.profile.ttl_secs = ttl;
+            (config.profile.ttl_secs, config.stagger) = (ttl, Duration::ZERO);
             config.min_pow = crate::support::users::pow(target);
             config.max_envelope_bytes = 2 * 1024 * 1024;
         });
@@ -155,6 +155,8 @@ fn another_spelling_of_the_topic_crosses_and_is_counted() {
 fn a_message_without_a_time_was_sent_now() {
     let mut lone = plain();
     lone.hears(&WakuMessage { timestamp: None, ..message_now(lone.now, "x") });
+    // Other bridges may have heard it in another second.
+    lone.passes(SECOND * 2);
     lone.seals();
     let envelope = lone.post_is(ACCEPTED);
     assert_eq!(u64::from(envelope.sent()), START_SECS);
@@ -243,10 +245,41 @@ fn a_new_v1_peer_is_a_reason_to_post_again() {
         }
     }
     lone.post_is(Answer::Failed);
-    lone.gains_v1_peer(1);
+    lone.gains_v1_peer(2);
     lone.passes(SECOND);
     lone.post_is(ACCEPTED);
     lone.is_crossed();
+}
+
+#[test]
+fn what_is_posted_while_there_is_no_v1_peer_has_not_crossed_until_one_comes() {
+    let mut lone = plain();
+    lone.gains_v1_peer(0);
+    lone.hears(&message_now(lone.now, "x"));
+    lone.seals();
+    lone.post_is(ACCEPTED);
+    for wait in [SECOND, SECOND * 2, SECOND * 4] {
+        lone.passes(wait);
+        lone.post_is(ALREADY_THERE);
+    }
+    lone.is_quiet();
+    lone.gains_v1_peer(1);
+    lone.passes(SECOND);
+    lone.post_is(ALREADY_THERE);
+    let report = lone.is_crossed();
+    assert!(matches!(report.outcome, Outcome::Crossed { already_there: false, .. }), "it was there by our own doing");
+
+    let mut never = plain();
+    never.gains_v1_peer(0);
+    never.hears(&message_now(never.now, "x"));
+    never.seals();
+    never.post_is(ACCEPTED);
+    for _ in 0..3 {
+        never.passes(SECOND * 4);
+        never.post_is(ALREADY_THERE);
+    }
+    never.passes(SECOND * 15);
+    never.is_dropped(DropReason::PublishFailed);
 }
 
 #[test]
@@ -297,7 +330,9 @@ fn a_message_from_the_future_is_held_until_its_time() {
 #[test]
 fn late_envelopes_by_policy() {
     let late = |policy| {
-        let mut lone = Lone::with(|config| config.policy.late_v1 = policy);
+        let mut lone = Lone::with(|config| {
+            (config.policy.late_v1, config.stagger) = (Some(policy), Duration::ZERO);
+        });
         lone.passes(Duration::from_millis(500));
         lone.hears_envelope(&envelope(START_SECS - 30, 60, "x"));
         lone
@@ -313,7 +348,9 @@ fn late_envelopes_by_policy() {
 
 #[test]
 fn a_retimed_message_still_gives_back_its_envelope() {
-    let mut retiming = Lone::with(|config| config.policy.late_v1 = LateV1::Retime);
+    let mut retiming = Lone::with(|config| {
+        (config.policy.late_v1, config.stagger) = (Some(LateV1::Retime), Duration::ZERO);
+    });
     let envelope = envelope(START_SECS - 30, 60, "x");
     retiming.hears_envelope(&envelope);
     let mut second = plain();
@@ -324,7 +361,7 @@ fn a_retimed_message_still_gives_back_its_envelope() {
 #[test]
 fn late_messages_by_policy() {
     let aged = |policy, secs: u64| {
-        let mut lone = Lone::with(|config| config.policy.late_v2 = policy);
+        let mut lone = Lone::with(|config| config.policy.late_v2 = Some(policy));
         lone.hears(&message(lone.now.unix - Duration::from_secs(secs), "x"));
         lone
     };
@@ -342,7 +379,7 @@ fn late_messages_by_policy() {
 #[test]
 fn what_was_mined_too_late_is_late_or_climbs_the_ladder() {
     let slow = |policy| {
-        let mut lone = Lone::with(|config| config.policy.late_v2 = policy);
+        let mut lone = Lone::with(|config| config.policy.late_v2 = Some(policy));
         lone.hears(&message_now(lone.now, "x"));
         lone.passes(SECOND * 13);
         lone.seals();

@@ -3,9 +3,10 @@
 use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
 use bridge::{
-    Action, Bridge, Config, Direction, DropReason, JobId, Outcome,
+    Action, Bridge, Config, Direction, DropReason, JobId,
     answer::Answer,
     content_topic,
+    history::NotKept,
     policy::{Ephemeral, LateV1, LateV2, Policy, Switch, UnknownVersion, VersionZero, Ways},
     router::{Route, Router},
     seal::{SealError, SealJob},
@@ -32,6 +33,7 @@ struct World {
     posting: Vec<JobId>,
     sealing: Vec<SealJob>,
     noting: Vec<JobId>,
+    keeping: Vec<JobId>,
     /// Beginnings in the journal without their end.
     begun: i64,
     given: usize,
@@ -48,6 +50,7 @@ pub fn bridge(input: &[u8]) {
         (config.limits.max_jobs, config.limits.max_in_flight) = (3, 1);
     }
     config.journal = script.flag();
+    config.archive = script.flag();
     if script.flag() {
         let everything = Route::everything("/waku/2/rs/0/0".parse().expect("a topic"), Ways::Both);
         config.routes = Router::new(Route { max_per_sec: NonZeroU32::new(2), ..everything });
@@ -61,6 +64,7 @@ pub fn bridge(input: &[u8]) {
         posting: Vec::new(),
         sealing: Vec::new(),
         noting: Vec::new(),
+        keeping: Vec::new(),
         begun: 0,
         given: 0,
         ended: 0,
@@ -77,8 +81,8 @@ fn policy(script: &mut Script<'_>) -> Policy {
         all[usize::from(script.byte()) % all.len()]
     }
     Policy {
-        late_v1: pick(script, LateV1::ALL),
-        late_v2: pick(script, LateV2::ALL),
+        late_v1: Some(pick(script, LateV1::ALL)),
+        late_v2: Some(pick(script, LateV2::ALL)),
         version_zero: pick(script, VersionZero::ALL),
         unknown_version: pick(script, UnknownVersion::ALL),
         ephemeral: pick(script, Ephemeral::ALL),
@@ -104,7 +108,10 @@ fn step(script: &mut Script<'_>, world: &mut World) {
         4 => world.bridge.v0_peers(world.now, script.one_of(3).into()),
         5 => world.bridge.v2_peers(world.now, &world.pubsub, script.one_of(3).into()),
         6 => world.seal(script.flag()),
-        9 => world.note(),
+        9 => {
+            world.note();
+            world.keep(script.flag());
+        }
         7 => {
             let answer = answer(script);
             if let Some(job) = world.publishing.pop() {
@@ -141,6 +148,12 @@ impl World {
         }
     }
 
+    fn keep(&mut self, written: bool) {
+        if let Some(job) = self.keeping.pop() {
+            self.bridge.kept(self.now, job, written.then_some(()).ok_or(NotKept));
+        }
+    }
+
     fn seal(&mut self, found: bool) {
         let Some(SealJob { job, unsealed, base, bits, .. }) = self.sealing.pop() else { return };
         let nonce = unsealed.search(base, 0, NONCES, bits).filter(|_| found);
@@ -165,10 +178,14 @@ impl World {
                     self.begun -= 1;
                     assert!(self.begun >= 0, "nothing ends that has not begun");
                 }
+                Action::Keep { job, kept } => {
+                    assert!(!kept.message.message.ephemeral, "what is ephemeral is not kept");
+                    self.keeping.push(job);
+                }
                 Action::CancelSeal(id) => self.sealing.retain(|seal| seal.job != id),
                 Action::Report(crossing) => {
                     self.ended += 1;
-                    if let Outcome::Dropped(reason) = crossing.outcome {
+                    if let Some(reason) = crossing.outcome.missed() {
                         assert!(reason.occurs(crossing.direction), "{reason} {}", crossing.direction);
                     }
                 }
@@ -197,6 +214,9 @@ impl World {
             }
             while !self.noting.is_empty() {
                 self.note();
+            }
+            while !self.keeping.is_empty() {
+                self.keep(true);
             }
             while !self.sealing.is_empty() {
                 self.seal(false);

@@ -1,6 +1,8 @@
 //! What takes long on purpose: fuzzing, simulation with fresh seeds, soaks. `README.md` says how to use it.
 
 mod bridge_process;
+#[path = "../../../bridge/tests/sim/bridges/mod.rs"]
+mod bridges;
 mod clients;
 mod fuzzing;
 mod mesh;

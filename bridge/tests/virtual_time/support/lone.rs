@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use bridge::{
     Action, Bridge, Config, Crossing, DropReason, JobId, Outcome,
     answer::Answer,
+    history::{Kept, NotKept},
     journal::Note,
     seal::{SealError, SealJob},
 };
@@ -28,14 +29,18 @@ pub(crate) struct Lone {
     /// Only where there is a journal.
     pub(crate) begun: Vec<(JobId, Note)>,
     pub(crate) ended: Vec<Note>,
+    /// Only where there is an archive.
+    pub(crate) to_keep: Vec<(JobId, Kept)>,
 }
 
 impl Lone {
     pub(crate) fn new(config: Config) -> Self {
-        let bridge = Bridge::new(config, StdRng::seed_from_u64(7)).unwrap();
+        let mut bridge = Bridge::new(config, StdRng::seed_from_u64(7)).unwrap();
+        let now = start();
+        bridge.v0_peers(now, 1);
         Self {
             bridge,
-            now: start(),
+            now,
             published: vec![],
             posted: vec![],
             to_seal: vec![],
@@ -43,6 +48,7 @@ impl Lone {
             reports: vec![],
             begun: vec![],
             ended: vec![],
+            to_keep: vec![],
         }
     }
 
@@ -131,6 +137,14 @@ impl Lone {
         note
     }
 
+    /// The archive answers for the one row that it was given.
+    pub(crate) fn keeps(&mut self, result: Result<(), NotKept>) -> Kept {
+        let (job, kept) = self.to_keep.remove(0);
+        self.bridge.kept(self.now, job, result);
+        self.take_actions();
+        kept
+    }
+
     /// The one report since the last look; nothing else is on its way or asked for.
     #[track_caller]
     pub(crate) fn only_report(&mut self) -> Crossing {
@@ -144,6 +158,17 @@ impl Lone {
     }
 
     #[track_caller]
+    pub(crate) fn is_dropped_all(&mut self, reasons: &[DropReason]) {
+        let ended: Vec<Outcome> = self.reports.drain(..).map(|report| report.outcome).collect();
+        assert_eq!(ended, reasons.iter().map(|reason| Outcome::Dropped(*reason)).collect::<Vec<_>>());
+    }
+
+    #[track_caller]
+    pub(crate) fn is_archived(&mut self, reason: DropReason) {
+        assert_eq!(self.only_report().outcome, Outcome::Archived(reason));
+    }
+
+    #[track_caller]
     pub(crate) fn is_crossed(&mut self) -> Crossing {
         let report = self.only_report();
         assert!(matches!(report.outcome, Outcome::Crossed { .. }), "{report:?}");
@@ -152,8 +177,8 @@ impl Lone {
 
     #[track_caller]
     pub(crate) fn is_quiet(&self) {
-        let asked = (self.published.len(), self.posted.len(), self.to_seal.len(), self.reports.len());
-        assert_eq!(asked, (0, 0, 0, 0), "{:?}", self.reports);
+        let networks = (self.published.len(), self.posted.len(), self.to_seal.len());
+        assert_eq!((networks, self.reports.len(), self.to_keep.len()), ((0, 0, 0), 0, 0), "{:?}", self.reports);
     }
 
     pub(crate) fn take_actions(&mut self) {
@@ -165,6 +190,7 @@ impl Lone {
                 Action::CancelSeal(job) => self.cancelled.push(job),
                 Action::Begin { job, note } => self.begun.push((job, note)),
                 Action::End(note) => self.ended.push(note),
+                Action::Keep { job, kept } => self.to_keep.push((job, *kept)),
                 Action::Report(crossing) => self.reports.push(crossing),
             }
         }

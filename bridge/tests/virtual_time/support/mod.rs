@@ -1,5 +1,6 @@
 //! What the tests are made of: envelopes and messages of users, one core on a string, networks in memory.
 
+pub(crate) mod disk;
 pub(crate) mod lone;
 pub(crate) mod old;
 pub(crate) mod users;

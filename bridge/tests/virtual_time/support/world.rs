@@ -13,6 +13,7 @@ use std::{
 
 use bridge::{
     Action, Bridge, Config, Crossing, DropReason, JobId, Outcome,
+    history::Kept,
     seal::{SealError, SealJob, Sealed},
 };
 use bytes::Bytes;
@@ -33,12 +34,14 @@ use super::{
 
 /// How long gossip remembers a message's bytes.
 const GOSSIP_MEMORY: Duration = Duration::from_secs(120);
-/// More events than any of the tests needs: a loop shows as this many.
+/// More events than most of the tests need: a loop shows as this many.
 const MAX_EVENTS: usize = 250_000;
 
 pub(crate) struct World {
     pub(crate) now: Now,
     pub(crate) rng: StdRng,
+    /// After so many it never ends.
+    pub(crate) max_events: usize,
     pub(crate) v1: Vec<BTreeMap<EnvelopeHash, Arc<Envelope>>>,
     pub(crate) v2: Vec<BTreeMap<GossipId, Bytes>>,
     pub(crate) places: Vec<Place>,
@@ -62,6 +65,8 @@ pub(crate) struct Place {
     pub(crate) failing: u32,
     pub(crate) crossings: Vec<Crossing>,
     pub(crate) mined: usize,
+    /// What the archive was given.
+    pub(crate) kept: Vec<Kept>,
     /// Envelopes and messages handed to the bridge.
     pub(crate) given: usize,
 }
@@ -77,6 +82,7 @@ enum Event {
     Envelope { place: usize, envelope: Arc<Envelope> },
     Message { place: usize, data: Bytes },
     Noted { place: usize, job: JobId },
+    Kept { place: usize, job: JobId },
     Sealed { place: usize, job: JobId, sealed: Sealed },
     Publish { place: usize, job: JobId, data: Bytes },
     Post { place: usize, job: JobId, envelope: Envelope },
@@ -90,6 +96,7 @@ impl World {
         Self {
             now: start(),
             rng: StdRng::seed_from_u64(seed),
+            max_events: MAX_EVENTS,
             v1: vec![BTreeMap::new(); v1_networks],
             v2: vec![BTreeMap::new(); v2_networks],
             places: Vec::new(),
@@ -126,6 +133,7 @@ impl World {
             failing: 0,
             crossings: Vec::new(),
             mined: 0,
+            kept: Vec::new(),
             given: 0,
         });
         self.places.len() - 1
@@ -145,7 +153,7 @@ impl World {
 
     /// Runs until nothing is left to happen.
     pub(crate) fn run(&mut self) {
-        for _ in 0..MAX_EVENTS {
+        for _ in 0..self.max_events {
             let wake = self.places.iter().enumerate().filter_map(|(n, place)| Some((place.wake_at()?, n))).min();
             let event = self.queue.peek().map(|Reverse((at, ..))| *at);
             match (event, wake) {
@@ -199,6 +207,7 @@ impl World {
             Event::Envelope { place, envelope } => self.hear_envelope(place, envelope),
             Event::Message { place, data } => self.hear_message(place, data),
             Event::Noted { place, job } => self.with(place, |bridge, now| bridge.noted(now, job)),
+            Event::Kept { place, job } => self.with(place, |bridge, now| bridge.kept(now, job, Ok(()))),
             Event::Sealed { place, job, sealed } => self.with(place, |bridge, now| bridge.sealed(now, job, sealed)),
             Event::Publish { place, job, data } => {
                 let result = self.publish(place, data);
@@ -329,6 +338,10 @@ impl World {
                 // A disk takes its time too.
                 Action::Begin { job, .. } => self.soon(place, Event::Noted { place, job }),
                 Action::End(_) => {}
+                Action::Keep { job, kept } => {
+                    self.places[place].kept.push(*kept);
+                    self.soon(place, Event::Kept { place, job });
+                }
                 Action::Report(crossing) => self.places[place].crossings.push(crossing),
             }
         }
