@@ -54,14 +54,16 @@ pub enum StartError {
     #[error(transparent)]
     Storage(#[from] storage::OpenError),
     /// The waku/0 side.
-    #[error("the waku/0 side can't start: {0}. Another devp2p port: --devp2p-tcp-port, or 0 for any free one")]
+    #[error(
+        "the waku/0 side can't start: {0}. Another devp2p port: --devp2p-tcp-port, or 0 for any free one; another address: --listen-address"
+    )]
     V0(#[from] waku0::run::StartError),
     /// Discovery.
     #[error("discovery can't start: {0}")]
     Discovery(#[from] discovery::StartError),
     /// The Waku Network side.
     #[error(
-        "the Waku Network side can't start: {0}. Other ports: --tcp-port and --websocket-port, or 0 for any free one; without WebSocket: --websocket-support=false"
+        "the Waku Network side can't start: {0}. Other ports: --tcp-port and --websocket-port, or 0 for any free one; another address: --listen-address; without WebSocket: --websocket-support=false"
     )]
     V2(#[from] waku2::run::StartError),
     /// A file of the certificate.

@@ -1,11 +1,15 @@
 //! Logs: text for people, JSON for programs, both on standard error, so that standard output carries only what was asked for.
 
+mod lines;
+
 use std::{ffi::OsString, io::IsTerminal};
 
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt, util::SubscriberInitExt};
 
 use crate::cli::{LogArgs, LogFormat, LogLevel};
+
+pub use lines::finish;
 
 /// Starts logging. `RUST_LOG` refines the level by module, for developers.
 pub fn start(args: LogArgs) {
@@ -17,13 +21,15 @@ pub fn start(args: LogArgs) {
         .add_directive("libp2p_gossipsub=off".parse().expect("a target and a level make a directive"))
         .add_directive(quiet("libp2p_swarm"));
     let registry = tracing_subscriber::registry().with(filter);
+    let queue = lines::Queue::start();
+    let writer = move || queue.clone();
     // A second start (tests run several nodes in one process) leaves the first in place.
     let _ = match args.log_format {
         LogFormat::Text => {
             let colour = std::io::stderr().is_terminal() && wants_colour(std::env::var_os("NO_COLOR"));
-            registry.with(fmt::layer().with_writer(std::io::stderr).with_ansi(colour).with_target(false)).try_init()
+            registry.with(fmt::layer().with_writer(writer).with_ansi(colour).with_target(false)).try_init()
         }
-        LogFormat::Json => registry.with(fmt::layer().json().with_writer(std::io::stderr)).try_init(),
+        LogFormat::Json => registry.with(fmt::layer().json().with_writer(writer)).try_init(),
     };
 }
 

@@ -9,6 +9,7 @@ use causeway::{
     config::ConfigError,
     demo,
     dns_tree::{self, InputError},
+    logging,
     output::remark,
     trace::{self, TraceError},
 };
@@ -41,6 +42,7 @@ fn main() -> ExitCode {
     });
     // Blocking work (mining) of a task that is gone must not hold the exit up.
     runtime.shutdown_background();
+    logging::finish();
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => failed(&error),

@@ -2,7 +2,8 @@
 //! tests that show each. What has none says why.
 //!
 //! `H..` are rows of the project's list of hostile inputs and `F..` of its list of faults. Both lists also have rows about
-//! services of the Waku Network, storage and the HTTP surface, which are not here. What must be seen is the same for all: a typed error or an
+//! services of the Waku Network, storage and the HTTP surface, which are not here. Live peers show some of them too: the scenarios
+//! `two-bridges` and `cut-off` of `tests/interop`, and longer ones `longrun -- faults`. What must be seen is the same for all: a typed error or an
 //! orderly close, bounded memory and work, and nothing lost for anybody else.
 
 #[path = "support/tested.rs"]
@@ -536,6 +537,30 @@ const THREATS: &[(&str, &str, Met)] = &[
         ]),
     ),
     (
+        "H83",
+        "a bridge: copies of what has crossed, forged tags, two bridges at once, floods of envelopes that live a second",
+        By(&[
+            "h83_copies_and_forged_tags_do_not_cross_a_second_time",
+            "h83_a_flood_of_envelopes_of_a_second_holds_up_nobody",
+            "two_bridges_make_one_of_each_and_nothing_crosses_back",
+            "a_rate_lets_a_second_s_worth_through_each_way",
+        ]),
+    ),
+    (
+        "F01",
+        "killed under load, twenty times",
+        By(&[
+            "f01_killed_twenty_times_under_load_nothing_written_is_lost_and_nothing_crosses_twice",
+            "what_was_on_its_way_survives_a_kill",
+            "what_was_on_its_way_goes_on_with_the_same_bytes",
+        ]),
+    ),
+    (
+        "F06",
+        "two processes on one data directory",
+        By(&["a_second_process_is_refused", "what_is_taken_already_is_named_with_its_flag"]),
+    ),
+    (
         "F07",
         "no file descriptors left",
         By(&["f07_pauses_lengthen_and_end", "f07_accepting_resumes_when_descriptors_are_free_again"]),
@@ -631,9 +656,43 @@ const THREATS: &[(&str, &str, Met)] = &[
         ]),
     ),
     (
+        "F20",
+        "SIGTERM under load, and another",
+        By(&[
+            "f20_sigterm_under_load_ends_in_order",
+            "f20_a_second_signal_ends_it_now",
+            "what_was_open_when_the_node_stops_is_written",
+        ]),
+    ),
+    (
+        "F21",
+        "SIGHUP and SIGPIPE, streams that are closed, full, or read by nobody",
+        By(&[
+            "f21_signals_that_ask_for_nothing_are_survived",
+            "f21_standard_output_that_is_closed_or_full_is_survived",
+            "f21_logs_that_nobody_can_take_hold_nobody_up",
+            "f21_a_disk_that_is_full_costs_lines_and_nothing_else",
+            "f21_a_reader_that_does_not_read_holds_nobody_up",
+            "a_reader_that_leaves_is_no_fault",
+        ]),
+    ),
+    (
         "F22",
-        "a port that is taken",
-        By(&["f22_a_port_that_is_taken_leaves_nothing_half_started", "what_is_taken_already_is_named_with_its_flag"]),
+        "a port that is taken, an address that is not there",
+        By(&[
+            "f22_a_port_that_is_taken_leaves_nothing_half_started",
+            "f22_an_address_that_is_not_there_is_named_with_its_flag",
+            "what_is_taken_already_is_named_with_its_flag",
+        ]),
+    ),
+    (
+        "F23",
+        "a data directory of an earlier version, and of a later one",
+        By(&[
+            "f23_a_data_directory_of_an_earlier_version_is_taken_over",
+            "f23_a_data_directory_of_a_later_version_is_refused_and_left_alone",
+            "a_later_version_is_left_alone",
+        ]),
     ),
     (
         "F24",
@@ -651,6 +710,24 @@ const THREATS: &[(&str, &str, Met)] = &[
         By(&[
             "f25_an_hour_of_peers_that_come_and_go_leaves_nothing_behind",
             "f25_two_hundred_peers_leave_nothing_behind",
+        ]),
+    ),
+    (
+        "F27",
+        "a key file that is unreadable, open to others, empty, or too short",
+        By(&[
+            "f27_a_key_that_is_none_is_refused_and_never_replaced",
+            "f27_a_key_that_others_can_read_is_used_and_warned_of",
+            "an_existing_file_is_never_replaced",
+        ]),
+    ),
+    (
+        "F28",
+        "a side of a bridge that is away, and a restart in the middle",
+        By(&[
+            "f28_a_side_that_is_away_while_the_bridge_starts_again_gets_all_once_when_it_is_back",
+            "what_was_sent_while_v2_was_gone_crosses_when_it_is_back",
+            "what_v2_was_gone_too_long_for_is_told",
         ]),
     ),
 ];

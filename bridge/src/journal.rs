@@ -25,7 +25,11 @@ use crate::{
 /// seconds at the highest rate.
 pub const MAX_NOTES: usize = 262_144;
 
-/// How long an end may wait to be written, when nothing begins.
+/// How long an end is kept back. The far side's word is that of our own node, which has handed the bytes to connections: they may
+/// still be in this process, and go down with it. Until its end is written a thing is done again after a crash, with the same bytes.
+pub const ENDS_SETTLE: Duration = Duration::from_secs(2);
+
+/// How long a settled end may wait to be written, when nothing begins.
 pub const WRITE_ENDS_AFTER: Duration = Duration::from_secs(1);
 
 /// What came, as it came: enough to begin again.

@@ -2,7 +2,15 @@
 
 mod accounting;
 mod discovery;
+mod faults;
+mod faults_abuse;
+mod faults_kill;
 mod legacy;
+#[expect(dead_code, reason = "meshes use more of it")]
+#[path = "../../waku2/tests/mesh/meshes/link.rs"]
+mod link;
+#[path = "../support/load.rs"]
+mod load;
 #[path = "../support/name_server.rs"]
 mod name_server;
 mod node;

@@ -106,7 +106,19 @@ impl Output {
     }
 
     pub(crate) fn with(args: &[&str], environment: Environment<'_>) -> Self {
-        let mut child = command(args, environment).spawn().expect("the program starts");
+        Self::spawned(&mut command(args, environment))
+    }
+
+    /// The same with streams led elsewhere by a shell's redirection, such as `2>/dev/full`.
+    fn led(redirection: &str, args: &[&str]) -> Self {
+        let script = format!("exec \"$0\" \"$@\" {redirection}");
+        let mut command = Command::new("sh");
+        command.args(["-c", &script, env!("CARGO_BIN_EXE_causeway")]).args(args);
+        Self::spawned(command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()))
+    }
+
+    fn spawned(command: &mut Command) -> Self {
+        let mut child = command.spawn().expect("the program starts");
         let stdout = lines(child.stdout.take().expect("piped"));
         let stderr = lines(child.stderr.take().expect("piped"));
         Self { child: Running(child), stdout, stderr }
@@ -178,12 +190,34 @@ impl Bridge {
         Self::spawn(data_dir, &[&["node", "--tcp-port=0", "--websocket-port=0"], flags].concat(), environment)
     }
 
+    /// A bridge whose banner nobody sees: standard output is led elsewhere. Its log says where it is.
+    pub(crate) fn start_mute(redirection: &str, data_dir: &Path) -> Self {
+        let output = Output::led(redirection, &odd_arguments(data_dir, &[]));
+        let ready = output.wait_for_error_line("Node setup complete");
+        let field = |name: &str| {
+            let value = ready.split_whitespace().find_map(|word| word.strip_prefix(name));
+            value.unwrap_or_else(|| panic!("no {name} in {ready}")).to_owned()
+        };
+        let (enode, libp2p, http) = (field("enode="), field("multiaddr="), field("http="));
+        let data_dir = tempfile::tempdir().expect("a temporary directory");
+        Self { output, data_dir, banner: Vec::new(), enode, libp2p, http, ready }
+    }
+
+    /// A bridge whose log nobody sees: standard error is led elsewhere.
+    pub(crate) fn start_unheard(redirection: &str, data_dir: &Path, flags: &[&str]) -> Self {
+        Self::met(Output::led(redirection, &odd_arguments(data_dir, flags)), String::new())
+    }
+
     fn spawn(data_dir: &Path, arguments: &[&str], environment: Environment<'_>) -> Self {
         let data = format!("--data-dir={}", data_dir.display());
         let fixed = [&*data, "--listen-address=127.0.0.1", "--devp2p-tcp-port=0", "--rest-port=0"];
         let (command, flags) = arguments.split_first().expect("a command");
         let output = Output::with(&[&[*command], &fixed[..], flags].concat(), environment);
         let ready = output.wait_for_error_line("Node setup complete");
+        Self::met(output, ready)
+    }
+
+    fn met(output: Output, ready: String) -> Self {
         let mut banner = Vec::new();
         while let Ok(line) = output.stdout.recv_timeout(LIMIT) {
             let last = line.contains("causeway post ");
@@ -226,7 +260,17 @@ impl Bridge {
 
     /// SIGHUP.
     pub(crate) fn hang_up(&self) {
-        signal(self.output.child.0.id(), "HUP");
+        self.signal("HUP");
+    }
+
+    /// Any signal, by its name without `SIG`.
+    pub(crate) fn signal(&self, name: &str) {
+        signal(self.output.child.0.id(), name);
+    }
+
+    /// Waits for an end that was asked for: the exit code, and what it logged that was not waited for.
+    pub(crate) fn end(self) -> Said {
+        self.output.end()
     }
 
     /// The same of a page of `--metrics-server`.
@@ -268,6 +312,12 @@ impl Bridge {
         signal(self.output.child.0.id(), "TERM");
         self.output.child.end(limit).and_then(|status| status.code())
     }
+}
+
+fn odd_arguments<'a>(data_dir: &'a Path, flags: &[&'a str]) -> Vec<&'a str> {
+    let data = data_dir.to_str().expect("Unicode");
+    let fixed = ["bridge", "--data-dir", data, "--listen-address=127.0.0.1", "--devp2p-tcp-port=0", "--tcp-port=0"];
+    [&fixed[..], &["--websocket-port=0", "--rest-port=0"], flags].concat()
 }
 
 fn ask(url: &str, method: &str, path: &str, headers: &str) -> (u16, String) {

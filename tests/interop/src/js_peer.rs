@@ -20,6 +20,7 @@ const MESH: Duration = Duration::from_secs(60);
 pub(crate) struct JsPeer {
     process: Process,
     id: String,
+    listens: Option<String>,
 }
 
 impl JsPeer {
@@ -31,8 +32,9 @@ impl JsPeer {
         let script = script.to_str().context("the path of the peer is not Unicode")?;
         let arguments: Vec<&str> = [script, "--cluster", "0", "--shards", "0"].iter().chain(flags).copied().collect();
         let process = Process::spawn(name, Path::new("node"), &arguments)?;
-        let id = text(&*process.ready(START)?, "peer").to_owned();
-        Ok(Self { process, id })
+        let ready = process.ready(START)?;
+        let listens = ready["listen"][0].as_str().map(str::to_owned);
+        Ok(Self { id: text(&ready, "peer").to_owned(), listens, process })
     }
 
     pub(crate) const fn process(&self) -> &Process {
@@ -42,6 +44,14 @@ impl JsPeer {
     /// Its peer id.
     pub(crate) fn id(&self) -> &str {
         &self.id
+    }
+
+    /// Where it is dialled, with its id.
+    ///
+    /// # Errors
+    /// When it was not told to listen.
+    pub(crate) fn listens(&self) -> Result<String> {
+        self.listens.clone().ok_or_else(|| self.process.failure("it listens nowhere"))
     }
 
     /// What identify and the connection say of a node that it dialled.

@@ -14,6 +14,9 @@ mod exchange;
 mod geth_peer;
 mod gossip;
 mod js_peer;
+#[expect(dead_code, reason = "meshes use more of it")]
+#[path = "../../../waku2/tests/mesh/meshes/link.rs"]
+mod link;
 #[path = "../../support/name_server.rs"]
 mod name_server;
 #[path = "../../support/npm.rs"]
@@ -25,6 +28,7 @@ mod programs;
 mod scenarios;
 mod status_peer;
 mod table;
+mod tally;
 mod waku_peer;
 
 use anyhow::{Context as _, Result, anyhow, bail};
@@ -63,7 +67,7 @@ struct RunArgs {
     /// List the scenarios and end
     #[arg(long)]
     list: bool,
-    /// Payloads each way in `crossing`; `dialled` takes a tenth of them, `two-bridges-parallel` a fifth
+    /// Payloads each way in `crossing` and `two-bridges`; `dialled` takes a tenth of them, `two-bridges-parallel` a fifth
     #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u16).range(2..))]
     messages: u16,
 }

@@ -5,7 +5,12 @@ pub(crate) const LARGEST: usize = 100 * 1024;
 
 /// `count` payloads with sizes spread evenly on a logarithmic scale from 1 byte to 100 KiB; the first two are the extremes.
 pub(crate) fn spread(count: usize, seed: u64) -> Vec<Vec<u8>> {
-    (0..count).map(|index| bytes(size(index), seed.wrapping_add(index as u64))).collect()
+    spread_to(LARGEST, count, seed)
+}
+
+/// The same up to another size.
+pub(crate) fn spread_to(largest: usize, count: usize, seed: u64) -> Vec<Vec<u8>> {
+    (0..count).map(|index| bytes(size(index, largest), seed.wrapping_add(index as u64))).collect()
 }
 
 /// `count` payloads of one size.
@@ -13,13 +18,13 @@ pub(crate) fn equal(count: usize, size: usize, seed: u64) -> Vec<Vec<u8>> {
     (0..count).map(|index| bytes(size, seed.wrapping_add(index as u64))).collect()
 }
 
-fn size(index: usize) -> usize {
+fn size(index: usize, largest: usize) -> usize {
     match index {
         0 => 1,
-        1 => LARGEST,
+        1 => largest,
         _ => {
             let step = (index as f64 * 0.618_033_988_749_895).fract(); // the golden ratio covers an interval evenly
-            (step * (LARGEST as f64).ln()).exp() as usize
+            (step * (largest as f64).ln()).exp() as usize
         }
     }
 }

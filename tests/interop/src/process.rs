@@ -238,6 +238,20 @@ impl Process {
         if status.success() { Ok(()) } else { Err(self.failure("cannot signal it")) }
     }
 
+    /// Ends it at once, by SIGKILL: it gets no chance to write anything.
+    ///
+    /// # Errors
+    /// When it had ended by itself.
+    pub(crate) fn kill(&self) -> Result<()> {
+        let mut child = self.child.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(status) = child.try_wait()? {
+            return Err(self.failure(&format!("it had ended by itself, with {status}")));
+        }
+        child.kill()?;
+        child.wait()?;
+        Ok(())
+    }
+
     /// Waits for its end, and until all is read that it printed before.
     ///
     /// # Errors

@@ -22,7 +22,8 @@ pub(crate) struct BridgeProcess {
     pub(crate) address: Multiaddr,
     /// Where browsers reach it.
     pub(crate) websocket: Multiaddr,
-    _data: TempDir,
+    /// Unless somebody else keeps it.
+    _data: Option<TempDir>,
 }
 
 impl BridgeProcess {
@@ -31,13 +32,23 @@ impl BridgeProcess {
     /// # Errors
     /// When it cannot be built, or ends before it has said where it is.
     pub(crate) fn start(given: Option<&Path>, flags: &[&str]) -> Result<Self> {
-        let program = given.map_or_else(build, |path| Ok(path.to_owned()))?;
         let data = TempDir::new()?;
+        let mut started = Self::start_in(given, data.path(), flags)?;
+        started._data = Some(data);
+        Ok(started)
+    }
+
+    /// The same in a data directory that outlives it.
+    ///
+    /// # Errors
+    /// As [`BridgeProcess::start`].
+    pub(crate) fn start_in(given: Option<&Path>, data: &Path, flags: &[&str]) -> Result<Self> {
+        let program = given.map_or_else(build, |path| Ok(path.to_owned()))?;
         let mut child = Command::new(program)
             .args(["bridge", "--listen-address", "127.0.0.1", "--devp2p-tcp-port=0", "--tcp-port=0"])
             .args(["--websocket-port=0", "--rest-port=0"])
             .args(["--log-level=warn", "--data-dir"])
-            .arg(data.path())
+            .arg(data)
             .args(flags)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -65,7 +76,7 @@ impl BridgeProcess {
             enode: enode.context("an enode")?,
             address: plain.into_iter().next().context("an address")?,
             websocket: web.into_iter().next().context("a WebSocket address")?,
-            _data: data,
+            _data: None,
         })
     }
 

@@ -4,7 +4,10 @@ mod bridge_process;
 #[path = "../../../bridge/tests/sim/bridges/mod.rs"]
 mod bridges;
 mod clients;
+mod faults;
 mod fuzzing;
+#[path = "../../support/load.rs"]
+mod load;
 mod mesh;
 #[path = "../../../waku2/tests/mesh/meshes/mod.rs"]
 mod meshes;
@@ -20,6 +23,7 @@ use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
+use meshes::link;
 
 /// Seconds for each target with `--quick`: enough to run every seed and a few thousand more.
 const QUICK_SECONDS: u64 = 5;
@@ -77,6 +81,18 @@ enum Command {
         #[arg(long, value_name = "PATH")]
         causeway: Option<PathBuf>,
     },
+    /// Kills a bridge under load, cuts it off, and starts it again while one of its networks is away.
+    Faults {
+        /// Kills.
+        #[arg(long, default_value_t = 20)]
+        kills: u32,
+        /// For how long each side is away.
+        #[arg(long, default_value_t = 10)]
+        minutes: u64,
+        /// Judge this program instead of building one.
+        #[arg(long, value_name = "PATH")]
+        causeway: Option<PathBuf>,
+    },
     /// Fuzzing, simulation and soak, sharing the time.
     All {
         /// For how long.
@@ -123,6 +139,9 @@ fn run(command: Command) -> Result<()> {
         Command::Soak { minutes, rate } => soak::run(Duration::from_secs(minutes * 60), rate),
         Command::Clients { count, minutes, causeway } => {
             clients::run(causeway.as_deref(), count, Duration::from_secs(minutes * 60))
+        }
+        Command::Faults { kills, minutes, causeway } => {
+            faults::run(kills, Duration::from_secs(minutes * 60), causeway.as_deref())
         }
         Command::All { minutes } => all(Duration::from_secs(minutes * 60) / SHARES),
     }

@@ -3,6 +3,7 @@
 mod archive;
 mod browser;
 mod crossing;
+mod cut_off;
 mod discovery;
 mod gossip;
 mod js_waku;
@@ -12,6 +13,7 @@ mod odd_peers;
 mod peers;
 mod program;
 mod round_trip;
+mod two_bridges;
 mod waku_discovery;
 
 use crate::causeway::Causeway;
@@ -28,7 +30,7 @@ use tempfile::TempDir;
 #[derive(Debug)]
 pub(crate) struct Lab {
     programs: Programs,
-    /// Payloads each way in `crossing`; the others scale from it.
+    /// Payloads each way in `crossing` and `two-bridges`; the others scale from it.
     pub(crate) messages: usize,
     folder: TempDir,
 }
@@ -79,6 +81,12 @@ pub(crate) const ALL: &[Scenario] = &[
         run: crossing::two_bridges,
     },
     Scenario {
+        name: "two-bridges",
+        claim: "the same with four peers, 1 B to 140 KiB, while one of the bridges is killed every 10 s: each log has all, once, under one hash",
+        beside: false,
+        run: two_bridges::killed_in_turns,
+    },
+    Scenario {
         name: "round-trip-envelope",
         claim: "v0 - bridge - v2 - bridge - v0: the same envelope, hash for hash, without mining",
         beside: false,
@@ -101,6 +109,12 @@ pub(crate) const ALL: &[Scenario] = &[
         claim: "js-waku over ws by mplex and by yamux, and go-waku over tcp, exchange through us: each message once",
         beside: false,
         run: js_waku::through_us,
+    },
+    Scenario {
+        name: "cut-off",
+        claim: "after a minute of silence on all lines, and after all peers and the bridge have gone, both sides meet again and each crosses once",
+        beside: true,
+        run: cut_off::from_all_peers,
     },
     Scenario {
         name: "late-joiners",
