@@ -17,7 +17,7 @@ mod crossing;
 mod v0;
 mod v2;
 
-use crossing::Crossing;
+use crossing::{Crossing, Keeping};
 use v0::V0Room;
 use v2::V2Room;
 
@@ -28,7 +28,7 @@ use crate::{
     keys::{DataDir, KeyError},
     probe::{CrossingProbe, Probe, V0Probe, V2Probe},
     reload::Reloader,
-    storage,
+    storage::{self, Database},
 };
 
 /// Envelopes and news of peers on their way from the waku/0 node to the bridge, which only sorts them and is quick; a peer
@@ -77,6 +77,9 @@ pub enum StartError {
     /// The certificate.
     #[error("the certificate of --websocket-secure-cert-path with the key of --websocket-secure-key-path: {0}")]
     Certificate(waku2::transport::CertificateError),
+    /// The archive.
+    #[error(transparent)]
+    Archive(#[from] archive::OpenError),
     /// The bridge's journal.
     #[error("the bridge's journal can't be read: {0}")]
     Journal(sqlx::Error),
@@ -105,6 +108,8 @@ pub struct Running {
 pub async fn start(config: Config) -> Result<Running, StartError> {
     config.notices.iter().for_each(|notice| warn!("{notice}"));
     let data_dir = DataDir::open(config.data_dir)?;
+    // A bridge that has lost its memory stands by for a while: what it brought over lately it does not know.
+    let lost_memory = data_dir.has_key() && !Database::is_in(data_dir.path());
     let key = data_dir.node_key(config.nodekey.as_deref(), config.nodekey_file.as_deref())?;
     let v2_key = key.to_bytes();
     // Of a node that bridges nothing nobody hears, and nothing waits.
@@ -119,9 +124,12 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         None => None,
     };
     let crossing = match (config.bridge, &v0, &v2) {
-        (Some(config), Some(v0), Some(v2)) => {
+        (Some(mut bridging), Some(v0), Some(v2)) => {
+            bridging.config.memory_lost = lost_memory;
             let (v0_side, v2_side) = ((v0.node.clone(), v0_events), (v2.node.clone(), v2_events));
-            Some(Crossing::start(config, &v0.database, v0_side, v2_side).await?)
+            let keeping =
+                Keeping { database: &v0.database, data_dir: data_dir.path(), archive: config.archive.as_ref() };
+            Some(Crossing::start(bridging, keeping, v0_side, v2_side).await?)
         }
         _ => None,
     };
@@ -142,6 +150,7 @@ fn probe(v0: Option<&V0Room>, v2: Option<&V2Room>, crossing: Option<&Crossing>) 
             limits: crossing.limits,
             reloader: crossing.reloader.clone(),
             journal: crossing.journal.clone(),
+            history: crossing.history.clone(),
         }),
     }
 }

@@ -7,6 +7,7 @@ use std::ffi::OsString;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
+mod archive;
 mod base;
 mod clients;
 mod crossing;
@@ -19,6 +20,7 @@ mod surface;
 mod v1;
 mod v2;
 
+pub use archive::ArchiveArgs;
 pub use base::BaseArgs;
 pub use clients::{DemoArgs, DnsTreeArgs, ListenArgs, PeerArgs, PostArgs, TraceArgs};
 pub use crossing::CrossingArgs;
@@ -101,6 +103,9 @@ pub struct BridgeArgs {
     /// Flags about what crosses, and how.
     #[command(flatten)]
     pub bridge: CrossingArgs,
+    /// Flags about what is kept.
+    #[command(flatten)]
+    pub archive: ArchiveArgs,
     /// Flags about logs and HTTP.
     #[command(flatten)]
     pub surface: SurfaceArgs,

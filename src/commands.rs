@@ -48,7 +48,8 @@ pub async fn bridge(args: BridgeArgs) -> anyhow::Result<()> {
 
 /// Explains a route file.
 fn check(path: &Path, args: &BridgeArgs) -> anyhow::Result<()> {
-    let table = routes::read(path, &config::surroundings(&args.network)?).map_err(ConfigError::from)?;
+    let table =
+        routes::read(path, &config::surroundings(&args.network, args.archive.archive)?).map_err(ConfigError::from)?;
     let explained = Explained(&table);
     // Nobody need read to the end.
     let _ = say(explained.to_string().trim_end())?;

@@ -11,6 +11,7 @@ use devp2p::{dnsdisc::LinkError, enode::EnodeError};
 use waku0::Pow;
 use waku2::{address_book::MAX_KNOWN, announce::MAX_ANNOUNCED};
 
+pub mod archive;
 mod connections;
 pub mod crossing;
 pub mod network;
@@ -53,6 +54,8 @@ pub struct Config {
     pub v2: Option<V2>,
     /// What crosses between the two, and how. Without both there is nothing to bridge.
     pub bridge: Option<Bridging>,
+    /// What is kept of it.
+    pub archive: Option<archive::Archive>,
     /// What is served over HTTP.
     pub http: Http,
     /// What an operator should know of flags that have no effect.
@@ -197,6 +200,12 @@ pub enum ConfigError {
         /// The shift.
         shift: u16,
     },
+    /// Where no archive is asked for.
+    #[error("--archive-url says where, and not whether: add --archive, or leave it out")]
+    UnusedArchive,
+    /// No engine.
+    #[error("--archive-url {0}…: give sqlite://FILE or postgres://USER:PASSWORD@HOST/DATABASE")]
+    ArchiveUrl(String),
     /// A setting of the bridge that it refuses.
     #[error(transparent)]
     Bridge(#[from] BridgeError),
@@ -206,8 +215,8 @@ pub enum ConfigError {
 ///
 /// # Errors
 /// A flag that makes no network.
-pub fn surroundings(flags: &NetworkArgs) -> Result<routes::Surroundings, ConfigError> {
-    Ok(crossing::around(&network::place(flags)?))
+pub fn surroundings(flags: &NetworkArgs, has_archive: bool) -> Result<routes::Surroundings, ConfigError> {
+    Ok(crossing::around(&network::place(flags)?, has_archive))
 }
 
 impl TryFrom<BridgeArgs> for Config {
@@ -218,7 +227,8 @@ impl TryFrom<BridgeArgs> for Config {
             return Err(ConfigError::BridgeWithoutRelay);
         }
         let place = network::place(&args.network)?;
-        let (table, around) = (crossing::table(&args.bridge, &place)?, crossing::around(&place));
+        let (archive, around) = (archive::archive(&args.archive)?, crossing::around(&place, args.archive.archive));
+        let table = crossing::table(&args.bridge, &around, &place)?;
         let named = args.bridge.route_file.is_some() || !args.bridge.bridge_pubsub_topic.is_empty();
         let network = place.network(&args.network, &table.router.pubsub_topics(), named)?;
         let mut notices = notices(&args.foreign, &args.v2, &network)?;
@@ -231,6 +241,7 @@ impl TryFrom<BridgeArgs> for Config {
         }
         Ok(Self {
             bridge: Some(Bridging { config: crossing::bridge_config(&args, table.router)?, source }),
+            archive,
             v2: Some(v2(&args.base, &args.v2, &args.seek, network)?),
             v0: Some(v0),
             http: http(&args.surface, args.base.ports_shift)?,
@@ -257,6 +268,7 @@ impl TryFrom<NodeArgs> for Config {
             v0,
             v2,
             bridge: None,
+            archive: None,
             http: http(&args.surface, args.base.ports_shift)?,
             data_dir: args.base.data_dir,
             nodekey: args.base.nodekey,
@@ -274,6 +286,7 @@ impl TryFrom<LegacyArgs> for Config {
             v0: Some(v0::v0(&args.v1, &args.base)?),
             v2: None,
             bridge: None,
+            archive: None,
             http: http(&args.surface, args.base.ports_shift)?,
             data_dir: args.base.data_dir,
             nodekey: args.base.nodekey,

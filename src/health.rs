@@ -60,6 +60,7 @@ pub(crate) fn readiness(now: &Reading) -> Readiness {
     check(now.v1_peers != Some(0), "v1_peers", "no waku/0 peer has exchanged Status with us");
     check(now.v2_peers != Some(0), "v2_peers", "no Waku Network peer relays a topic with us");
     check(now.journal_works != Some(false), "journal", "the bridge's journal can't be written: the log says why");
+    check(now.archive_works != Some(false), "archive", "the archive can't be written: the log says why");
     for queue in &now.queues {
         let full = queue.depth as f64 >= QUEUE_MARK * queue.bound as f64;
         check(!full, "queues", &format!("{}: {} of {} places taken", queue.stage, queue.depth, queue.bound));
@@ -103,6 +104,7 @@ mod tests {
         assert_eq!(parts(readiness(&reading(1, 0, 0))), ["v2_peers"]);
         assert_eq!(parts(readiness(&reading(0, 0, 80))), ["v1_peers", "v2_peers", "queues"]);
         assert_eq!(parts(readiness(&Reading { journal_works: Some(false), ..reading(1, 1, 0) })), ["journal"]);
+        assert_eq!(parts(readiness(&Reading { archive_works: Some(false), ..reading(1, 1, 0) })), ["archive"]);
         let alone = Reading { v1_peers: Some(1), ..Reading::default() };
         assert!(readiness(&alone).ready);
         assert_eq!(report(&alone)["protocolsHealth"][0], json!({"Relay": "NOT_MOUNTED"}));

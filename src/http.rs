@@ -4,6 +4,7 @@
 mod accounting;
 mod drops;
 pub(crate) mod ended;
+mod gaps;
 pub(crate) mod messages;
 pub mod origins;
 mod peers;
@@ -117,8 +118,13 @@ fn of_bridge(crossing: &CrossingProbe, probe: Arc<Probe>) -> Router {
         .merge(
             Router::new()
                 .route("/bridge/v1/drops", get(drops::drops))
-                .route("/bridge/v1/messages/{hash}", get(messages::messages))
+                .route("/bridge/v1/gaps", get(gaps::gaps))
                 .with_state(crossing.bridge.clone()),
+        )
+        .merge(
+            Router::new()
+                .route("/bridge/v1/messages/{hash}", get(messages::messages))
+                .with_state(messages::Sources { bridge: crossing.bridge.clone(), history: crossing.history.clone() }),
         )
         .merge(Router::new().route("/bridge/v1/peers", get(peers::peers)).with_state(probe))
 }

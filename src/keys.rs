@@ -80,6 +80,12 @@ impl DataDir {
         &self.path
     }
 
+    /// Is there a key in it?
+    #[must_use]
+    pub fn has_key(&self) -> bool {
+        self.path.join(KEY_FILE).exists()
+    }
+
     /// The key of the flag if there is one, or of the file that a flag names; else the kept one, else a new one, which is then kept.
     ///
     /// # Errors

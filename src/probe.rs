@@ -35,6 +35,8 @@ pub(crate) struct Reading {
     pub(crate) clock_skew_secs: Option<f64>,
     /// Could the bridge write its journal when it last tried? `None` where nothing is bridged.
     pub(crate) journal_works: Option<bool>,
+    /// Could the archive be written when that was last tried? `None` where there is none.
+    pub(crate) archive_works: Option<bool>,
     /// The bridge's queues.
     pub(crate) queues: Vec<Queue>,
     /// All numbers, those of one name together.
@@ -98,8 +100,14 @@ impl Probe {
             v2.read(&mut reading);
         }
         if let Some(crossing) = &self.crossing {
-            crossing.read(&mut reading);
+            crossing.read(&mut reading).await;
         }
+        reading.samples.extend(reading.clock_skew_secs.map(|secs| Sample {
+            name: "clock_skew_seconds",
+            help: "How far the clocks of others are ahead of ours; missing while too few say anything",
+            labels: Vec::new(),
+            amount: Amount::Gauge(secs),
+        }));
         reading
     }
 }

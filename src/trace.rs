@@ -16,7 +16,7 @@ use crate::{
     cli::TraceArgs,
     http::{
         ended::Ended,
-        messages::{Remembered, Told, Waiting, any_hash},
+        messages::{Archived, Remembered, Told, Waiting, any_hash},
     },
     output::say,
 };
@@ -89,7 +89,8 @@ impl Display for Told {
         writeln!(f, "{}", self.hash)?;
         self.known.iter().try_for_each(|known| write!(f, "{known}"))?;
         self.under_way.iter().try_for_each(|job| write!(f, "{job}"))?;
-        self.ended.iter().try_for_each(|ended| write!(f, "{ended}"))
+        self.ended.iter().try_for_each(|ended| write!(f, "{ended}"))?;
+        self.archive.iter().try_for_each(|row| write!(f, "{row}"))
     }
 }
 
@@ -138,6 +139,17 @@ impl Display for Ended {
         }
         writeln!(f)?;
         self.meaning.iter().try_for_each(|meaning| writeln!(f, "  why          {meaning}"))
+    }
+}
+
+impl Display for Archived {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let Self { sent, stored_at, bytes, .. } = self;
+        let why = self.reason.as_ref().map(|reason| format!(", instead of crossing: {reason}")).unwrap_or_default();
+        writeln!(f, "in the archive since {stored_at}, {bytes} bytes, sent at {sent:.3}{why}")?;
+        line(f, "envelope", self.envelope.as_ref())?;
+        line(f, "message", self.message.as_ref())?;
+        line(f, "on", self.pubsub_topic.as_ref())
     }
 }
 

@@ -43,12 +43,12 @@ pub struct Source {
 ///
 /// # Errors
 /// A flag or a file that makes none.
-pub(super) fn table(flags: &CrossingArgs, place: &Place) -> Result<Table, ConfigError> {
+pub(super) fn table(flags: &CrossingArgs, around: &Surroundings, place: &Place) -> Result<Table, ConfigError> {
     match &flags.route_file {
         Some(_) if !flags.bridge_pubsub_topic.is_empty() || flags.bridge_direction != Ways::Both => {
             Err(ConfigError::RoutesTwice)
         }
-        Some(path) => Ok(routes::read(path, &around(place))?),
+        Some(path) => Ok(routes::read(path, around)?),
         None => {
             let router = of_flags(&place.bridged(flags)?, flags.bridge_direction);
             Ok(Table { router: router.map_err(ConfigError::Routes)?, notices: Vec::new() })
@@ -57,8 +57,8 @@ pub(super) fn table(flags: &CrossingArgs, place: &Place) -> Result<Table, Config
 }
 
 /// What a table has to fit.
-pub(super) fn around(place: &Place) -> Surroundings {
-    Surroundings { cluster: place.cluster, protected: place.protected.clone() }
+pub(super) fn around(place: &Place, has_archive: bool) -> Surroundings {
+    Surroundings { cluster: place.cluster, protected: place.protected.clone(), has_archive }
 }
 
 /// Reads the flags.
@@ -72,6 +72,7 @@ pub(super) fn bridge_config(args: &BridgeArgs, routes: Router) -> Result<BridgeC
             pow_target_large: pow("pow-target-large", flags.pow_target_large)?,
         },
         policy: policy(flags),
+        archive: args.archive.archive,
         min_pow: pow("waku-v1-pow", args.v1.waku_v1_pow)?,
         stagger: flags.stagger,
         standby_after: flags.standby_after,

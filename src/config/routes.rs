@@ -43,6 +43,8 @@ pub struct Surroundings {
     pub cluster: ClusterId,
     /// Its signed shards.
     pub protected: HashMap<PubsubTopic, VerifyingKey>,
+    /// Is there an archive to keep what goes nowhere else?
+    pub has_archive: bool,
 }
 
 /// Why a file makes no table.
@@ -112,10 +114,10 @@ pub enum RouteError {
     #[error("{0}, line {1}: not a topic of 8 hexadecimal digits")]
     Line(PathBuf, usize),
     /// It is for the archive, and there is none.
-    #[error("direction = \"archive-only\" needs an archive, which this version has not")]
+    #[error("direction = \"archive-only\" needs an archive: add --archive")]
     NoArchive,
     /// None of the directions.
-    #[error("direction = {0:?}: give \"both\", \"v1-to-v2\" or \"v2-to-v1\"")]
+    #[error("direction = {0:?}: give \"both\", \"v1-to-v2\", \"v2-to-v1\" or \"archive-only\"")]
     Direction(String),
     /// It names a membership.
     #[error("rln: rate-limit proofs can't be made yet")]
@@ -220,10 +222,10 @@ impl Entry {
         if self.rln.is_some() {
             return Err(RouteError::NoProofs);
         }
-        let ways = match self.direction.as_str() {
-            "archive-only" => return Err(RouteError::NoArchive),
-            text => text.parse().map_err(|_| RouteError::Direction(text.to_owned()))?,
-        };
+        let ways = self.direction.parse().map_err(|_| RouteError::Direction(self.direction.clone()))?;
+        if ways == Ways::ArchiveOnly && !around.has_archive {
+            return Err(RouteError::NoArchive);
+        }
         let pubsub = pubsub(&self.pubsub, around.cluster)?;
         let topics = match (&self.v1_topics, &self.v1_topics_file) {
             (Some(given), None) => topics(given)?,
@@ -334,7 +336,11 @@ mod tests {
     fn around() -> Surroundings {
         let key: SigningKey = KEY.parse().unwrap();
         let signed: PubsubTopic = "/waku/2/rs/16/128".parse().unwrap();
-        Surroundings { cluster: ClusterId(16), protected: HashMap::from([(signed, key.verifying())]) }
+        Surroundings {
+            cluster: ClusterId(16),
+            protected: HashMap::from([(signed, key.verifying())]),
+            has_archive: false,
+        }
     }
 
     /// A directory with a route file, and a file of topics beside it.

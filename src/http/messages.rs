@@ -3,6 +3,7 @@
 //! The hash is that of an envelope, of a message, or of what they say (fingerprint): 64 hex digits, with 0x or without. 404 when nothing
 //! is known of it. `causeway trace` prints the same for people.
 
+use archive::Row;
 use axum::{
     Json,
     extract::{Path, State},
@@ -19,6 +20,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::ended::{Ended, hex};
+use crate::storage::archive::History;
 
 /// The answer.
 #[derive(Debug, Serialize, Deserialize)]
@@ -27,6 +29,27 @@ pub(crate) struct Told {
     pub(crate) known: Vec<Remembered>,
     pub(crate) under_way: Vec<Waiting>,
     pub(crate) ended: Vec<Ended>,
+    pub(crate) archive: Vec<Archived>,
+}
+
+/// A row of the archive.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Archived {
+    /// In unix seconds, by its own word.
+    pub(crate) sent: f64,
+    /// In unix seconds.
+    pub(crate) stored_at: u64,
+    /// Why it is there although it did not cross; none for what did.
+    pub(crate) reason: Option<String>,
+    pub(crate) topic: Option<String>,
+    pub(crate) envelope: Option<String>,
+    pub(crate) message: Option<String>,
+    pub(crate) pubsub_topic: Option<String>,
+    pub(crate) content_topic: Option<String>,
+    /// Of what it says.
+    pub(crate) bytes: usize,
+    /// The Waku Network has it, or has had it.
+    pub(crate) proven: bool,
 }
 
 /// What the memory of what was seen holds.
@@ -106,26 +129,61 @@ impl From<UnderWay> for Waiting {
     }
 }
 
+impl From<Row> for Archived {
+    fn from(row: Row) -> Self {
+        let (pubsub_topic, content_topic) =
+            row.message.as_ref().map(|m| (m.pubsub_topic.clone(), m.content_topic.clone())).unzip();
+        Self {
+            sent: row.sent_ns as f64 / 1e9,
+            stored_at: row.stored_at,
+            topic: row.envelope.map(|envelope| hex(&envelope.topic)),
+            envelope: row.mined().map(|mined| hex(&mined.hash)),
+            message: row.message.map(|message| hex(&message.hash)),
+            pubsub_topic,
+            content_topic,
+            bytes: row.payload.len(),
+            proven: row.proven,
+            reason: row.reason,
+        }
+    }
+}
+
+/// Whom to ask.
+#[derive(Debug, Clone)]
+pub(crate) struct Sources {
+    pub(crate) bridge: bridge::Handle,
+    pub(crate) history: Option<History>,
+}
+
 /// Answers.
-pub(super) async fn messages(State(bridge): State<bridge::Handle>, Path(text): Path<String>) -> Response {
+pub(super) async fn messages(State(sources): State<Sources>, Path(text): Path<String>) -> Response {
     let refusal = |status, error: &str| (status, Json(json!({ "error": error }))).into_response();
     let Some(hash) = any_hash(&text) else {
         return refusal(StatusCode::BAD_REQUEST, "a hash is 64 hex digits, with 0x or without");
     };
-    let story = bridge.story(hash).await;
-    if story.is_empty() {
+    let archived = match &sources.history {
+        None => Ok(Vec::new()),
+        Some(history) => history.about(&hash).await,
+    };
+    let archived = match archived {
+        Ok(rows) => rows,
+        Err(error) => return refusal(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
+    };
+    let story = sources.bridge.story(hash).await;
+    if story.is_empty() && archived.is_empty() {
         let error = "nothing is known of it: it was never here, or it is longer ago than the bridge remembers";
         return refusal(StatusCode::NOT_FOUND, error);
     }
-    Json(told(&hash, story)).into_response()
+    Json(told(&hash, story, archived)).into_response()
 }
 
-fn told(hash: &AnyHash, Story { known, under_way, ended }: Story) -> Told {
+fn told(hash: &AnyHash, Story { known, under_way, ended }: Story, archived: Vec<Row>) -> Told {
     Told {
         hash: hex(hash),
         known: known.into_iter().map(Remembered::from).collect(),
         under_way: under_way.into_iter().map(Waiting::from).collect(),
         ended: ended.into_iter().map(Ended::from).collect(),
+        archive: archived.into_iter().map(Archived::from).collect(),
     }
 }
 

@@ -3,7 +3,10 @@
 use bridge::{Direction, DropReason, Stage, Status, handle::LAG_BUCKETS_SECS};
 
 use super::{Amount, Queue, Reading, Sample, counter, gauge};
-use crate::{reload::Reloader, storage::journal::Journal};
+use crate::{
+    reload::Reloader,
+    storage::{archive::History, journal::Journal},
+};
 
 /// What a bridge has beside its two nodes.
 #[derive(Debug)]
@@ -16,16 +19,25 @@ pub(crate) struct CrossingProbe {
     pub(crate) reloader: Reloader,
     /// What it would go on with after a crash.
     pub(crate) journal: Journal,
+    /// What is kept of it.
+    pub(crate) history: Option<History>,
 }
 
 impl CrossingProbe {
     /// Adds what is seen here.
-    pub(super) fn read(&self, reading: &mut Reading) {
+    pub(super) async fn read(&self, reading: &mut Reading) {
         let status = self.bridge.status();
         reading.v2_peers = Some(status.v2_peers);
+        // The bridge knows what both sides say of our clock.
+        reading.clock_skew_secs = status.clock_skew_nanos.map(|nanos| nanos as f64 / 1e9);
         reading.queues.extend(self.queues(&status));
         reading.journal_works = Some(self.journal.works());
-        let samples = [self.crossings(), self.lags(), self.bridge_samples(&status)];
+        if let Some(history) = &self.history {
+            reading.archive_works = Some(history.writer().works());
+            reading.samples.extend(kept(history).await);
+        }
+        let samples =
+            [self.crossings(), self.lags(), self.bridge_samples(&status), self.last_crossings(), canaries(&status)];
         reading.samples.extend(samples.into_iter().flatten());
     }
 
@@ -64,6 +76,20 @@ impl CrossingProbe {
             ..counter("waku_bridge_dropped", "What did not cross, as the bridge of nwaku counted it", dropped(reason))
         }));
         samples
+    }
+
+    /// Those of the routes of this table, the latest of each direction.
+    fn last_crossings(&self) -> Vec<Sample> {
+        let gaps = self.bridge.gaps();
+        let latest =
+            |direction| gaps.iter().filter(|gap| gap.direction == direction).filter_map(|gap| gap.last_crossing).max();
+        let sample = |direction: Direction| {
+            latest(direction).map(|at| Sample {
+                labels: vec![("direction", direction.as_str().into())],
+                ..gauge("bridge_last_crossing_timestamp", "When something last crossed, in unix seconds", at)
+            })
+        };
+        Direction::ALL.into_iter().filter_map(sample).collect()
     }
 
     fn lags(&self) -> Vec<Sample> {
@@ -124,4 +150,56 @@ impl CrossingProbe {
         ]);
         samples
     }
+}
+
+/// What the archive holds, by nwaku's names where it has them.
+async fn kept(history: &History) -> Vec<Sample> {
+    let writer = history.writer();
+    let mut samples = vec![
+        counter("archive_rows_stored", "New rows of the archive", writer.stored()),
+        counter(
+            "archive_rows_trimmed",
+            "Rows that were deleted because of their age, number or size",
+            writer.trimmed(),
+        ),
+        counter("archive_failures", "Batches and deletions of the archive that failed", writer.failures()),
+        gauge("archive_waiting", "Rows that wait to be written", writer.waiting() as u64),
+    ];
+    // A database that fails is told by the counters above.
+    if let Ok(totals) = history.archive().totals().await {
+        samples.push(Sample {
+            labels: vec![("type", "stored".into())],
+            ..gauge("waku_archive_messages", "Rows of the archive", totals.rows)
+        });
+        samples.push(gauge("archive_bytes", "Bytes of the archive, nearly", totals.bytes));
+        samples.extend(totals.oldest_ns.map(|oldest| Sample {
+            name: "archive_oldest_timestamp",
+            help: "When the oldest row was sent, in unix seconds",
+            labels: Vec::new(),
+            amount: Amount::Gauge(oldest as f64 / 1e9),
+        }));
+    }
+    samples
+}
+
+/// What came of the self-tests, where there are any.
+fn canaries(status: &Status) -> Vec<Sample> {
+    let Some(readings) = &status.canaries else { return Vec::new() };
+    let each = || Direction::ALL.into_iter().map(|direction| (direction, &readings[direction as usize]));
+    let label = |direction: Direction| ("direction", direction.as_str().into());
+    let counts = each().flat_map(|(direction, reading)| {
+        [("crossed", reading.crossed), ("lost", reading.lost)].map(|(result, n)| Sample {
+            labels: vec![label(direction), ("result", result.into())],
+            ..counter("bridge_canaries", "Self-tests by what became of them", n)
+        })
+    });
+    let latencies = each().filter_map(|(direction, reading)| {
+        Some(Sample {
+            name: "bridge_canary_latency_seconds",
+            help: "How long the last self-test took from side to side",
+            labels: vec![label(direction)],
+            amount: Amount::Gauge(reading.latency?.as_secs_f64()),
+        })
+    });
+    counts.chain(latencies).collect()
 }

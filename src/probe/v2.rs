@@ -2,7 +2,7 @@
 
 use waku2::{health::TopicHealth, validate::Reason};
 
-use super::{Amount, Reading, Sample, counter, gauge, read as count};
+use super::{Reading, Sample, counter, gauge, read as count};
 
 /// What of the Waku Network side is looked at.
 #[derive(Debug)]
@@ -21,12 +21,6 @@ impl V2Probe {
         reading.v2_peers = Some(node.health().iter().map(|topic| topic.mesh_peers).max().unwrap_or_default());
         reading.clock_skew_secs = node.clock_skew_secs();
         reading.samples.extend(samples(node));
-        reading.samples.extend(reading.clock_skew_secs.map(|secs| Sample {
-        name: "clock_skew_seconds",
-        help: "How far the clocks of Waku Network peers are ahead of ours; missing while fewer than five say anything",
-        labels: Vec::new(),
-        amount: Amount::Gauge(secs),
-    }));
     }
 }
 

@@ -7,6 +7,7 @@
 //! Limits: four connections to the file, and one of the journal's own; who waits for one longer than five seconds gets an error.
 
 pub mod accounts;
+pub mod archive;
 pub mod journal;
 
 use std::{
@@ -76,6 +77,12 @@ impl Database {
         }
     }
 
+    /// Has a data directory a database?
+    #[must_use]
+    pub fn is_in(directory: &Path) -> bool {
+        directory.join(DATABASE_FILE).exists()
+    }
+
     /// Writes what is left and lets go of the file.
     pub async fn close(self) {
         self.pool.close().await;
@@ -109,8 +116,8 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         for _ in 0..2 {
             Database::open(directory.path()).await.unwrap().close().await;
+            assert!(Database::is_in(directory.path()));
         }
-        assert!(directory.path().join(DATABASE_FILE).exists());
     }
 
     #[tokio::test]

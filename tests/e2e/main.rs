@@ -1,6 +1,7 @@
 //! The program as a person meets it: real processes, real sockets on loopback, no other software.
 
 mod accounting;
+mod archive;
 mod discovery;
 mod faults;
 mod faults_abuse;
