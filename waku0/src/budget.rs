@@ -4,6 +4,8 @@
 //! second; 0 is no limit. What was sent is kept for a little more than a second in steps of [`STEP`], and no more is sent
 //! while it adds up to the limit. That is a sliding window: a token bucket would let twice the limit through.
 //!
+//! A packet that a full connection refused leaves later as it was made, whatever topics the peer has limited since then.
+//!
 //! Limits: [`WINDOW`] over [`STEP`] numbers for a window; [`MAX_TOPICS_SENT`] topics within a window, and envelopes of
 //! others wait meanwhile.
 

@@ -38,8 +38,9 @@ struct End {
     /// When it came last.
     received: HashMap<EnvelopeHash, Duration>,
     sent: HashSet<EnvelopeHash>,
-    /// Packets refused by the full connection: they were right when they were made.
-    refused: Vec<Bytes>,
+    /// Packets refused by the full connection, which were right when they were made; and whether the peer has announced other limits
+    /// since.
+    refused: Vec<(Bytes, bool)>,
     packet_times: VecDeque<Duration>,
     topic_times: HashMap<Topic, VecDeque<Duration>>,
 }
@@ -92,6 +93,7 @@ impl Observer {
                         // What went before cannot be unsent.
                         end.packet_times.clear();
                         end.topic_times.clear();
+                        end.refused.iter_mut().for_each(|(_, before_limits)| *before_limits = true);
                     }
                     peer.apply(options).expect("nodes announce few topics");
                 }
@@ -106,7 +108,7 @@ impl Observer {
     /// The connection did not take it.
     pub(super) fn refused(&mut self, conn: ConnId, packet: &Packet) {
         self.report.tally.stalled += 1;
-        self.ends.entry(conn).or_default().refused.push(packet.body.plain().clone());
+        self.ends.entry(conn).or_default().refused.push((packet.body.plain().clone(), false));
     }
 
     pub(super) fn left(&mut self, at: Duration, life: Life, fault: Fault) {
@@ -129,10 +131,10 @@ impl Observer {
 
     fn sent_messages(&mut self, at: Duration, now: Now, life: Life, end: &mut End, body: &Bytes) {
         self.report.tally.packets += 1;
-        let retried = end.refused.iter().position(|refused| refused == body);
-        if let Some(place) = retried {
-            end.refused.remove(place);
-        }
+        let retried = end.refused.iter().position(|(refused, _)| refused == body);
+        let retried = retried.map(|place| end.refused.remove(place));
+        // It leaves as it was made: nobody can keep limits that it did not know.
+        let before_limits = retried.as_ref().is_some_and(|(_, before_limits)| *before_limits);
         let envelopes = envelopes(body);
         self.report.tally.from_pool += u64::from(envelopes.len() > 1);
         let Some(peer) = end.peer.clone() else {
@@ -150,7 +152,9 @@ impl Observer {
             if light && retried.is_none() && !self.posted.contains_key(&(life.number, hash)) {
                 self.broken(Rule::LightRelaysNothing, at, life, format!("{hash}"));
             }
-            self.check_topic(at, life, end, &peer, envelope.topic());
+            if !before_limits {
+                self.check_topic(at, life, end, &peer, envelope.topic());
+            }
         }
     }
 
