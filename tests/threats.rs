@@ -517,6 +517,11 @@ const THREATS: &[(&str, &str, Met)] = &[
         By(&["h73_what_a_message_may_hold", "what_does_not_decode_is_rejected_by_cause_in_each_position"]),
     ),
     (
+        "H74",
+        "topics with %, quotes, SQL, NUL, invalid text, a megabyte",
+        By(&["h74_topics_are_compared_byte_for_byte_and_never_read", "h74_what_is_beyond_its_bounds_is_refused_alone"]),
+    ),
+    (
         "H79",
         "peer exchange: questions for everything, ten thousand of them, to learn whom we know",
         By(&[
@@ -542,7 +547,7 @@ const THREATS: &[(&str, &str, Met)] = &[
         By(&[
             "h83_copies_and_forged_tags_do_not_cross_a_second_time",
             "h83_a_flood_of_envelopes_of_a_second_holds_up_nobody",
-            "two_bridges_make_one_of_each_and_nothing_crosses_back",
+            "two_bridges_make_one_of_ten_thousand_each_and_nothing_crosses_back",
             "a_rate_lets_a_second_s_worth_through_each_way",
         ]),
     ),
@@ -553,6 +558,28 @@ const THREATS: &[(&str, &str, Met)] = &[
             "f01_killed_twenty_times_under_load_nothing_written_is_lost_and_nothing_crosses_twice",
             "what_was_on_its_way_survives_a_kill",
             "what_was_on_its_way_goes_on_with_the_same_bytes",
+            "f01_what_was_answered_is_there_after_opening_it_again",
+        ]),
+    ),
+    (
+        "F02",
+        "the power fails: what was not synced is gone",
+        By(&["f02_after_a_power_cut_all_that_was_answered_is_there", "f02_what_was_answered_survives_a_power_cut"]),
+    ),
+    (
+        "F03",
+        "a full disk",
+        By(&["f03_a_full_disk_is_told_and_outlived", "f03_a_full_disk_is_told_and_written_again_when_there_is_space"]),
+    ),
+    ("F04", "a disk that can't be written", By(&["f04_what_cannot_be_written_is_not_counted_as_stored"])),
+    (
+        "F05",
+        "a database that was cut off, has a page of zeros, or is none",
+        By(&[
+            "f05_a_file_that_was_cut_off_is_refused",
+            "f05_a_page_of_zeros_is_refused",
+            "f05_what_is_no_database_is_left_alone",
+            "what_is_no_database_is_named_and_left_alone",
         ]),
     ),
     (
@@ -642,6 +669,8 @@ const THREATS: &[(&str, &str, Met)] = &[
             "f16_peers_that_were_away_for_ten_minutes_are_there_within_half_a_minute",
             "f16_who_answered_is_found_within_half_a_minute_of_its_return_and_not_blamed",
             "f16_when_all_peers_vanish_and_come_back_the_mesh_does_as_well",
+            "f16_nodes_that_were_all_away_are_there_within_half_a_minute",
+            "f16_all_vanish_and_come_back",
         ]),
     ),
     (
@@ -692,6 +721,7 @@ const THREATS: &[(&str, &str, Met)] = &[
             "f23_a_data_directory_of_an_earlier_version_is_taken_over",
             "f23_a_data_directory_of_a_later_version_is_refused_and_left_alone",
             "a_later_version_is_left_alone",
+            "f23_a_later_schema_is_refused",
         ]),
     ),
     (

@@ -51,7 +51,7 @@ pub(crate) fn check_numbered(is_numbered: impl Fn(&str) -> bool, listed: impl In
 
 /// The names of all tests of the workspace, those of the longer commands included.
 fn tests() -> BTreeSet<String> {
-    let mut folders: Vec<PathBuf> = [".", "devp2p", "waku0", "waku2", "bridge", "fuzz"]
+    let mut folders: Vec<PathBuf> = [".", "devp2p", "waku0", "waku2", "bridge", "archive", "fuzz"]
         .iter()
         .flat_map(|member| ["src", "tests"].map(|part| root().join(member).join(part)))
         .filter(|folder| folder.is_dir())
@@ -72,9 +72,13 @@ fn tests() -> BTreeSet<String> {
 
 /// Functions with the attribute of a test, by their lines.
 fn tests_in(source: &str) -> Vec<String> {
-    let (mut names, mut is_test) = (Vec::new(), false);
+    let (mut names, mut is_test, is_list) = (Vec::new(), false, source.contains("macro_rules! each_case"));
     for line in source.lines().map(str::trim_start) {
         is_test |= line.starts_with("#[test]") || line.starts_with("#[tokio::test");
+        // A case that runs on every archive: `part: name;` in the list of a macro.
+        if let Some((_, case)) = line.strip_suffix(';').and_then(|line| line.split_once(": ")).filter(|_| is_list) {
+            names.push(case.to_owned());
+        }
         let Some(function) = line.trim_start_matches("async ").strip_prefix("fn ") else { continue };
         if std::mem::take(&mut is_test) {
             names.extend(function.split('(').next().map(str::to_owned));
