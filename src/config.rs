@@ -470,6 +470,17 @@ mod tests {
     }
 
     #[test]
+    fn the_memory_and_the_pool_have_bounds_of_ones_own() {
+        let flags = ["--pow-queue=5", "--dedup-tolerance=60", "--dedup-window=10800", "--dedup-entries=9"];
+        let config = config(&[&flags[..], &["--bridge-extra-encoding=rlp"]].concat()).unwrap();
+        let bridge = bridge_of(&config);
+        assert_eq!((bridge.limits.max_seal_jobs, bridge.seen.tolerance_secs, bridge.seen.max_entries), (5, 60, 9));
+        assert_eq!((bridge.seen.min_window, bridge.policy.early_encoding), (Duration::from_secs(10_800), true));
+        assert!(refusal(&["--pow-queue=0"]).contains("lets nothing through"));
+        assert!(refusal(&["--dedup-entries=0"]).contains("lets nothing through"));
+    }
+
+    #[test]
     fn several_bridges_and_trials_have_flags() {
         let config = config(&["--stagger=500ms", "--standby-after=4s", "--dry-run", "--canary"]).unwrap();
         let bridge = bridge_of(&config);

@@ -6,7 +6,6 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError, RwLock,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
-    time::Duration,
 };
 
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
@@ -17,8 +16,10 @@ use crate::{
     crossing::{Crossing, Direction, Outcome},
     drop_reason::DropReason,
     gaps::Gap,
+    histogram::{self, Histogram},
     job::Depths,
     router::Router,
+    seal::Mining,
     story::{AnyHash, Story},
 };
 
@@ -63,6 +64,7 @@ struct Shared {
     status: Mutex<Status>,
     gaps: Mutex<Vec<Gap>>,
     routes: Mutex<Router>,
+    mining: Arc<Mining>,
     requests: mpsc::Sender<Request>,
     stop: watch::Sender<bool>,
 }
@@ -100,7 +102,11 @@ pub struct Status {
 
 impl Handle {
     /// A handle, and where what it is asked for comes out.
-    pub(crate) fn new(routes: &Router, stop: watch::Sender<bool>) -> (Self, mpsc::Receiver<Request>) {
+    pub(crate) fn new(
+        routes: &Router,
+        mining: Arc<Mining>,
+        stop: watch::Sender<bool>,
+    ) -> (Self, mpsc::Receiver<Request>) {
         let (requests, asked) = mpsc::channel(REQUESTS);
         let shared = Shared {
             counters: Arc::new(Counters::new(routes)),
@@ -110,6 +116,7 @@ impl Handle {
             status: Mutex::default(),
             gaps: Mutex::default(),
             routes: Mutex::new(routes.clone()),
+            mining,
             requests,
             stop,
         };
@@ -152,6 +159,12 @@ impl Handle {
 
     pub(crate) fn set_gaps(&self, gaps: Vec<Gap>) {
         *lock(&self.shared.gaps) = gaps;
+    }
+
+    /// What the mining pool has done.
+    #[must_use]
+    pub fn mining(&self) -> &Mining {
+        &self.shared.mining
     }
 
     /// The table that the bridge works by.
@@ -233,7 +246,7 @@ pub struct Counters {
     none: Arc<RouteCounters>,
     /// Routes beyond [`MAX_NAMES`].
     others: Arc<RouteCounters>,
-    lag: [Lag; 2],
+    lag: [Histogram; 2],
 }
 
 #[derive(Debug)]
@@ -260,25 +273,6 @@ pub struct Count {
     pub count: u64,
 }
 
-/// From being sent to being confirmed on the other side, for what crossed.
-#[derive(Debug, Default)]
-struct Lag {
-    /// Not cumulative; the last one holds what is longer than every bound.
-    buckets: [AtomicU64; LAG_BUCKETS_SECS.len() + 1],
-    sum_micros: AtomicU64,
-}
-
-/// A reading of the lag histogram.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LagReading {
-    /// For each of [`LAG_BUCKETS_SECS`], how many took at most so long.
-    pub at_most: [u64; LAG_BUCKETS_SECS.len()],
-    /// How many in all.
-    pub count: u64,
-    /// All lags together.
-    pub sum: Duration,
-}
-
 impl Counters {
     fn new(routes: &Router) -> Self {
         let named = |name: &str| Arc::new(RouteCounters::new(name.into()));
@@ -286,7 +280,7 @@ impl Counters {
             routes: RwLock::default(),
             none: named(NO_ROUTE),
             others: named(OTHER_ROUTES),
-            lag: Default::default(),
+            lag: Direction::ALL.map(|_| Histogram::new(&LAG_BUCKETS_SECS)),
         };
         counters.add(routes);
         counters
@@ -351,17 +345,10 @@ impl Counters {
         Some(counters.last_crossing[direction as usize].load(Relaxed)).filter(|at| *at > 0)
     }
 
-    /// The lag of what crossed.
+    /// The lag of what crossed, in seconds: from being sent to being confirmed on the other side.
     #[must_use]
-    pub fn lag(&self, direction: Direction) -> LagReading {
-        let lag = &self.lag[direction as usize];
-        let buckets = lag.buckets.each_ref().map(|bucket| bucket.load(Relaxed));
-        let mut running = 0;
-        let at_most = std::array::from_fn(|n| {
-            running += buckets[n];
-            running
-        });
-        LagReading { at_most, count: buckets.iter().sum(), sum: Duration::from_micros(lag.sum_micros.load(Relaxed)) }
+    pub fn lag(&self, direction: Direction) -> histogram::Reading {
+        self.lag[direction as usize].read()
     }
 
     fn sum(&self, direction: Direction, column: usize) -> u64 {
@@ -383,7 +370,7 @@ impl Counters {
             }
         }
         if matches!(crossing.outcome, Outcome::Crossed { .. }) {
-            self.lag[crossing.direction as usize].record(crossing.age);
+            self.lag[crossing.direction as usize].record(crossing.age.as_secs_f64());
         }
     }
 }
@@ -423,17 +410,10 @@ fn column(outcome: &Outcome) -> usize {
     }
 }
 
-impl Lag {
-    fn record(&self, lag: Duration) {
-        let secs = lag.as_secs_f64();
-        let bucket = LAG_BUCKETS_SECS.iter().position(|bound| secs <= *bound).unwrap_or(LAG_BUCKETS_SECS.len());
-        self.buckets[bucket].fetch_add(1, Relaxed);
-        self.sum_micros.fetch_add(u64::try_from(lag.as_micros()).unwrap_or(u64::MAX), Relaxed);
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::{
         crossing::Conversion,
@@ -445,7 +425,7 @@ mod tests {
     };
 
     fn handle() -> Handle {
-        Handle::new(&Router::default(), watch::Sender::new(false)).0
+        Handle::new(&Router::default(), Arc::default(), watch::Sender::new(false)).0
     }
 
     fn dropped(direction: Direction, reason: DropReason) -> Crossing {
@@ -594,8 +574,9 @@ mod tests {
             handle.record(crossed(Direction::V1ToV2, secs));
         }
         let lag = handle.counters().lag(Direction::V1ToV2);
-        assert_eq!(lag.at_most, [1, 1, 1, 1, 2, 2, 2, 2, 3, 4, 4]);
-        assert_eq!((lag.count, lag.sum), (5, Duration::from_secs(1_042)));
+        let counts: Vec<u64> = lag.buckets.iter().map(|(_, count)| *count).collect();
+        assert_eq!(counts, [1, 0, 0, 0, 1, 0, 0, 0, 1, 1, 0, 1]);
+        assert_eq!((lag.count, lag.sum), (5, 1_042.0));
         assert_eq!(handle.counters().lag(Direction::V2ToV1).count, 0);
     }
 }

@@ -15,6 +15,7 @@
 //! | [`job`], [`answer`] | what is on its way; what the far side said to it |
 //! | [`seal`] | the mining pool: threads, bounded, with deadlines |
 //! | [`run`], `scribe`, `keeper`, [`handle`] | the shell; its hands on journal and archive; what the program holds of it |
+//! | [`histogram`] | how often a value was how large |
 //!
 //! Here *v1* is the legacy side (waku/0; waku/1 and shh/6 carry the same envelope) and *v2* the libp2p side, as in
 //! 15/WAKU-BRIDGE.
@@ -39,6 +40,7 @@ pub mod drop_reason;
 mod ending;
 pub mod gaps;
 pub mod handle;
+pub mod histogram;
 pub mod history;
 pub mod job;
 pub mod journal;

@@ -4,7 +4,13 @@
 //! [`crate::config::Limits::max_in_flight`] of them run each way and waits for the answer of each, so each has a time
 //! limit here.
 
-use std::{collections::HashMap, future::Future, io, sync::atomic::Ordering::Relaxed, time::Duration};
+use std::{
+    collections::HashMap,
+    future::Future,
+    io,
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::Duration,
+};
 
 use devp2p::clock::{self, Now};
 use rand::rngs::StdRng;
@@ -28,7 +34,7 @@ use crate::{
     journal::Journal,
     keeper::{Done, Keeper},
     scribe::Scribe,
-    seal::{SealError, SealPool, Sealed},
+    seal::{Mining, SealError, SealPool, Sealed},
     skew::{Skew, further},
 };
 
@@ -71,7 +77,8 @@ pub async fn start(
 ) -> Result<(Handle, JoinHandle<()>), StartError> {
     let (sealed, seals) = mpsc::channel(SEALED_QUEUE);
     let (stop, stopped) = watch::channel(false);
-    let (handle, requests) = Handle::new(&config.routes, stop);
+    let mining = Arc::<Mining>::default();
+    let (handle, requests) = Handle::new(&config.routes, Arc::clone(&mining), stop);
     let (threads, limits) = (config.pow_threads, config.limits);
     let key = Sha256::digest(v2.peer_id().to_bytes()).into();
     let config = Config { journal: journal.is_some(), archive: archive.is_some(), key, ..config };
@@ -82,7 +89,7 @@ pub async fn start(
         journal.unfinished.iter().for_each(|unfinished| bridge.resume(now, unfinished, v2.peer_id()));
         Scribe::new(journal.batches)
     });
-    let pool = SealPool::start(threads, &limits, sealed)?;
+    let pool = SealPool::start(threads, &limits, sealed, mining)?;
     let canary = bridge.config().canary.then(|| (Canary::new(clock::now(), v2.peer_id()), rng()));
     let shell = Shell {
         bridge,

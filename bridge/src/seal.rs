@@ -17,7 +17,7 @@ use devp2p::clock;
 use tokio::sync::mpsc;
 use waku0::{envelope::Envelope, pow::Unsealed};
 
-use crate::{config::Limits, job::JobId, origin::SEARCH_SPACE};
+use crate::{config::Limits, histogram::Histogram, job::JobId, origin::SEARCH_SPACE};
 
 /// Nonces tried between two looks at deadline, cancellation and stop: a millisecond with eight lanes, a few with one.
 pub const CHUNK: u64 = 10_000;
@@ -160,6 +160,26 @@ impl SealQueue {
     }
 }
 
+/// Upper bounds for leading zero bits: each four make a search sixteen times as long.
+pub const BITS_BUCKETS: [f64; 6] = [2.0, 4.0, 8.0, 12.0, 16.0, 22.0];
+/// Upper bounds for the time of a search, in seconds.
+pub const MINING_BUCKETS_SECS: [f64; 8] = [0.000_1, 0.001, 0.01, 0.1, 0.5, 1.0, 5.0, 10.0];
+
+/// What was mined.
+#[derive(Debug)]
+pub struct Mining {
+    /// Leading zero bits that were asked for.
+    pub bits: Histogram,
+    /// Seconds of one thread.
+    pub seconds: Histogram,
+}
+
+impl Default for Mining {
+    fn default() -> Self {
+        Self { bits: Histogram::new(&BITS_BUCKETS), seconds: Histogram::new(&MINING_BUCKETS_SECS) }
+    }
+}
+
 /// Threads that mine. Dropping it stops them.
 #[derive(Debug)]
 pub struct SealPool {
@@ -172,6 +192,7 @@ struct Shared {
     state: Mutex<State>,
     wake: Condvar,
     results: mpsc::Sender<(JobId, Sealed)>,
+    mining: Arc<Mining>,
 }
 
 #[derive(Debug)]
@@ -188,9 +209,14 @@ impl SealPool {
     ///
     /// # Errors
     /// When the system gives no thread.
-    pub fn start(threads: NonZeroUsize, limits: &Limits, results: mpsc::Sender<(JobId, Sealed)>) -> io::Result<Self> {
+    pub fn start(
+        threads: NonZeroUsize,
+        limits: &Limits,
+        results: mpsc::Sender<(JobId, Sealed)>,
+        mining: Arc<Mining>,
+    ) -> io::Result<Self> {
         let state = State { queue: SealQueue::new(limits), running: HashSet::new(), stopping: false };
-        let shared = Arc::new(Shared { state: Mutex::new(state), wake: Condvar::new(), results });
+        let shared = Arc::new(Shared { state: Mutex::new(state), wake: Condvar::new(), results, mining });
         let mut pool = Self { shared, threads: Vec::new() };
         for n in 0..threads.get() {
             let shared = Arc::clone(&pool.shared);
@@ -275,11 +301,16 @@ impl Shared {
 
     /// Searches to an end; `None` when nobody wants it any more.
     fn mine(&self, job: SealJob) -> Option<Sealed> {
-        let id = job.job;
+        let (id, bits, began) = (job.job, job.bits, clock::now().instant);
         let mut search = Search::new(job);
         loop {
             match search.step(clock::now().instant) {
-                Ok(sealed) => return Some(sealed),
+                Ok(sealed) => {
+                    self.mining.bits.record(f64::from(bits));
+                    let took = clock::now().instant.saturating_duration_since(began);
+                    self.mining.seconds.record(took.as_secs_f64());
+                    return Some(sealed);
+                }
                 Err(more) => search = *more,
             }
             let state = self.lock();
@@ -376,7 +407,8 @@ mod tests {
     /// Mines twenty envelopes on a number of threads.
     fn pooled(threads: usize) -> Vec<u64> {
         let (results, mut answers) = mpsc::channel(32);
-        let pool = SealPool::start(NonZeroUsize::new(threads).unwrap(), &Limits::default(), results).unwrap();
+        let pool =
+            SealPool::start(NonZeroUsize::new(threads).unwrap(), &Limits::default(), results, Arc::default()).unwrap();
         for n in 0..20 {
             assert!(pool.submit(job(n, 10, 3_600)).is_empty());
         }
@@ -399,7 +431,7 @@ mod tests {
     #[test]
     fn a_cancelled_job_is_not_answered_and_stopping_does_not_wait_for_a_search() {
         let (results, mut answers) = mpsc::channel(32);
-        let pool = SealPool::start(NonZeroUsize::MIN, &Limits::default(), results).unwrap();
+        let pool = SealPool::start(NonZeroUsize::MIN, &Limits::default(), results, Arc::default()).unwrap();
         pool.submit(job(1, 256, 3_600));
         pool.cancel(JobId(1));
         pool.submit(job(2, 1, 3_600));

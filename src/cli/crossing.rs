@@ -2,7 +2,11 @@
 
 use std::{num::NonZeroUsize, path::PathBuf, time::Duration};
 
-use bridge::policy::{Ephemeral, LateV1, LateV2, Switch, UnknownVersion, VersionZero, Ways};
+use bridge::{
+    config::DEFAULT_MAX_SEAL_JOBS,
+    policy::{Ephemeral, LateV1, LateV2, Switch, UnknownVersion, VersionZero, Ways},
+    seen::{DEFAULT_MAX_ENTRIES, DEFAULT_TOLERANCE_SECS, MAX_WINDOW, MIN_WINDOW},
+};
 use clap::Args;
 
 use super::{one_of, parse_bool};
@@ -46,6 +50,21 @@ pub struct CrossingArgs {
     /// Threads that mine [default: half of the cores]
     #[arg(long, value_name = "N")]
     pub pow_threads: Option<NonZeroUsize>,
+    /// Envelopes that may wait to be mined; beyond it those that expire first are dropped
+    #[arg(long, value_name = "N", default_value_t = DEFAULT_MAX_SEAL_JOBS)]
+    pub pow_queue: usize,
+    /// How far apart two times of sending may be for the same content to count as one, in seconds: what bridges that stamp anew may shift
+    #[arg(long, value_name = "SECONDS", default_value_t = DEFAULT_TOLERANCE_SECS)]
+    pub dedup_tolerance: u64,
+    /// How long what crossed is remembered at least, up to 24 hours
+    #[arg(long, value_name = "SECONDS", default_value_t = MIN_WINDOW.as_secs(), value_parser = clap::value_parser!(u64).range(1..=MAX_WINDOW.as_secs()))]
+    pub dedup_window: u64,
+    /// How much of it, 250 bytes of memory each; beyond it the oldest is forgotten, and counted
+    #[arg(long, value_name = "N", default_value_t = DEFAULT_MAX_ENTRIES)]
+    pub dedup_entries: usize,
+    /// Take content topics that end in this as well as those in rfc26: what early clients of the Waku Network wrote
+    #[arg(long, value_name = "ENCODING", value_parser = ["rlp"])]
+    pub bridge_extra_encoding: Option<String>,
     /// What happens to an envelope sent more than 20 s ago [default: archive where an archive is mounted, else drop]
     #[arg(long, value_parser = one_of(LateV1::ALL, LateV1::as_str))]
     pub v1_late_policy: Option<LateV1>,

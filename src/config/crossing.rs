@@ -1,11 +1,12 @@
 //! Flags about what crosses, checked, and the route file that they may name.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use bridge::{
-    config::{Config as BridgeConfig, Profile},
+    config::{Config as BridgeConfig, Limits, Profile},
     policy::{Policy, Switch, Ways},
     router::{DEFAULT_ROUTE, Route, Router, RouterError},
+    seen::SeenLimits,
 };
 use waku2::PubsubTopic;
 
@@ -72,6 +73,12 @@ pub(super) fn bridge_config(args: &BridgeArgs, routes: Router) -> Result<BridgeC
             pow_target_large: pow("pow-target-large", flags.pow_target_large)?,
         },
         policy: policy(flags),
+        seen: SeenLimits {
+            tolerance_secs: flags.dedup_tolerance,
+            max_entries: flags.dedup_entries,
+            min_window: Duration::from_secs(flags.dedup_window),
+        },
+        limits: Limits { max_seal_jobs: flags.pow_queue, ..Limits::default() },
         archive: args.archive.archive,
         min_pow: pow("waku-v1-pow", args.v1.waku_v1_pow)?,
         stagger: flags.stagger,
@@ -111,6 +118,6 @@ fn policy(flags: &CrossingArgs) -> Policy {
         ephemeral: flags.ephemeral,
         origin_tags: flags.origin_tags,
         restore_tagged: if flags.restore_tagged { Switch::On } else { Switch::Off },
-        ..Policy::default()
+        early_encoding: flags.bridge_extra_encoding.is_some(),
     }
 }

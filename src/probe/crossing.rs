@@ -1,6 +1,6 @@
 //! What the bridge counts.
 
-use bridge::{Direction, DropReason, Stage, Status, handle::LAG_BUCKETS_SECS};
+use bridge::{Direction, DropReason, Stage, Status, histogram};
 
 use super::{Amount, Queue, Reading, Sample, counter, gauge};
 use crate::{
@@ -94,19 +94,13 @@ impl CrossingProbe {
 
     fn lags(&self) -> Vec<Sample> {
         let counters = self.bridge.counters();
-        let lag = |direction: Direction| {
-            let lag = counters.lag(direction);
-            // The reading is cumulative, the exporter adds up itself.
-            let below = std::iter::once(0).chain(lag.at_most);
-            let each = lag.at_most.iter().zip(below).map(|(upto, below)| upto - below);
-            let over = lag.count - lag.at_most.last().copied().unwrap_or(0);
-            let buckets = LAG_BUCKETS_SECS.into_iter().zip(each).chain([(f64::INFINITY, over)]).collect();
-            Sample {
-                name: "bridge_lag_seconds",
-                help: "From being sent to being confirmed on the other side",
-                labels: vec![("direction", direction.as_str().into())],
-                amount: Amount::Histogram { sum: lag.sum.as_secs_f64(), count: lag.count, buckets },
-            }
+        let lag = |direction: Direction| Sample {
+            labels: vec![("direction", direction.as_str().into())],
+            ..histogram(
+                "bridge_lag_seconds",
+                "From being sent to being confirmed on the other side",
+                counters.lag(direction),
+            )
         };
         Direction::ALL.map(lag).to_vec()
     }
@@ -146,7 +140,26 @@ impl CrossingProbe {
                 status.v2_peers as u64,
             ),
             gauge("bridge_dedup_entries", "Entries of the memory of what was seen", status.seen_entries as u64),
-            gauge("bridge_pow_waiting", "Envelopes waiting to be mined", status.waiting_to_mine as u64),
+        ]);
+        let mining = Direction::ALL.map(|way| status.depths.of(way, Stage::Mining)).iter().sum::<usize>();
+        let waiting = status.waiting_to_mine;
+        samples.extend([("waiting", waiting), ("running", mining.saturating_sub(waiting))].map(|(state, n)| Sample {
+            labels: vec![("state", state.into())],
+            ..gauge("bridge_pow_jobs", "Envelopes with the mining pool", n as u64)
+        }));
+        let counters = self.bridge.counters();
+        samples.extend(Direction::ALL.map(|direction| Sample {
+            labels: vec![("direction", direction.as_str().into())],
+            ..counter(
+                "bridge_queue_shed",
+                "What was dropped because a queue was full",
+                counters.dropped(direction, DropReason::Shed),
+            )
+        }));
+        let mined = self.bridge.mining();
+        samples.extend([
+            histogram("bridge_pow_bits", "Leading zero bits that envelopes were mined for", mined.bits.read()),
+            histogram("bridge_pow_seconds", "How long a thread mined for an envelope", mined.seconds.read()),
         ]);
         samples
     }
@@ -180,6 +193,11 @@ async fn kept(history: &History) -> Vec<Sample> {
         }));
     }
     samples
+}
+
+fn histogram(name: &'static str, help: &'static str, reading: histogram::Reading) -> Sample {
+    let histogram::Reading { buckets, count, sum } = reading;
+    Sample { name, help, labels: Vec::new(), amount: Amount::Histogram { sum, count, buckets } }
 }
 
 /// What came of the self-tests, where there are any.

@@ -67,6 +67,13 @@ impl V0Probe {
             gauge("waku_envelopes_pooled", "Live envelopes", read(&c.pooled)),
             gauge("waku_envelopes_pooled_bytes", "Bytes of live envelopes", read(&c.pooled_bytes)),
         ];
+        // By the names of the old bridge too.
+        samples.push(counter("envelopes_valid", "New envelopes taken from peers", read(&c.validated)));
+        let duplicates = [("duplicate", read(&c.duplicates))];
+        samples.extend(c.rejected.by_reason().chain(duplicates).map(|(reason, n)| Sample {
+            labels: vec![("reason", reason.into())],
+            ..counter("envelopes_dropped", "Envelopes not taken, or here before", n)
+        }));
         samples.extend(c.rejected.by_reason().map(|(reason, n)| Sample {
             labels: vec![("reason", reason.into())],
             ..counter("waku_envelopes_rejected", "Envelopes not taken", n)
