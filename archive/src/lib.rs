@@ -9,6 +9,7 @@
 //! | [`row`] | a row, its halves, its bounds |
 //! | [`query`] | what is asked, and the answer |
 //! | [`archive`] | [`Archive`]: appending and reading, whatever keeps it |
+//! | [`error`] | what can go wrong |
 //! | [`writer`] | [`Writer`]: the one task that writes, in batches, and deletes what is old |
 //! | [`retention`] | how much is kept |
 //! | `complete` | a row some of which is here already |
@@ -19,6 +20,7 @@
 
 pub mod archive;
 mod complete;
+pub mod error;
 pub mod memory;
 #[cfg(feature = "postgres")]
 mod postgres;
@@ -31,7 +33,8 @@ mod sql;
 mod sqlite;
 pub mod writer;
 
-pub use archive::{Archive, Error, OpenError};
+pub use archive::Archive;
+pub use error::{Error, OpenError};
 pub use query::{Appended, Name, Page, Query, Totals, View};
 pub use retention::Retention;
 pub use row::{EnvelopeHalf, EnvelopePosition, Hash, MessageHalf, MessagePosition, Mined, Refusal, Row, Side};

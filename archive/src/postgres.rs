@@ -18,7 +18,7 @@ use sqlx::{
 };
 
 use crate::{
-    archive::OpenError,
+    error::OpenError,
     query::{Appended, Place, Totals},
     record::{COLUMNS, DeletedRecord, InsertedRecord, PlaceRecord, Record, TimeRecord, TotalsRecord},
     retention::Excess,

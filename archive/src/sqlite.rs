@@ -19,7 +19,7 @@ use sqlx::{
 use tokio::sync::Mutex;
 
 use crate::{
-    archive::OpenError,
+    error::OpenError,
     query::{Appended, Place, Totals},
     record::{COLUMNS, DeletedRecord, InsertedRecord, PlaceRecord, Record, TimeRecord, TotalsRecord},
     retention::Excess,

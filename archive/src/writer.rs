@@ -21,7 +21,8 @@ use tokio::{
 };
 
 use crate::{
-    archive::{Archive, Error},
+    archive::Archive,
+    error::Error,
     query::Appended,
     retention::{Excess, Retention},
     row::Row,
