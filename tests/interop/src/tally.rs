@@ -26,8 +26,15 @@ pub(crate) struct Sighting {
     hash: String,
     /// Gossip's id of the message, which is of all its bytes; empty where there is none.
     id: String,
+    /// The peer that brought it, where that is logged.
+    from: String,
     at_ms: u64,
 }
+
+/// Arrivals of one envelope from two peers so close, in milliseconds, may both be given to the application: status-go looks whether it has
+/// an envelope, and takes it, in two steps (`addAndBridge` in its waku/waku.go), and each peer has a task of its own. An arrival is logged
+/// with its packet, whose envelopes are looked at one after the other.
+const AT_ONCE_MS: u64 = 2_000;
 
 /// All that one foreign peer logged.
 #[derive(Debug)]
@@ -71,18 +78,29 @@ impl Account {
     }
 }
 
+impl Account {
+    /// Did two peers bring this envelope at the same moment?
+    fn was_brought_at_once(&self, payload: &str) -> bool {
+        let mut arrivals: Vec<&Sighting> =
+            self.came.iter().filter(|one| self.network == Network::V0 && one.payload == payload).collect();
+        arrivals.sort_by_key(|one| one.at_ms);
+        arrivals.windows(2).any(|pair| pair[1].at_ms - pair[0].at_ms <= AT_ONCE_MS && pair[0].from != pair[1].from)
+    }
+}
+
 fn read<T>(process: &Process, pick: impl Fn(&Value) -> Option<T>) -> Vec<T> {
     process.log().since(0).iter().filter_map(|event| pick(event)).collect()
 }
 
 fn envelope(event: &Value, name: &str) -> Option<Sighting> {
     let Envelope { hash, data_sha256, at_ms, .. } = Envelope::of(event, name)?;
-    Some(Sighting { payload: data_sha256, hash, id: String::new(), at_ms })
+    let from = text(event, "peer").to_owned();
+    Some(Sighting { payload: data_sha256, hash, id: String::new(), from, at_ms })
 }
 
 fn of_go(event: &Value, message: Message) -> Sighting {
     let id = text(event, "gossip_id").to_owned();
-    Sighting { payload: message.payload_sha256, hash: message.hash, id, at_ms: message.at_ms }
+    Sighting { payload: message.payload_sha256, hash: message.hash, id, from: String::new(), at_ms: message.at_ms }
 }
 
 fn of_js(event: &Value, name: &str) -> Option<Sighting> {
@@ -90,7 +108,7 @@ fn of_js(event: &Value, name: &str) -> Option<Sighting> {
     let payload = field("payloadSha256");
     let at_ms = number(event, "t")?;
     let is_one = is(event, name) && !payload.is_empty();
-    is_one.then(|| Sighting { payload, hash: field("hash"), id: field("gossipId"), at_ms })
+    is_one.then(|| Sighting { payload, hash: field("hash"), id: field("gossipId"), from: String::new(), at_ms })
 }
 
 /// What was sent by all, and what it is called in each network.
@@ -131,6 +149,8 @@ pub(crate) struct Seen {
     pub(crate) across: usize,
     /// The same from its own network.
     pub(crate) within: usize,
+    /// Payloads that a status-go peer gave twice because two peers brought them at once.
+    pub(crate) at_once: usize,
     /// Milliseconds from sent to the first arrival at each peer of the other network, in order.
     pub(crate) delays_ms: Vec<u64>,
 }
@@ -152,12 +172,12 @@ pub(crate) fn judge(accounts: &[Account], sent_each_way: usize) -> Result<Seen> 
         });
         Names::of(network, accounts).judge(&sent, &mut faults);
     }
-    let (mut across, mut within) = (usize::MAX, usize::MAX);
+    let (mut across, mut within, mut at_once) = (usize::MAX, usize::MAX, 0);
     for account in accounts {
         let names = Names::of(account.network, accounts);
         let mut brought = BTreeSet::new();
         for (payload, sender) in &sent {
-            if *sender != account.name && is_delivered_once(account, payload, &names, &mut faults) {
+            if *sender != account.name && is_delivered_once(account, payload, &names, &mut at_once, &mut faults) {
                 brought.insert(*payload);
             }
         }
@@ -167,16 +187,26 @@ pub(crate) fn judge(accounts: &[Account], sent_each_way: usize) -> Result<Seen> 
         let ours = brought.iter().filter(is_ours).count();
         (across, within) = (across.min(brought.len() - ours), within.min(ours));
     }
-    faults.verdict(Seen { across, within, delays_ms: delays(accounts) })
+    faults.verdict(Seen { across, within, at_once, delays_ms: delays(accounts) })
 }
 
-fn is_delivered_once(account: &Account, payload: &str, names: &Names<'_>, faults: &mut Faults) -> bool {
+fn is_delivered_once(
+    account: &Account,
+    payload: &str,
+    names: &Names<'_>,
+    at_once: &mut usize,
+    faults: &mut Faults,
+) -> bool {
     let name = &account.name;
     let Some(hash) = names.hash(payload).filter(|_| account.came.iter().any(|one| one.payload == payload)) else {
         faults.note(|| format!("{name} missed the payload {payload}"));
         return false;
     };
     let times = account.delivered.iter().filter(|delivered| *delivered == hash).count();
+    if times == 2 && account.was_brought_at_once(payload) {
+        *at_once += 1;
+        return true;
+    }
     faults.expect(times == 1, || format!("{name} was given {hash} {times} times (payload {payload})"));
     times == 1
 }
@@ -204,7 +234,8 @@ mod tests {
     use super::*;
 
     fn sighting(payload: &str, hash: &str, at_ms: u64) -> Sighting {
-        Sighting { payload: payload.to_owned(), hash: hash.to_owned(), id: format!("id of {hash}"), at_ms }
+        let (payload, hash, id) = (payload.to_owned(), hash.to_owned(), format!("id of {hash}"));
+        Sighting { payload, hash, id, from: "one".to_owned(), at_ms }
     }
 
     /// Two peers of two networks; each has sent one payload, which the other was given.
@@ -251,6 +282,23 @@ mod tests {
         assert!(recoded.contains("the payload p is under {\"another\", \"id of m1\"}"), "{recoded}");
         let unsent = with(&|a| a[1].sent.clear());
         assert!(unsent.contains("0 payloads were sent from V2"), "{unsent}");
+    }
+
+    #[test]
+    fn an_envelope_that_two_peers_bring_at_once_may_be_given_twice() {
+        let twice = |from: &str, at_ms| {
+            let mut accounts = well();
+            accounts[0].delivered.push("e2".to_owned());
+            accounts[0].came.push(Sighting { from: from.to_owned(), ..sighting("q", "e2", at_ms) });
+            judge(&accounts, 1).map(|seen| (seen.across, seen.at_once))
+        };
+        assert_eq!(twice("another", 60 + AT_ONCE_MS).unwrap(), (1, 1));
+        assert!(twice("another", 61 + AT_ONCE_MS).is_err(), "later it was known");
+        assert!(twice("one", 61).is_err(), "a peer brings one after the other");
+        let mut thrice = well();
+        thrice[0].delivered.extend(["e2".to_owned(), "e2".to_owned()]);
+        thrice[0].came.push(Sighting { from: "another".to_owned(), ..sighting("q", "e2", 61) });
+        assert!(judge(&thrice, 1).is_err());
     }
 
     #[test]

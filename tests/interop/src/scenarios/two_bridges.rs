@@ -79,11 +79,12 @@ pub(super) fn killed_in_turns(lab: &Lab) -> Result<String> {
     let slowest = restarts.iter().max().copied().unwrap_or_default();
     let delay = |share: f64| seen.delays_ms[((seen.delays_ms.len() - 1) as f64 * share) as usize];
     Ok(format!(
-        "{} kills, up again in {} ms at most; each of 4 peers was given {} of the other side and {} of its own once, under one hash; {}/{}/{} ms (p50/p95/max)",
+        "{} kills, up again in {} ms at most; each of 4 peers was given {} of the other side and {} of its own once, under one hash ({} twice, brought by both bridges at once); {}/{}/{} ms (p50/p95/max)",
         restarts.len(),
         slowest.as_millis(),
         seen.across,
         seen.within,
+        seen.at_once,
         delay(0.5),
         delay(0.95),
         delay(1.0),
