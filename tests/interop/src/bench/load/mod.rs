@@ -4,6 +4,7 @@
 //! the bridge takes it, or at a rate, and judge that each envelope and each message arrives once. The bridge limits no peer
 //! (`--waku-v0-rate-limit=none`), as an operator would set it for peers of his own; all else is at its default.
 
+mod gossip;
 mod item;
 mod peers;
 
@@ -59,7 +60,13 @@ impl Way {
 
 /// What a crossing costs the bridge either way, and how long it takes at a steady load.
 pub(super) fn crossings(lab: &Lab, effort: &Effort) -> Result<Vec<Figure>> {
-    let flags = ["--log-level=warn", "--waku-v0-rate-limit=none"];
+    // More than 131,072 envelopes live at once when 25,000 come a second and each lives for 15.
+    let flags = [
+        "--log-level=warn",
+        "--waku-v0-rate-limit=none",
+        "--waku-v0-pool-envelopes=1000000",
+        "--waku-v0-pool-size=1GiB",
+    ];
     let bridge = lab.bridge("load", &flags)?;
     let runtime = Runtime::new().context("no threads for the peers")?;
     let peers = runtime.block_on(Peers::connect(bridge.enode(), bridge.multiaddr()))?;

@@ -1,7 +1,8 @@
-//! The two peers: a waku/0 session over devp2p, driven packet by packet, and a relay node of the Waku Network.
+//! The two peers: a waku/0 session over devp2p, driven packet by packet, and one of the Waku Network's gossip.
 
+use super::Way;
+use super::gossip::Gossip;
 use super::item::{self, Arrival};
-use super::{Way, item::pubsub_topic};
 use crate::deadline::now;
 use anyhow::{Context, Result, bail};
 use devp2p::{ConnId, Limits, Network, NodeKey, Packet, Server, ServerConfig, ServerEvent, ServerHandle};
@@ -14,7 +15,6 @@ use waku0::packet::{Code, messages};
 use waku0::status::StatusOptions;
 use waku0::version::Version;
 use waku0::{Envelope, Pow};
-use waku2::PubsubTopic;
 
 /// Until both have a session with the bridge.
 const CONNECTING: Duration = Duration::from_secs(30);
@@ -28,17 +28,15 @@ pub(super) struct Peers {
     server: ServerHandle,
     conn: ConnId,
     packets: mpsc::Receiver<ServerEvent>,
-    node: waku2::Handle,
-    events: mpsc::Receiver<waku2::Event>,
-    topic: PubsubTopic,
+    relay: Gossip,
 }
 
 impl Peers {
     pub(super) async fn connect(enode: &str, multiaddr: &str) -> Result<Self> {
         let both = async {
             let (server, conn, packets) = session(enode).await?;
-            let (node, events) = relay(multiaddr).await?;
-            Ok(Self { server, conn, packets, node, events, topic: pubsub_topic()? })
+            let relay = Gossip::connect(multiaddr, KEYS[1]).await?;
+            Ok(Self { server, conn, packets, relay })
         };
         timeout(CONNECTING, both).await.context("no session with the bridge")?
     }
@@ -59,7 +57,7 @@ impl Peers {
                 for number in numbers {
                     let data = item::message(number).encode();
                     sent(number..number + 1);
-                    self.node.publish(self.topic.clone(), data).await?;
+                    self.relay.publish(data.into()).await?;
                 }
             }
         }
@@ -70,19 +68,13 @@ impl Peers {
     pub(super) async fn arrivals(&mut self, way: Way) -> Result<Vec<Arrival>> {
         loop {
             let arrived = match way {
-                Way::V0ToV2 => self.messages().await?,
+                Way::V0ToV2 => vec![self.relay.arrival().await?],
                 Way::V2ToV0 => self.envelopes().await?,
             };
             if !arrived.is_empty() {
                 return Ok(arrived);
             }
         }
-    }
-
-    async fn messages(&mut self) -> Result<Vec<Arrival>> {
-        let event = self.events.recv().await.context("the relay node has ended")?;
-        let waku2::Event::Message(received) = event else { return Ok(Vec::new()) };
-        Ok(item::number(&received.message.payload).map(|number| Arrival { number, at: now() }).into_iter().collect())
     }
 
     async fn envelopes(&mut self) -> Result<Vec<Arrival>> {
@@ -100,7 +92,7 @@ impl Peers {
 
     pub(super) async fn close(self) {
         self.server.shutdown().await;
-        self.node.shutdown().await;
+        self.relay.close().await;
     }
 }
 
@@ -132,23 +124,6 @@ async fn session(enode: &str) -> Result<(ServerHandle, ConnId, mpsc::Receiver<Se
             }
             ServerEvent::Packet { .. } => {}
             ServerEvent::Closed { cause, .. } => bail!("the bridge does not take the waku/0 peer: {cause}"),
-        }
-    }
-}
-
-/// A relay node that has the bridge as a peer on the topic, and knows that the bridge has it.
-async fn relay(multiaddr: &str) -> Result<(waku2::Handle, mpsc::Receiver<waku2::Event>)> {
-    let (sender, mut events) = mpsc::channel(QUEUE);
-    let config = waku2::Config {
-        topics: vec![pubsub_topic()?],
-        static_peers: vec![multiaddr.parse()?],
-        ..waku2::Config::new(KEYS[1])
-    };
-    let (node, _task) = waku2::run::start(config, sender).await?;
-    loop {
-        if let waku2::Event::RelayPeers { count: 1.., .. } = events.recv().await.context("the relay node has ended")? {
-            node.settle().await;
-            return Ok((node, events));
         }
     }
 }
