@@ -15,10 +15,12 @@
 //! | `complete` | a row some of which is here already |
 //! | `sql`, `record`, `session` | what both databases share: statements, rows, how a batch is written |
 //! | [`memory`], `sqlite`, `postgres` | what keeps it |
+//! | [`checkpoint`] | SQLite's log, moved into its file beside the writer |
 //!
 //! Limits: what was sent before 1970, after 2106 or more than a day from now is not kept ([`row::Refusal`]).
 
 pub mod archive;
+pub mod checkpoint;
 mod complete;
 pub mod error;
 pub mod memory;

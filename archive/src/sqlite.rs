@@ -7,6 +7,16 @@
 
 use std::{path::Path, time::Duration};
 
+use crate::{
+    checkpoint::{self, Checkpoints},
+    error::OpenError,
+    query::{Appended, Place, Totals},
+    record::{COLUMNS, DeletedRecord, InsertedRecord, PlaceRecord, Record, TimeRecord, TotalsRecord},
+    retention::Excess,
+    row::Row,
+    session::{self, Changes, Readable, Session},
+    sql::{self, Statement, Value},
+};
 use sqlx::{
     AssertSqlSafe, Sqlite, SqliteConnection, SqlitePool,
     migrate::{MigrateError, Migrator},
@@ -15,17 +25,6 @@ use sqlx::{
         SqliteArguments, SqliteAutoVacuum, SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions,
         SqliteSynchronous,
     },
-};
-use tokio::sync::Mutex;
-
-use crate::{
-    error::OpenError,
-    query::{Appended, Place, Totals},
-    record::{COLUMNS, DeletedRecord, InsertedRecord, PlaceRecord, Record, TimeRecord, TotalsRecord},
-    retention::Excess,
-    row::Row,
-    session::{self, Changes, Readable, Session},
-    sql::{self, Statement, Value},
 };
 
 /// Connections that read.
@@ -48,7 +47,9 @@ pub(crate) struct SqliteLog {
     /// The pool of the one writer.
     writer: SqlitePool,
     /// Writers wait for each other here, not for SQLite's lock, which is not fair.
-    turn: Mutex<()>,
+    checkpoints: Checkpoints,
+    /// The pool of the one that moves the log.
+    mover: SqlitePool,
 }
 
 impl SqliteLog {
@@ -59,7 +60,8 @@ impl SqliteLog {
             .auto_vacuum(SqliteAutoVacuum::Incremental)
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
-            .busy_timeout(BUSY);
+            .busy_timeout(BUSY)
+            .pragma(checkpoint::NOT_BY_ITSELF.0, checkpoint::NOT_BY_ITSELF.1);
         let pool = |connections| SqlitePoolOptions::new().max_connections(connections).acquire_timeout(BUSY);
         let writer = pool(1).connect_with(options.clone()).await.map_err(|error| unusable(path, error))?;
         match MIGRATIONS.run(&writer).await {
@@ -69,12 +71,15 @@ impl SqliteLog {
             Err(error) => return Err(OpenError::Migration(path.display().to_string(), error)),
         }
         whole(&writer, path).await?;
+        let mover = pool(1).connect_with(options.clone()).await.map_err(|error| unusable(path, error))?;
         let readers = pool(READERS).connect_with(options.pragma("query_only", "ON")).await;
-        Ok(Self { readers: readers.map_err(|error| unusable(path, error))?, writer, turn: Mutex::default() })
+        let readers = readers.map_err(|error| unusable(path, error))?;
+        Ok(Self { readers, writer, checkpoints: Checkpoints::start(mover.clone()), mover })
     }
 
     pub(crate) async fn close(&self) {
         self.readers.close().await;
+        self.mover.close().await;
         self.writer.close().await;
     }
 
@@ -97,11 +102,12 @@ impl SqliteLog {
     }
 
     pub(crate) async fn append(&self, rows: &[Row], now_secs: u64) -> Result<Vec<Appended>, sqlx::Error> {
-        let _turn = self.turn.lock().await;
+        let _turn = self.checkpoints.turn().await;
         let mut transaction = self.writer.begin_with("BEGIN IMMEDIATE").await?;
         let (outcomes, changes) = session::append(&mut *transaction, rows, |row| row.admit(now_secs)).await?;
         count(&mut transaction, &changes).await?;
         transaction.commit().await?;
+        self.checkpoints.written(rows.len(), rows.iter().map(Row::size_bytes).sum());
         Ok(outcomes)
     }
 
@@ -112,7 +118,7 @@ impl SqliteLog {
 
     /// Deletes some of the oldest rows; how many that were; `None` when nothing has to go.
     pub(crate) async fn trim(&self, excess: &Excess, chunk: usize) -> Result<Option<u64>, sqlx::Error> {
-        let _turn = self.turn.lock().await;
+        let _turn = self.checkpoints.turn().await;
         let mut transaction = self.writer.begin_with("BEGIN IMMEDIATE").await?;
         let totals = totals(&mut transaction).await?;
         let oldest: Vec<PlaceRecord> = transaction.fetch(sql::oldest(chunk)).await?;
@@ -121,17 +127,19 @@ impl SqliteLog {
         let deleted: Vec<DeletedRecord> = transaction.fetch(sql::delete_until(last)).await?;
         count(&mut transaction, &deleted.iter().map(DeletedRecord::change).collect()).await?;
         transaction.commit().await?;
+        self.checkpoints.written(deleted.len(), 0);
         Ok(Some(deleted.len() as u64))
     }
 
     /// Gives some space of deleted rows back to the file system; whether there may be more.
     pub(crate) async fn give_back(&self) -> Result<bool, sqlx::Error> {
-        let _turn = self.turn.lock().await;
+        let _turn = self.checkpoints.turn().await;
         let mut connection = self.writer.acquire().await?;
         let free: i64 = sqlx::query_scalar("PRAGMA freelist_count").fetch_one(&mut *connection).await?;
         if free > 0 {
             let vacuum = format!("PRAGMA incremental_vacuum({VACUUM_PAGES})");
             sqlx::query(AssertSqlSafe(vacuum)).execute(&mut *connection).await?;
+            self.checkpoints.written(0, VACUUM_PAGES as usize * 4_096);
         }
         Ok(free > i64::from(VACUUM_PAGES))
     }

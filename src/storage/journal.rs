@@ -80,10 +80,8 @@ impl Journal {
         Ok((bridge::journal::Journal { ended, unfinished, batches }, tokio::spawn(self.keep(keeper, inbox))))
     }
 
-    /// On a connection of its own: what others write waits for a transaction, not for a connection.
     async fn keeper(&self) -> Result<(Keeper, Left), sqlx::Error> {
-        let connection = self.pool.acquire().await?.detach();
-        Keeper::open(connection, self.max_entries).await
+        Keeper::open(&self.pool, self.max_entries).await
     }
 
     async fn keep(self, mut keeper: Keeper, mut inbox: mpsc::Receiver<Batch>) {

@@ -1,5 +1,6 @@
 //! The rows of the journal: [`Keeper`] reads them at the start and is the only one who writes them.
 
+use archive::checkpoint::Checkpoints;
 use bridge::{
     journal::{
         Note, Remembered, Unfinished,
@@ -8,7 +9,7 @@ use bridge::{
     seen::MAX_WINDOW,
 };
 use devp2p::clock::now;
-use sqlx::{Connection, SqliteConnection};
+use sqlx::{Connection, SqliteConnection, SqlitePool};
 
 use super::{
     book::{Book, Draft},
@@ -19,9 +20,8 @@ use crate::storage::to_sql;
 /// Rows read together at the start.
 const ROWS: i64 = 64;
 
-/// The log is copied into the database every 16 MB instead of every 4: rows that live for less than a second are then mostly gone again, and
-/// a batch waits for a copy less often.
-const CHECKPOINT: &str = "PRAGMA wal_autocheckpoint = 4000";
+/// [`archive::checkpoint::NOT_BY_ITSELF`], of a connection that is open.
+const NOT_BY_ITSELF: &str = "PRAGMA wal_autocheckpoint = 0";
 
 /// Ends that go in one transaction: those of ten seconds at 20,000 crossings a second, some 20 MB.
 pub(super) const TRIM_AT_ONCE: i64 = 200_000;
@@ -36,6 +36,7 @@ type BegunRow = (i64, Vec<u8>);
 #[derive(Debug)]
 pub(super) struct Keeper {
     connection: SqliteConnection,
+    checkpoints: Checkpoints,
     book: Book,
     /// Ends on disk.
     ends: i64,
@@ -51,10 +52,13 @@ pub(super) struct Left {
 
 impl Keeper {
     /// Reads all there is. Of what can't be read, the rest of its batch is left out and told.
-    pub(super) async fn open(connection: SqliteConnection, max_entries: usize) -> Result<(Self, Left), sqlx::Error> {
+    pub(super) async fn open(pool: &SqlitePool, max_entries: usize) -> Result<(Self, Left), sqlx::Error> {
         let max_entries = i64::try_from(max_entries).unwrap_or(i64::MAX);
-        let mut keeper = Self { connection, book: Book::default(), ends: 0, max_entries };
-        sqlx::query(CHECKPOINT).execute(&mut keeper.connection).await?;
+        // What others write waits for a transaction, not for a connection.
+        let mut connection = pool.acquire().await?.detach();
+        sqlx::query(NOT_BY_ITSELF).execute(&mut connection).await?;
+        let checkpoints = Checkpoints::start(pool.clone());
+        let mut keeper = Self { connection, checkpoints, book: Book::default(), ends: 0, max_entries };
         earlier::carry_over(&mut keeper.connection).await?;
         let begun = keeper.read_begun().await?;
         let ended = keeper.read_ended().await?;
@@ -116,6 +120,8 @@ impl Keeper {
         if begun.is_none() && ends == 0 && self.book.finished().is_empty() {
             return Ok(false);
         }
+        let _turn = self.checkpoints.turn().await;
+        let bytes = ended.len() + begun.as_ref().map_or(0, Vec::len);
         let mut transaction = self.connection.begin().await?;
         if let Some(data) = begun {
             let insert = "INSERT INTO begun_batches (id, data) VALUES ($1, $2)";
@@ -131,6 +137,7 @@ impl Keeper {
             delete_begun(&mut transaction, *finished).await?;
         }
         transaction.commit().await?;
+        self.checkpoints.written(1, bytes);
         self.book.deleted();
         self.book.written();
         self.ends = self.ends.saturating_add(ends);
@@ -148,12 +155,14 @@ impl Keeper {
         if until == i64::MIN && self.book.finished().is_empty() {
             return Ok(false);
         }
+        let _turn = self.checkpoints.turn().await;
         let mut transaction = self.connection.begin().await?;
         sqlx::query("DELETE FROM ended_batches WHERE id <= $1").bind(until).execute(&mut *transaction).await?;
         for finished in self.book.finished() {
             delete_begun(&mut transaction, *finished).await?;
         }
         transaction.commit().await?;
+        self.checkpoints.written(1, 0);
         self.book.deleted();
         self.ends = self.ends.saturating_sub(ends);
         Ok(true)
@@ -208,6 +217,7 @@ impl Keeper {
             return Ok(left);
         }
         let rewrite = self.book.rewrite(&rows);
+        let _turn = self.checkpoints.turn().await;
         let mut transaction = self.connection.begin().await?;
         let insert = "INSERT INTO begun_batches (id, data) VALUES ($1, $2)";
         sqlx::query(insert).bind(rewrite.id).bind(&rewrite.data).execute(&mut *transaction).await?;
@@ -215,6 +225,7 @@ impl Keeper {
             delete_begun(&mut transaction, *id).await?;
         }
         transaction.commit().await?;
+        self.checkpoints.written(rows.len(), rewrite.data.len());
         self.book.rewritten(unix, &rewrite);
         Ok(left)
     }
