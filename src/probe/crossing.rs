@@ -36,8 +36,17 @@ impl CrossingProbe {
             reading.archive_works = Some(history.writer().works());
             reading.samples.extend(kept(history).await);
         }
-        let samples =
-            [self.crossings(), self.lags(), self.bridge_samples(&status), self.last_crossings(), canaries(&status)];
+        let samples = [
+            self.crossings(),
+            self.lags(),
+            depths(&status),
+            tags(&status),
+            self.tallies(&status),
+            self.mining(&status),
+            self.shed(),
+            self.last_crossings(),
+            canaries(&status),
+        ];
         reading.samples.extend(samples.into_iter().flatten());
     }
 
@@ -105,21 +114,39 @@ impl CrossingProbe {
         Direction::ALL.map(lag).to_vec()
     }
 
-    fn bridge_samples(&self, status: &Status) -> Vec<Sample> {
+    /// What was dropped for want of room.
+    fn shed(&self) -> Vec<Sample> {
+        let counters = self.bridge.counters();
+        let sample = |direction: Direction| Sample {
+            labels: vec![("direction", direction.as_str().into())],
+            ..counter(
+                "bridge_queue_shed",
+                "What was dropped because a queue was full",
+                counters.dropped(direction, DropReason::Shed),
+            )
+        };
+        Direction::ALL.map(sample).to_vec()
+    }
+
+    fn mining(&self, status: &Status) -> Vec<Sample> {
+        let mining = Direction::ALL.map(|way| status.depths.of(way, Stage::Mining)).iter().sum::<usize>();
+        let waiting = status.waiting_to_mine;
+        let jobs = [("waiting", waiting), ("running", mining.saturating_sub(waiting))].map(|(state, n)| Sample {
+            labels: vec![("state", state.into())],
+            ..gauge("bridge_pow_jobs", "Envelopes with the mining pool", n as u64)
+        });
+        let mined = self.bridge.mining();
+        let work = [
+            histogram("bridge_pow_bits", "Leading zero bits that envelopes were mined for", mined.bits.read()),
+            histogram("bridge_pow_seconds", "How long a thread mined for an envelope", mined.seconds.read()),
+        ];
+        jobs.into_iter().chain(work).collect()
+    }
+
+    /// What is counted without a label.
+    fn tallies(&self, status: &Status) -> Vec<Sample> {
         let tally = &status.tally;
-        let mut samples = Vec::new();
-        for direction in Direction::ALL {
-            samples.extend(Stage::ALL.map(|stage| Sample {
-                labels: vec![("direction", direction.as_str().into()), ("stage", stage.as_str().into())],
-                ..gauge("bridge_queue_depth", "Jobs by stage", status.depths.of(direction, stage) as u64)
-            }));
-        }
-        let tags = [("envelope", tally.tagged_envelopes), ("message", tally.tagged_messages)];
-        samples.extend(tags.map(|(kind, n)| Sample {
-            labels: vec![("kind", kind.into())],
-            ..counter("bridge_tag_seen", "Envelopes and messages with an origin tag", n)
-        }));
-        samples.extend([
+        vec![
             counter("bridge_mined", "Envelopes mined, whatever became of them", tally.mined),
             counter("bridge_rebuilt", "Envelopes rebuilt from a tag instead of mined", tally.rebuilt),
             counter("bridge_restored", "Messages restored from a tag", tally.restored),
@@ -140,29 +167,26 @@ impl CrossingProbe {
                 status.v2_peers as u64,
             ),
             gauge("bridge_dedup_entries", "Entries of the memory of what was seen", status.seen_entries as u64),
-        ]);
-        let mining = Direction::ALL.map(|way| status.depths.of(way, Stage::Mining)).iter().sum::<usize>();
-        let waiting = status.waiting_to_mine;
-        samples.extend([("waiting", waiting), ("running", mining.saturating_sub(waiting))].map(|(state, n)| Sample {
-            labels: vec![("state", state.into())],
-            ..gauge("bridge_pow_jobs", "Envelopes with the mining pool", n as u64)
-        }));
-        let counters = self.bridge.counters();
-        samples.extend(Direction::ALL.map(|direction| Sample {
-            labels: vec![("direction", direction.as_str().into())],
-            ..counter(
-                "bridge_queue_shed",
-                "What was dropped because a queue was full",
-                counters.dropped(direction, DropReason::Shed),
-            )
-        }));
-        let mined = self.bridge.mining();
-        samples.extend([
-            histogram("bridge_pow_bits", "Leading zero bits that envelopes were mined for", mined.bits.read()),
-            histogram("bridge_pow_seconds", "How long a thread mined for an envelope", mined.seconds.read()),
-        ]);
-        samples
+        ]
     }
+}
+
+fn depths(status: &Status) -> Vec<Sample> {
+    let sample = |direction: Direction, stage: Stage| Sample {
+        labels: vec![("direction", direction.as_str().into()), ("stage", stage.as_str().into())],
+        ..gauge("bridge_queue_depth", "Jobs by stage", status.depths.of(direction, stage) as u64)
+    };
+    Direction::ALL.into_iter().flat_map(|direction| Stage::ALL.map(|stage| sample(direction, stage))).collect()
+}
+
+fn tags(status: &Status) -> Vec<Sample> {
+    let tally = &status.tally;
+    let kinds = [("envelope", tally.tagged_envelopes), ("message", tally.tagged_messages)];
+    let sample = |(kind, n): (&'static str, u64)| Sample {
+        labels: vec![("kind", kind.into())],
+        ..counter("bridge_tag_seen", "Envelopes and messages with an origin tag", n)
+    };
+    kinds.map(sample).to_vec()
 }
 
 /// What the archive holds, by nwaku's names where it has them.
