@@ -63,6 +63,7 @@ pub static TARGETS: &[Target] = &[
     Target { name: "dns", run: targets::dns::core, seeds: seeds::scripts, max_len: 2048 },
     Target { name: "status", run: targets::waku0::status, seeds: seeds::status, max_len: 4096 },
     Target { name: "status_update", run: targets::waku0::status_update, seeds: seeds::status, max_len: 4096 },
+    Target { name: "sync", run: targets::waku0::sync, seeds: seeds::sync, max_len: 4096 },
     Target { name: "envelope", run: targets::waku0::envelope, seeds: seeds::envelope, max_len: 4096 },
     Target { name: "messages", run: targets::waku0::messages, seeds: seeds::messages, max_len: 8192 },
     Target { name: "node", run: targets::node::node, seeds: seeds::scripts, max_len: 4096 },

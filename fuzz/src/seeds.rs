@@ -5,6 +5,13 @@ use std::path::Path;
 use bytes::Bytes;
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use serde_json::Value;
+use waku0::{
+    bloom::Bloom,
+    packet::{
+        p2p::CURSOR_LEN,
+        sync::{SyncRequest, SyncResponse},
+    },
+};
 use waku2::{ContentTopic, Meta, WakuMessage};
 
 /// Shorter hex is a number or a topic, not a packet.
@@ -128,7 +135,14 @@ pub(crate) fn dns_text() -> Vec<Vec<u8>> {
 }
 
 pub(crate) fn status() -> Vec<Vec<u8>> {
-    [hex_of("status/status.json"), hex_of("status/status_decode.json")].concat()
+    // By position: a Status of go-ethereum's Whisper, and packets that tell one option.
+    let by_position = [
+        b"\xcc\x06\x88\x3f\x60\x62\x4d\xd2\xf1\xa9\xfc\x80\x80".to_vec(),
+        b"\x88\x3f\xe0\0\0\0\0\0\0".to_vec(),
+        b"\xc3\x0a\x05\x01".to_vec(),
+        [b"\xb8\x40".as_slice(), Bloom::FULL.as_bytes()].concat(),
+    ];
+    [hex_of("status/status.json"), hex_of("status/status_decode.json"), by_position.to_vec()].concat()
 }
 
 pub(crate) fn envelope() -> Vec<Vec<u8>> {
@@ -210,4 +224,17 @@ pub(crate) fn scripts() -> Vec<Vec<u8>> {
         bytes
     };
     (0..SCRIPTS).map(|_| script()).collect()
+}
+
+/// What mailservers tell each other, small.
+pub(crate) fn sync() -> Vec<Vec<u8>> {
+    let bloom = Some(Bloom::FULL);
+    let requests = [(None, None), (bloom, Some([3; CURSOR_LEN]))]
+        .map(|(bloom, cursor)| SyncRequest { lower: 1, upper: 2, bloom, limit: 10, cursor }.encode());
+    let answers = [
+        SyncResponse::encode(&[], None, true, ""),
+        SyncResponse::encode(&[], None, false, "no"),
+        SyncResponse::encode(&[], Some(&[3; CURSOR_LEN]), false, ""),
+    ];
+    requests.into_iter().chain(answers).map(|body| body.to_vec()).collect()
 }

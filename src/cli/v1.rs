@@ -1,7 +1,7 @@
 //! Flags about the waku/0 side.
 
 use clap::Args;
-use waku0::{limits::RateLimit, whitelist::Exempt};
+use waku0::{limits::RateLimit, version::Version, whitelist::Exempt};
 
 use super::{parse_bool, parse_bytes};
 
@@ -16,6 +16,10 @@ pub struct V1Args {
     /// devp2p TCP port that others are told, where a router maps it to ours [default: the first that is listened on]
     #[arg(long, value_name = "PORT")]
     pub devp2p_advertised_port: Option<u16>,
+    /// What is spoken with old peers, separated by commas: of the waku that both sides offer the highest, and Whisper (shh/6)
+    /// with those who offer no such waku. Envelopes pass between all of them unchanged
+    #[arg(long, value_name = "PROTOCOL", value_delimiter = ',', default_values_t = Version::ALL)]
+    pub v1_protocols: Vec<Version>,
     /// A waku/0 peer to stay connected to; may be repeated
     #[arg(long, value_name = "ENODE")]
     pub staticnode_v1: Vec<String>,

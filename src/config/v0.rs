@@ -8,7 +8,7 @@ use devp2p::{
     enode::Enode,
     inbound::InboundLimits,
 };
-use waku0::{Settings, limits::Rates, pool::PoolLimits};
+use waku0::{Settings, limits::Rates, pool::PoolLimits, version::Version};
 
 use super::{ConfigError, name_servers, parse_all, pow, shifted};
 use crate::cli::{BaseArgs, V1Args};
@@ -68,6 +68,7 @@ pub(super) fn v0(args: &V1Args, node: &BaseArgs) -> Result<V0, ConfigError> {
 
 fn settings(args: &V1Args) -> Result<Settings, ConfigError> {
     Ok(Settings {
+        versions: versions(&args.v1_protocols),
         min_pow: pow("waku-v1-pow", args.waku_v1_pow)?,
         rates: Rates::with(args.waku_v0_rate_limit.iter().copied()),
         whitelist: args.waku_v0_rate_whitelist.iter().cloned().collect(),
@@ -78,6 +79,11 @@ fn settings(args: &V1Args) -> Result<Settings, ConfigError> {
         accounting_epoch: Duration::from_secs(args.accounting_epoch),
         ..Settings::default()
     })
+}
+
+/// Each once.
+fn versions(named: &[Version]) -> Vec<Version> {
+    Version::ALL.into_iter().filter(|version| named.contains(version)).collect()
 }
 
 fn discv4(args: &V1Args) -> Result<Option<Vec<Enode>>, ConfigError> {

@@ -1,7 +1,8 @@
 //! `GET /bridge/v1/peers`: who is connected on either side, and of what use each is.
 //!
-//! `v1` has waku/0 peers, `v2` those of the Waku Network; a side that does not run has none. Times are in unix seconds. `score` is what the side
-//! thinks of a peer, and only to be compared within a side: [`waku0::upkeep`] for `v1`, gossip's for `v2`; `useful_in` is what a peer brought that
+//! `v1` has peers of waku/0, waku/1 and shh/6, which `protocols` tells apart, `v2` those of the Waku Network; a side that does not run has
+//! none. Times are in unix seconds. `score` is what the side thinks of a peer, and only to be compared within a side: [`waku0::upkeep`] for `v1`,
+//! gossip's for `v2`; `useful_in` is what a peer brought that
 //! was wanted. What `v2` peers were sent is not known, for gossip does not tell. `bridge` says that the peer's name is one that bridges have;
 //! anybody may have it, and nothing follows from it.
 
@@ -69,7 +70,7 @@ impl From<waku0::PeerInfo> for Peer {
             client: Some(info.client_id),
             address: info.addr.to_string(),
             direction: direction(info.inbound),
-            protocols: vec![info.version.capability().to_string()],
+            protocols: vec![info.version.to_string()],
             since: info.since.unix_secs(),
             score: info.score,
             useful_in: info.traffic.account.received.into(),

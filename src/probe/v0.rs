@@ -42,11 +42,11 @@ impl V0Probe {
             peers.iter().filter(counts).count() as u64
         };
         let sample = |version: Version, direction: &str, inbound| Sample {
-            labels: vec![("protocol", version.capability().to_string()), ("dir", direction.into())],
+            labels: vec![("protocol", version.to_string()), ("dir", direction.into())],
             ..gauge("v1_peers", "waku/0 peers whose Status was exchanged, by who dialled", running(version, inbound))
         };
         let both = |version| [sample(version, "in", true), sample(version, "out", false)];
-        let mut samples: Vec<Sample> = Version::spoken().flat_map(both).collect();
+        let mut samples: Vec<Sample> = Version::ALL.into_iter().flat_map(both).collect();
         let bridges = peers.iter().filter(|peer| looks_like_a_bridge(&peer.client_id)).count() as u64;
         samples.push(gauge("v1_bridge_peers", "waku/0 peers whose client has a name that bridges have", bridges));
         samples

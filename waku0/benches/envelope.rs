@@ -93,7 +93,7 @@ fn decode(bencher: Bencher<'_, '_>) {
 fn relay(bencher: Bencher<'_, '_>) {
     const PACKETS: u64 = 1_000;
     let now = Now { unix: Duration::from_secs(NOW.into()), ..devp2p::clock::now() };
-    let status = StatusOptions { pow: Some(Pow::ZERO), ..StatusOptions::default() }.encode_status();
+    let status = StatusOptions { pow: Some(Pow::ZERO), ..StatusOptions::default() }.encode_status(Version::Waku0);
     // Limits that are counted against and never reached.
     let flow = Flow { packets: u32::MAX, bytes: u64::MAX };
     let rates = Rates { peer: flow, ip: flow, topic: u32::MAX, tolerance: 1 };

@@ -1,7 +1,9 @@
-//! How much we may send a peer: never more in any second than it has announced.  Spec: 5/WAKU0, "Rate Limits".
+//! How much we may send a peer: never more in any second than it has announced.  Spec: 5/WAKU0, 6/WAKU1, "Rate Limits".
 //!
 //! A peer announces packets a second, by peer and by address, of which the lower counts, and envelopes of one topic a
-//! second; 0 is no limit. What was sent is kept for a little more than a second in steps of [`STEP`], and no more is sent
+//! second; in waku/1 bytes as well, where an envelope that is larger goes alone; other packets count, and leave when there is
+//! any room. 0 is no limit.
+//! What was sent is kept for a little more than a second in steps of [`STEP`], and no more is sent
 //! while it adds up to the limit. That is a sliding window: a token bucket would let twice the limit through.
 //!
 //! A packet that a full connection refused leaves later as it was made, whatever topics the peer has limited since then.
@@ -35,7 +37,7 @@ pub const MAX_TOPICS_SENT: usize = 1024;
 #[derive(Debug, Default)]
 struct Window {
     /// Steps and how much was sent in each.
-    sent: VecDeque<(u64, u32)>,
+    sent: VecDeque<(u64, u64)>,
     total: u64,
 }
 
@@ -44,18 +46,18 @@ impl Window {
     fn room(&mut self, step: u64, limit: u64) -> u64 {
         while let Some((sent_at, count)) = self.sent.front().copied().filter(|(at, _)| at + STEPS <= step) {
             debug_assert!(sent_at < step);
-            self.total -= u64::from(count);
+            self.total -= count;
             self.sent.pop_front();
         }
         limit.saturating_sub(self.total)
     }
 
-    fn note(&mut self, step: u64) {
-        self.total += 1;
+    fn note(&mut self, step: u64, more: u64) {
+        self.total += more;
         match self.sent.back_mut() {
             // A clock that stood still or went back: what was sent counts as long as the latest.
-            Some((at, count)) if *at >= step => *count = count.saturating_add(1),
-            _ => self.sent.push_back((step, 1)),
+            Some((at, count)) if *at >= step => *count += more,
+            _ => self.sent.push_back((step, more)),
         }
     }
 
@@ -66,7 +68,7 @@ impl Window {
             if left < limit {
                 break;
             }
-            left -= u64::from(*count);
+            left -= *count;
             if left < limit {
                 return Some(at + STEPS);
             }
@@ -84,55 +86,93 @@ pub(crate) struct Budget {
     packet_limit: Option<u64>,
     /// Envelopes of a topic a second; `None` is no limit.
     topic_limit: Option<u64>,
+    /// Bytes a second; `None` is no limit.
+    byte_limit: Option<u64>,
     packets: Window,
+    bytes: Window,
+    /// Room for so many bytes is waited for.
+    bytes_wanted: u64,
     topics: HashMap<Topic, Window>,
 }
 
 impl Budget {
-    pub(crate) fn new(now: Instant, limits: &RateLimits) -> Self {
+    pub(crate) fn new(now: Instant, limits: &RateLimits, byte_limits: &RateLimits) -> Self {
         let mut budget = Self {
             origin: now,
             packet_limit: None,
             topic_limit: None,
+            byte_limit: None,
             packets: Window::default(),
+            bytes: Window::default(),
+            bytes_wanted: 1,
             topics: HashMap::new(),
         };
-        budget.set(limits);
+        budget.set(limits, byte_limits);
         budget
     }
 
     /// The peer has announced other limits. Packets already sent count; topics were not looked at without a limit.
-    pub(crate) fn set(&mut self, limits: &RateLimits) {
-        self.packet_limit = [limits.peer, limits.ip].into_iter().filter(|limit| *limit > 0).min();
+    pub(crate) fn set(&mut self, limits: &RateLimits, byte_limits: &RateLimits) {
+        let lower = |limits: &RateLimits| [limits.peer, limits.ip].into_iter().filter(|limit| *limit > 0).min();
+        (self.packet_limit, self.byte_limit) = (lower(limits), lower(byte_limits));
+        self.bytes_wanted = 1;
         self.topic_limit = Some(limits.topic).filter(|limit| *limit > 0);
         if self.topic_limit.is_none() {
             self.topics = HashMap::new();
         }
     }
 
-    /// Whether so many packets may leave now.
+    /// Whether so many packets may leave now, and the bytes that were asked for last.
     pub(crate) fn allows(&mut self, now: Instant, packets: usize) -> bool {
-        let Some(limit) = self.packet_limit else { return true };
         let step = self.step(now);
-        self.packets.room(step, limit) >= packets as u64
+        let has_room = self.packet_limit.is_none_or(|limit| self.packets.room(step, limit) >= packets as u64);
+        has_room && self.has_byte_room(step, self.bytes_wanted)
     }
 
-    /// A packet leaves. Noted without a limit too: one may be announced within the second.
-    pub(crate) fn note(&mut self, now: Instant) {
+    /// Whether an envelope that takes so many bytes may leave now. If not, nothing else does before it.
+    pub(crate) fn fits(&mut self, now: Instant, len: usize) -> bool {
+        let fits = self.has_byte_room(self.step(now), len as u64);
+        if !fits {
+            self.bytes_wanted = len as u64;
+        }
+        fits
+    }
+
+    /// What is larger than the limit has room when there is nothing else.
+    fn has_byte_room(&mut self, step: u64, len: u64) -> bool {
+        self.byte_limit.is_none_or(|limit| self.bytes.room(step, limit) >= len.min(limit))
+    }
+
+    /// How many bytes may leave now.
+    pub(crate) fn byte_room(&mut self, now: Instant) -> u64 {
         let step = self.step(now);
-        self.packets.room(step, 0);
-        self.packets.note(step);
+        self.byte_limit.map_or(u64::MAX, |limit| self.bytes.room(step, limit))
+    }
+
+    /// A packet with a body of so many bytes leaves. Noted without a limit too: one may be announced within the second.
+    pub(crate) fn note(&mut self, now: Instant, len: usize) {
+        let step = self.step(now);
+        self.bytes_wanted = 1;
+        for (window, more) in [(&mut self.packets, 1), (&mut self.bytes, len as u64)] {
+            window.room(step, 0);
+            window.note(step, more);
+        }
     }
 
     /// The same, as a step of a condition.
-    pub(crate) fn noted(&mut self, now: Instant) -> bool {
-        self.note(now);
+    pub(crate) fn noted(&mut self, now: Instant, len: usize) -> bool {
+        self.note(now, len);
         true
     }
 
     /// When the next packet may leave, if not now.
     pub(crate) fn next_at(&self) -> Option<Instant> {
-        Some(self.instant(self.packets.free_at(self.packet_limit?)?))
+        let packets = self.packet_limit.and_then(|limit| self.packets.free_at(limit));
+        let bytes = self.byte_limit.and_then(|limit| {
+            let below = limit - self.bytes_wanted.min(limit) + 1;
+            self.bytes.free_at(below)
+        });
+        packets.max(bytes).map(|step| self.instant(step))
     }
 
     /// Takes one envelope of this topic.
@@ -153,7 +193,7 @@ impl Budget {
         }
         let window = self.topics.entry(topic).or_default();
         if window.room(step, limit) > 0 {
-            window.note(step);
+            window.note(step, 1);
             return Ok(());
         }
         let free_at = window.free_at(limit).unwrap_or(step + 1);
@@ -164,7 +204,7 @@ impl Budget {
     pub(crate) fn renew_topics(&mut self, now: Instant) {
         let step = self.step(now);
         for window in self.topics.values_mut() {
-            let total = window.sent.drain(..).fold(0, |sum: u32, (_, count)| sum.saturating_add(count));
+            let total = window.sent.drain(..).map(|(_, count)| count).sum();
             window.sent.push_back((step, total));
         }
     }
@@ -197,6 +237,8 @@ mod tests {
         start + Duration::from_millis(millis)
     }
 
+    const NONE: RateLimits = RateLimits { ip: 0, peer: 0, topic: 0 };
+
     const TOPIC: Topic = Topic(*b"chat");
 
     #[test]
@@ -205,43 +247,74 @@ mod tests {
         for (limits, packets) in
             [(limits(10, 5, 0), 5), (limits(3, 5, 0), 3), (limits(0, 5, 0), 5), (limits(4, 0, 0), 4)]
         {
-            let mut budget = Budget::new(start, &limits);
+            let mut budget = Budget::new(start, &limits, &NONE);
             assert!(budget.allows(start, packets) && !budget.allows(start, packets + 1));
         }
-        let mut budget = Budget::new(start, &limits(0, 0, 0));
+        let mut budget = Budget::new(start, &limits(0, 0, 0), &NONE);
         assert!(budget.allows(start, usize::MAX) && budget.next_at().is_none());
     }
 
     #[test]
     fn the_next_packet_leaves_when_the_first_is_a_window_old() {
         let start = start();
-        let mut budget = Budget::new(start, &limits(0, 2, 0));
-        budget.note(after(start, 0));
-        budget.note(after(start, 500));
+        let mut budget = Budget::new(start, &limits(0, 2, 0), &NONE);
+        budget.note(after(start, 0), 1);
+        budget.note(after(start, 500), 1);
         assert!(!budget.allows(after(start, 1_050), 1));
         let next = budget.next_at().unwrap();
         assert_eq!(next, after(start, 1_060));
         assert!(budget.allows(next, 1) && !budget.allows(next, 2));
-        budget.note(next);
+        budget.note(next, 1);
         assert_eq!(budget.next_at().unwrap(), after(start, 1_560));
     }
 
     #[test]
     fn a_limit_announced_later_counts_what_was_sent_before() {
         let start = start();
-        let mut budget = Budget::new(start, &limits(0, 0, 0));
-        (0..10).for_each(|_| budget.note(start));
-        budget.set(&limits(0, 5, 0));
+        let mut budget = Budget::new(start, &limits(0, 0, 0), &NONE);
+        (0..10).for_each(|_| budget.note(start, 1));
+        budget.set(&limits(0, 5, 0), &NONE);
         assert!(!budget.allows(after(start, 900), 1));
         assert!(budget.allows(after(start, 1_060), 5));
-        budget.set(&limits(0, 0, 0));
+        budget.set(&limits(0, 0, 0), &NONE);
         assert!(budget.allows(start, 1_000));
+    }
+
+    #[test]
+    fn bytes_have_a_window_and_one_packet_may_be_too_long() {
+        let start = start();
+        let mut budget = Budget::new(start, &NONE, &limits(0, 1_000, 7));
+        budget.note(start, 999);
+        assert_eq!(budget.byte_room(start), 1);
+        assert!(budget.allows(start, 100) && budget.next_at().is_none());
+        budget.note(after(start, 500), 5_000);
+        assert!(!budget.allows(after(start, 1_060), 1), "the second still counts");
+        assert_eq!(budget.next_at(), Some(after(start, 1_560)));
+        assert!(budget.allows(after(start, 1_560), 1));
+        budget.set(&limits(0, 1, 0), &limits(3_000, 0, 0));
+        assert!(!budget.allows(after(start, 1_550), 1));
+        assert_eq!(budget.next_at(), Some(after(start, 1_560)), "whichever is later");
+    }
+
+    #[test]
+    fn room_is_waited_for_until_the_envelope_has_it() {
+        let start = start();
+        let mut budget = Budget::new(start, &NONE, &limits(0, 1_000, 0));
+        budget.note(start, 400);
+        budget.note(after(start, 500), 400);
+        assert!(budget.fits(start, 200) && !budget.fits(after(start, 600), 300));
+        assert!(!budget.allows(after(start, 600), 1), "smaller ones do not pass it");
+        assert_eq!(budget.next_at(), Some(after(start, 1_060)));
+        assert!(budget.allows(after(start, 1_060), 1) && budget.fits(after(start, 1_060), 300));
+        assert!(!budget.fits(after(start, 1_060), 5_000), "too large for any second: when nothing else has gone");
+        assert_eq!(budget.next_at(), Some(after(start, 1_560)));
+        assert!(budget.fits(after(start, 1_560), 5_000));
     }
 
     #[test]
     fn topics_have_windows_of_their_own_and_an_end() {
         let start = start();
-        let mut budget = Budget::new(start, &limits(0, 0, 2));
+        let mut budget = Budget::new(start, &limits(0, 0, 2), &NONE);
         assert_eq!(budget.take_topic(start, TOPIC), Ok(()));
         assert_eq!(budget.take_topic(start, TOPIC), Ok(()));
         assert_eq!(budget.take_topic(after(start, 5), TOPIC), Err(after(start, 1_060)));
@@ -252,14 +325,14 @@ mod tests {
         assert_eq!(budget.take_topic(start, topic(99_999)), Err(after(start, 10)));
         assert_eq!(budget.take_topic(after(start, 1_060), topic(99_999)), Ok(()));
         assert!(budget.topics.len() < 5);
-        budget.set(&limits(0, 0, 0));
+        budget.set(&limits(0, 0, 0), &NONE);
         assert!((0..10).all(|_| budget.take_topic(start, TOPIC).is_ok()));
     }
 
     #[test]
     fn what_was_held_up_counts_from_when_it_leaves() {
         let start = start();
-        let mut budget = Budget::new(start, &limits(0, 0, 2));
+        let mut budget = Budget::new(start, &limits(0, 0, 2), &NONE);
         assert_eq!(budget.take_topic(start, TOPIC), Ok(()));
         assert_eq!(budget.take_topic(after(start, 500), TOPIC), Ok(()));
         budget.renew_topics(after(start, 5_000));
@@ -274,13 +347,13 @@ mod tests {
             limit in 1..20u64, steps in proptest::collection::vec((0..300u64, 1..30usize), 1..80)
         ) {
             let start = start();
-            let mut budget = Budget::new(start, &limits(0, limit, limit));
+            let mut budget = Budget::new(start, &limits(0, limit, limit), &NONE);
             let (mut now, mut packets, mut envelopes) = (0, Vec::new(), Vec::new());
             for (wait, tries) in steps {
                 now += wait;
                 for _ in 0..tries {
                     if budget.allows(after(start, now), 1) {
-                        budget.note(after(start, now));
+                        budget.note(after(start, now), 1);
                         packets.push(now);
                     } else {
                         prop_assert!(budget.next_at().unwrap() > after(start, now));

@@ -6,15 +6,11 @@ use crate::{
     limits::Meter,
     packet::{messages::BodyError, p2p::P2pError},
     status::StatusError,
-    version::Version,
 };
 
 /// Why we leave a peer. The operator reads the text, the peer the reason of [`Fault::reason`].
 #[derive(Debug, Clone, Copy, PartialEq, thiserror::Error)]
 pub enum Fault {
-    /// A version of the protocol that we do not speak.
-    #[error("{} is not spoken", .0.capability())]
-    VersionNotSpoken(Version),
     /// More peers than the node keeps.
     #[error("too many peers")]
     TooManyPeers,
@@ -63,7 +59,7 @@ impl Fault {
     #[must_use]
     pub fn reason(&self) -> DisconnectReason {
         match self {
-            Self::VersionNotSpoken(_) | Self::BothLight => DisconnectReason::UselessPeer,
+            Self::BothLight => DisconnectReason::UselessPeer,
             Self::TooManyPeers => DisconnectReason::TooManyPeers,
             Self::Status(error) | Self::StatusUpdate(error) => error.disconnect(),
             Self::Messages(_) | Self::P2p(_) | Self::TooLong { .. } => DisconnectReason::ProtocolBreach,
@@ -91,6 +87,5 @@ mod tests {
         assert_eq!(code(Fault::OverRate(Meter::TopicEnvelopes)), 0x10);
         assert_eq!(code(Fault::P2p(P2pError::TrailingBytes(1))), 0x02);
         assert_eq!(code(Fault::Status(StatusError::Version(1))), 0x10);
-        assert_eq!(Fault::VersionNotSpoken(Version::Shh6).to_string(), "shh/6 is not spoken");
     }
 }

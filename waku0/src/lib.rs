@@ -9,8 +9,8 @@
 //! | [`pow`] | the measure, searching a nonce | 5/WAKU0 "PoW Requirement" |
 //! | [`keccak`] | hashes and nonces, several at once | FIPS 202 |
 //! | [`topic`], [`bloom`], [`interest`] | what an envelope is about, who wants it | 5/WAKU0 "Bloom Filter", "Topic Interest" |
-//! | [`version`] | shh/6, waku/0 and waku/1 as data | 5/WAKU0 "Forward Compatibility" |
-//! | [`status`] | options announced on connect and when they change | 5/WAKU0 "Status", "Status Update" |
+//! | [`version`] | shh/6, waku/0 and waku/1 as data | 5/WAKU0 "Forward Compatibility", 6/WAKU1, EIP-627 |
+//! | [`status`] | options announced on connect and when they change, by version | 5/WAKU0 "Status", "Status Update", EIP-627 |
 //! | [`packet`] | codes and bodies | 5/WAKU0 "Packet Codes" |
 //! | [`admit`] | the verdict on an envelope, given time and settings | 5/WAKU0 "Messages" |
 //! | [`pool`] | live envelopes, what was seen, expiry | |
@@ -26,7 +26,7 @@
 //! | [`node`] | the core | |
 //! | [`run`], [`handle`] | the shell and what others hold of it | |
 //!
-//! Only waku/0 is spoken. Requests for history are recognised and ignored.
+//! waku/0, waku/1 and shh/6 are spoken, in one pool. Requests for history are recognised and ignored.
 
 pub mod acceptance;
 pub mod accounting;

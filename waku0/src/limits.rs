@@ -76,10 +76,16 @@ impl Rates {
     pub const NONE: Self =
         Self { peer: Flow { packets: 0, bytes: 0 }, ip: Flow { packets: 0, bytes: 0 }, topic: 0, tolerance: 0 };
 
-    /// What peers are told: packets and envelopes a second. Bytes have no place in waku/0.
+    /// What peers are told: packets and envelopes a second.
     #[must_use]
     pub fn announced(&self) -> RateLimits {
         RateLimits { ip: self.ip.packets.into(), peer: self.peer.packets.into(), topic: self.topic.into() }
+    }
+
+    /// What peers of waku/1 are told beside: bytes a second. The others have no word for it.
+    #[must_use]
+    pub fn announced_bytes(&self) -> RateLimits {
+        RateLimits { ip: self.ip.bytes, peer: self.peer.bytes, topic: 0 }
     }
 
     /// The default with these changes, in their order; `none` takes away all that was set before it.

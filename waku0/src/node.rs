@@ -1,4 +1,6 @@
-//! The core of Waku v0: peers, pool and gossip. Packets and time go in, actions come out.  Spec: 5/WAKU0.
+//! The core of Waku v0: peers, pool and gossip. Packets and time go in, actions come out.  Spec: 5/WAKU0, 6/WAKU1, EIP-627.
+//!
+//! Peers of waku/0, waku/1 and shh/6 share one pool: what one brings goes to the others, byte for byte, as far as each wants it.
 //!
 //! A new envelope is delivered once, and goes at once to every running peer that wants it and is not known to have it.
 //! A peer is not told of what it sent, and gets the pool, as far as it wants it, when its Status arrives and whenever
@@ -16,7 +18,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use devp2p::{ConnId, Packet, clock::Now};
+use devp2p::{Body, ConnId, Packet, clock::Now};
 use rand::Rng;
 
 mod accounts;
@@ -25,6 +27,8 @@ mod change;
 mod gossip;
 mod intake;
 mod members;
+
+use change::Update;
 
 pub use change::UPDATE_DELAY;
 
@@ -45,7 +49,7 @@ use crate::{
     peer::{Awaiting, Peer, PeerOptions, Remote, Running},
     pool::{Entry, Pool, PoolFull},
     status::StatusOptions,
-    version::Version,
+    version::{StatusShape, Version},
     whitelist::Whitelist,
 };
 
@@ -156,12 +160,12 @@ pub struct Node {
     status_timeout: Duration,
     /// What newcomers are told.
     options: Arc<StatusOptions>,
-    /// The same as a Status, encoded.
-    status: Bytes,
+    /// The same as a Status of each version, encoded.
+    statuses: [(Version, Body); Version::ALL.len()],
     /// When running peers are told what has changed.
     update_at: Option<Instant>,
-    /// The last update: whom it is for, by what they were told, and its body. Most peers were told the same.
-    update: Option<(Arc<StatusOptions>, Option<devp2p::Body>)>,
+    /// The last update in each shape. Most peers were told the same.
+    updates: Vec<Update>,
     addresses: Addresses,
     posts: Posts,
     accounts: Accounts,
@@ -198,9 +202,9 @@ impl Node {
             max_waiting: settings.pool.max_envelopes,
             status_timeout: settings.status_timeout,
             options: Arc::default(),
-            status: Bytes::new(),
+            statuses: Version::ALL.map(|version| (version, Bytes::new().into())),
             update_at: None,
-            update: None,
+            updates: Vec::new(),
             addresses: Addresses::default(),
             posts: Posts::default(),
             accounts: Accounts::new(settings.accounting_epoch, now),
@@ -239,16 +243,13 @@ impl Node {
     /// A connection on which this version runs. Our Status goes out without waiting for theirs.
     pub fn connected(&mut self, now: Now, conn: ConnId, remote: Remote, version: Version) {
         self.now = now;
-        if !version.is_spoken() {
-            return self.refuse(conn, Fault::VersionNotSpoken(version));
-        }
         if self.peers.len() >= MAX_PEERS {
             return self.refuse(conn, Fault::TooManyPeers);
         }
         let deadline = now.instant + self.status_timeout;
         let awaiting = Awaiting { version, remote, told: Arc::clone(&self.options), deadline };
         self.peers.insert(conn, Peer::AwaitingStatus(awaiting));
-        let packet = Packet::new(version.capability(), Code::Status.number(), self.status.clone());
+        let packet = Packet::new(version.capability(), Code::Status.number(), self.status(version));
         self.actions.push_back(Action::Send { to: conn, packet });
     }
 
@@ -357,21 +358,28 @@ impl Node {
         if code != Code::Status.number() {
             return Err(Fault::BeforeStatus(code));
         }
-        let options = StatusOptions::decode_status(body).map_err(Fault::Status)?;
+        let version = awaiting.version;
+        let options = StatusOptions::decode_status(version, body).map_err(Fault::Status)?;
+        let shape = StatusOptions::shape_of(version, body);
         let mut peer = PeerOptions::default();
         peer.apply(options).map_err(|error| Fault::Status(error.into()))?;
         self.check_light(&peer)?;
-        self.start_running(conn, awaiting, peer);
+        self.start_running(conn, awaiting, shape, peer);
         Ok(())
     }
 
     fn receive_running(&mut self, conn: ConnId, code: u8, body: &Bytes) -> Result<(), Fault> {
-        let code = Code::of(code);
+        let Some(Peer::Running(running)) = self.peers.get(&conn) else { return Ok(()) };
+        let code = Code::of(code).filter(|code| running.speaks(*code));
         self.meter(conn, code, body.len())?;
         check_len(body, MAX_READ_BODY)?;
         match code {
             Some(Code::Messages) => return self.receive_messages(conn, body),
-            Some(Code::StatusUpdate) => return self.receive_update(conn, body),
+            Some(change @ (Code::StatusUpdate | Code::PowRequirement | Code::BloomFilter | Code::RateLimits)) => {
+                return self.receive_update(conn, change, body);
+            }
+            Some(Code::SyncRequest) => return self.receive_sync_request(conn, body),
+            Some(Code::SyncResponse) => return self.receive_sync_response(conn, body),
             Some(Code::P2pRequestComplete) => return self.receive_completion(conn, body),
             Some(Code::P2pMessage) => return self.receive_direct(conn, body),
             Some(Code::BatchAck) => self.receive_ack(conn, body),
@@ -396,26 +404,6 @@ impl Node {
         running.intake.packet(self.now.instant, len, &mut gate).map_err(|OverRate(meter)| Fault::OverRate(meter))
     }
 
-    fn receive_update(&mut self, conn: ConnId, body: &[u8]) -> Result<(), Fault> {
-        let options = StatusOptions::decode_update(body).map_err(Fault::StatusUpdate)?;
-        self.flush(); // What is on its way was selected by what the peer wanted so far.
-        let Some(Peer::Running(running)) = self.peers.get_mut(&conn) else { return Ok(()) };
-        let wants_other = options.pow.is_some() || options.bloom.is_some() || options.topics.is_some();
-        running.options.apply(options).map_err(|error| Fault::StatusUpdate(error.into()))?;
-        running.budget.set(&running.options.rate_limits);
-        if wants_other {
-            let next_turn = self.now.instant.max(running.offered_at + OFFER_INTERVAL);
-            running.offer_at.get_or_insert(next_turn);
-        }
-        if running.outbox.may_send(self.now.instant) {
-            self.draining.insert(conn); // It may be sent more than before.
-        }
-        if self.light && running.options.light {
-            return Err(Fault::BothLight);
-        }
-        Ok(())
-    }
-
     fn check_light(&self, peer: &PeerOptions) -> Result<(), Fault> {
         if self.light && peer.light { Err(Fault::BothLight) } else { Ok(()) }
     }
@@ -423,7 +411,7 @@ impl Node {
 
 /// Peers.
 impl Node {
-    fn start_running(&mut self, conn: ConnId, awaiting: Awaiting, options: PeerOptions) {
+    fn start_running(&mut self, conn: ConnId, mut awaiting: Awaiting, shape: StatusShape, options: PeerOptions) {
         self.flush(); // What is on its way is addressed by slot, and the slot may have been another peer's.
         let slot = self.slots.iter().position(Option::is_none).unwrap_or(self.slots.len());
         if slot == self.slots.len() {
@@ -432,12 +420,15 @@ impl Node {
         self.slots[slot] = Some(conn);
         self.pool.forget_slot(slot);
         let (now, remote) = (self.now.instant, awaiting.remote);
+        if shape != awaiting.version.status_shape() {
+            awaiting.told = Arc::default(); // It has understood nothing of our Status.
+        }
         if !Arc::ptr_eq(&awaiting.told, &self.options) {
             self.update_at.get_or_insert(now + UPDATE_DELAY); // Something has changed since our Status.
         }
         self.addresses.enter(now, remote.ip);
         let exempt = self.whitelist.covers(&remote);
-        self.peers.insert(conn, Peer::Running(Running::new(awaiting, slot, options, exempt, now)));
+        self.peers.insert(conn, Peer::Running(Running::new(awaiting, shape, slot, options, exempt, now)));
         self.actions.push_back(Action::PeerRunning { conn });
         self.gauge_peers();
         self.offer_pool(conn);
@@ -449,7 +440,9 @@ impl Node {
             Some(Peer::AwaitingStatus(awaiting)) if awaiting.deadline <= now => self.leave(conn, Fault::NoStatus),
             Some(Peer::Running(running)) => {
                 let budget = &mut running.budget;
-                let held = running.outbox.retry(now, || budget.allows(now, 1) && budget.noted(now));
+                let held = running
+                    .outbox
+                    .retry(now, |packet| budget.allows(now, 1) && budget.noted(now, packet.body.plain().len()));
                 if !held.is_empty() {
                     budget.renew_topics(now);
                 }

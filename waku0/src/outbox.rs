@@ -14,7 +14,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use devp2p::Packet;
+use devp2p::{Body, Packet};
 
 use crate::{envelope::EnvelopeHash, packet::Code, topic::Topic};
 
@@ -44,6 +44,8 @@ pub(crate) struct Outbox {
     answers: VecDeque<(Code, Bytes)>,
     answered_last: bool,
     update: bool,
+    /// What is left to be told of the last update; one packet for each option at most.
+    changes: VecDeque<(Code, Body)>,
 }
 
 impl Outbox {
@@ -58,6 +60,7 @@ impl Outbox {
             && (!self.waiting.is_empty()
                 || !self.answers.is_empty()
                 || self.update
+                || !self.changes.is_empty()
                 || self.due.first().is_some_and(|(at, _)| *at <= now))
     }
 
@@ -180,6 +183,16 @@ impl Outbox {
         std::mem::take(&mut self.update)
     }
 
+    /// Takes the packets of an update. The one before has been told.
+    pub(crate) fn set_changes(&mut self, packets: VecDeque<(Code, Body)>) {
+        self.changes = packets;
+    }
+
+    /// The next packet of an update.
+    pub(crate) fn next_change(&mut self) -> Option<(Code, Body)> {
+        self.changes.pop_front()
+    }
+
     /// Keeps a packet that the connection refused.
     pub(crate) fn hold(&mut self, now: Instant, packet: Packet) -> Result<(), Overflow> {
         if self.held.len() >= MAX_HELD {
@@ -196,11 +209,11 @@ impl Outbox {
     }
 
     /// The packets to try again, when it is time: as many as may be sent.
-    pub(crate) fn retry(&mut self, now: Instant, may_send: impl FnMut() -> bool) -> Vec<Packet> {
+    pub(crate) fn retry(&mut self, now: Instant, may_send: impl FnMut(&&Packet) -> bool) -> Vec<Packet> {
         if self.retry_at.is_none_or(|at| at > now) {
             return Vec::new();
         }
-        let allowed = std::iter::repeat_with(may_send).take(self.held.len()).take_while(|allowed| *allowed).count();
+        let allowed = self.held.iter().take_while(may_send).count();
         let packets = self.held.drain(..allowed).collect();
         self.retry_at = (!self.held.is_empty()).then(|| now + RETRY_AFTER);
         packets

@@ -8,19 +8,21 @@ use std::{
     time::{Duration, Instant},
 };
 
-use devp2p::NodeId;
+use devp2p::{NodeId, clock::Now};
 
 use crate::{
     accounting::Traffic,
     budget::Budget,
     confirm::Unanswered,
+    envelope::Envelope,
     interest::{Interest, TooManyTopics},
     limits::Intake,
     outbox::Outbox,
+    packet::Code,
     pow::Pow,
     status::{RateLimits, StatusOptions},
     topic::Topic,
-    version::Version,
+    version::{StatusShape, Version},
 };
 
 /// The proof of work that a peer wants which does not say. Source: status-go; Nimbus assumes 0.2.
@@ -41,6 +43,9 @@ pub const MAX_MARKS: u32 = 100;
 
 /// The window in which they are counted.
 pub const MARKS_WINDOW: Duration = Duration::from_secs(60);
+
+/// How far clocks of one network are apart, in seconds: well kept ones less than one, but across the tick of a second.
+const CLOCK_DIFFERENCE_SECS: u64 = 1;
 
 /// Who is at the other end of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,8 +75,10 @@ pub struct PeerOptions {
     pub light: bool,
     /// Whether it reads acknowledgements.
     pub confirmations: bool,
-    /// How much it wants to be sent at most.
+    /// How many packets it wants to be sent at most.
     pub rate_limits: RateLimits,
+    /// How many bytes it wants to be sent at most.
+    pub byte_limits: RateLimits,
 }
 
 impl Default for PeerOptions {
@@ -82,6 +89,7 @@ impl Default for PeerOptions {
             light: false,
             confirmations: false,
             rate_limits: RateLimits::default(),
+            byte_limits: RateLimits::default(),
         }
     }
 }
@@ -101,6 +109,7 @@ impl PeerOptions {
         self.light = options.light.unwrap_or(self.light);
         self.confirmations = options.confirmations.unwrap_or(self.confirmations);
         self.rate_limits = options.rate_limits.unwrap_or(self.rate_limits);
+        self.byte_limits = options.byte_limits.unwrap_or(self.byte_limits);
         Ok(())
     }
 
@@ -139,6 +148,8 @@ pub(crate) struct Awaiting {
 #[derive(Debug)]
 pub(crate) struct Running {
     pub(crate) version: Version,
+    /// The shape of its Status, in which it is told changes and tells them.
+    pub(crate) shape: StatusShape,
     pub(crate) remote: Remote,
     pub(crate) slot: usize,
     pub(crate) options: PeerOptions,
@@ -161,15 +172,23 @@ pub(crate) struct Running {
 }
 
 impl Running {
-    pub(crate) fn new(awaiting: Awaiting, slot: usize, options: PeerOptions, exempt: bool, now: Instant) -> Self {
+    pub(crate) fn new(
+        awaiting: Awaiting,
+        shape: StatusShape,
+        slot: usize,
+        options: PeerOptions,
+        exempt: bool,
+        now: Instant,
+    ) -> Self {
         Self {
             version: awaiting.version,
+            shape,
             remote: awaiting.remote,
             slot,
             told: awaiting.told,
             trusted: false,
             intake: Intake::new(now, exempt),
-            budget: Budget::new(now, &options.rate_limits),
+            budget: Budget::new(now, &options.rate_limits, &options.byte_limits),
             options,
             outbox: Outbox::default(),
             unanswered: Unanswered::default(),
@@ -179,6 +198,25 @@ impl Running {
             offered_at: now,
             offer_at: None,
         }
+    }
+
+    /// Whether a packet of this code has a meaning between us.
+    pub(crate) fn speaks(&self, code: Code) -> bool {
+        code.is_spoken(self.version, self.shape)
+    }
+
+    /// When an envelope that it wants may go to it, if not now. Who forgives is sent it at once. Who does not is sent nothing
+    /// from the future, and until its clock must be there as well only what has work enough if that is a second behind:
+    /// it reckons the seconds that an envelope is ahead, and one more, as life time.
+    pub(crate) fn ripe_at(&self, envelope: &Envelope, now: Now) -> Option<Instant> {
+        if self.version.is_forgiving() {
+            return None;
+        }
+        let behind = envelope.pow_over(u64::from(envelope.ttl()) + CLOCK_DIFFERENCE_SECS + 1);
+        let margin = if behind >= self.options.min_pow { 0 } else { CLOCK_DIFFERENCE_SECS };
+        let ripe = Duration::from_secs(u64::from(envelope.sent()) + margin);
+        let left = ripe.checked_sub(now.unix).filter(|left| !left.is_zero())?;
+        Some(now.instant + left)
     }
 
     /// When it next needs a tick.

@@ -72,7 +72,7 @@ pub struct Config {
     pub accounts: Option<mpsc::Sender<Epoch>>,
 }
 
-/// Starts a node that speaks waku/0. The task ends after [`Handle::shutdown`], or when all handles are dropped.
+/// Starts a node. The task ends after [`Handle::shutdown`], or when all handles are dropped.
 ///
 /// # Errors
 /// [`StartError`] when the port is taken or the system gives no randomness.
@@ -81,11 +81,12 @@ pub async fn start(config: Config, events: mpsc::Sender<Event>) -> Result<(Handl
     let mut settings = config.settings;
     let known = config.static_nodes.iter().chain(&config.network.trusted_nodes);
     settings.whitelist.extend(known.map(Into::into));
-    let upkeep = upkeep(&config.limits, &config.static_nodes, &config.network.trusted_nodes);
+    let shares = Shares::new(&settings.versions, config.limits.outbound_peers(), config.limits.max_peers);
+    let upkeep = upkeep(shares, &config.limits, &config.static_nodes, &config.network.trusted_nodes);
     let server = ServerConfig {
         key: config.key,
         client_id: config.client_id,
-        offered: Version::spoken().map(Version::offered).collect(),
+        offered: settings.versions.iter().copied().map(Version::offered).collect(),
         listen: config.listen,
         static_nodes: config.static_nodes,
         limits: config.limits,
@@ -113,9 +114,8 @@ fn node(settings: Settings) -> Node {
 }
 
 /// A pool without peers, with as much room as the server has.
-fn upkeep(limits: &Limits, statics: &[Enode], trusted: &[Enode]) -> Upkeep {
+fn upkeep(shares: Shares, limits: &Limits, statics: &[Enode], trusted: &[Enode]) -> Upkeep {
     let ids = |nodes: &[Enode]| nodes.iter().map(|node| node.key.id()).collect::<Vec<_>>();
-    let shares = Shares::new(&Version::spoken().collect::<Vec<_>>(), limits.outbound_peers(), limits.max_peers);
     Upkeep::new(shares, limits.max_inbound_peers(), &ids(statics), &ids(trusted), now().instant)
 }
 
@@ -215,11 +215,10 @@ impl Shell {
     fn read_one(&mut self, event: ServerEvent) -> usize {
         match event {
             ServerEvent::Opened { conn, peer, addr, inbound } => {
-                let Some(version) = peer.shared.iter().filter_map(Version::of).find(|version| version.is_spoken())
-                else {
+                let Some(version) = Version::agreed(&peer.shared) else {
                     return 0; // The server opens a connection only for what was offered.
                 };
-                info!(conn = conn.0, %addr, inbound, client = peer.client_id, "peer connected");
+                info!(conn = conn.0, %addr, inbound, %version, client = peer.client_id, "peer connected");
                 let remote = Remote::new(addr.ip(), peer.key.id());
                 let info = PeerInfo {
                     conn,
@@ -237,9 +236,12 @@ impl Shell {
                 self.node.connected(now(), conn, remote, version);
                 0
             }
-            ServerEvent::Packet { conn, code, body, capability: _ } => {
+            ServerEvent::Packet { conn, code, body, capability } => {
                 let len = body.len();
-                self.node.receive(now(), conn, code, body);
+                // What a peer says in a protocol that is shared and not used is not heard.
+                if self.connected.get(&conn).is_some_and(|info| info.version.capability() == capability) {
+                    self.node.receive(now(), conn, code, body);
+                }
                 len
             }
             ServerEvent::Closed { conn, cause } => {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::{
     accounting::DEFAULT_EPOCH, interest::Interest, limits::Rates, pool::PoolLimits, pow::Pow, status::StatusOptions,
-    whitelist::Whitelist,
+    version::Version, whitelist::Whitelist,
 };
 
 /// The least work taken unless set otherwise. Source: Nimbus's default and that of status-go's fleets.
@@ -16,6 +16,8 @@ pub const DEFAULT_MIN_POW: Pow = match Pow::new(0.002) {
 /// What a node takes, keeps and announces.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Settings {
+    /// What is offered in the Hello, each once.
+    pub versions: Vec<Version>,
     /// The least proof of work that an envelope must have.
     pub min_pow: Pow,
     /// Which envelopes are wanted.
@@ -41,6 +43,7 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
+            versions: Version::ALL.to_vec(),
             min_pow: DEFAULT_MIN_POW,
             interest: Interest::EVERYTHING,
             light: false,
@@ -89,5 +92,6 @@ pub(crate) fn announced(
         confirmations: Some(confirmations),
         rate_limits: Some(rates.announced()),
         topics,
+        byte_limits: Some(rates.announced_bytes()),
     }
 }

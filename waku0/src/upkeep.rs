@@ -70,6 +70,13 @@ impl Shares {
         Self(versions.iter().map(|version| Share { version: *version, target: each, most }).collect())
     }
 
+    /// So many of those that we dial may be of this version: its share, and what others leave of which nobody is there at all.
+    /// Each of those keeps one place, in which they are looked for.
+    fn room(&self, of: Share, is_there: impl Fn(Version) -> bool) -> usize {
+        let absent = self.0.iter().filter(|share| share.version != of.version && !is_there(share.version));
+        of.target + absent.map(|share| share.target.saturating_sub(1)).sum::<usize>()
+    }
+
     fn target(&self) -> usize {
         self.0.iter().map(|share| share.target).sum()
     }
@@ -258,11 +265,13 @@ impl Upkeep {
             had_time && (!peer.is_upstream || upstream > self.floor)
         };
         let of = |version: Version| judged.iter().filter(move |peer| !peer.is_kept && peer.member.version == version);
+        let is_there = |version| judged.iter().any(|peer| peer.member.version == version);
         let worst = self.shares.0.iter().find_map(|share| {
+            let room = self.shares.room(*share, is_there);
             let crowded = of(share.version).count() > share.most;
             let dialled = || of(share.version).filter(|peer| peer.is_dialled());
-            let surplus = dialled().count() > share.target;
-            let surplus_upstream = dialled().filter(|peer| peer.is_upstream).count() > share.target;
+            let surplus = dialled().count() > room;
+            let surplus_upstream = dialled().filter(|peer| peer.is_upstream).count() > room;
             let is_surplus =
                 |peer: &Judged<'_>| peer.is_dialled() && surplus && (!peer.is_upstream || surplus_upstream);
             let of_too_many = |peer: &&Judged<'_>| crowded || is_surplus(peer);

@@ -55,7 +55,7 @@ fn in_the_child() {
         let id = NodeKey::from_bytes(&[conn.0 as u8; 32]).unwrap().public().id();
         node.connected(now, conn, Remote::new(Ipv4Addr::LOCALHOST.into(), id), Version::Waku0);
         let options = StatusOptions { pow: Some(Pow::ZERO), ..Default::default() };
-        node.receive(now, conn, Code::Status.number(), options.encode_status());
+        node.receive(now, conn, Code::Status.number(), options.encode_status(Version::Waku0));
     }
     let limits = PoolLimits::default();
     for packet in 0..120 {

@@ -17,9 +17,8 @@ const FILTERS: Met = By(&[
 const BEFORE_STATUS: Met = By(&["a_packet_before_status_ends_the_session_and_counts_for_nothing"]);
 const LATER_PEERS: Met =
     By(&["every_recorded_decoding", "items_after_the_options_and_a_body_of_the_next_version_are_read"]);
-const VERSIONS: Met = By(&["name_and_version_must_both_agree", "versions_that_are_not_spoken_are_of_no_use"]);
+const VERSIONS: Met = By(&["name_and_version_must_both_agree", "the_highest_waku_runs_and_whisper_only_alone"]);
 const PAYLOADS: Met = Untested("payloads are opaque to gossip; their encryption comes with the mail client");
-const WHISPER: Met = Untested("shh/6 is not spoken yet");
 const ADVICE: Met = Untested("advice to people, nothing that a node does");
 
 /// Requirement, what it asks, and how it is met.
@@ -75,7 +74,7 @@ const REQUIREMENTS: [(u8, &str, Met); 95] = [
     (
         18,
         "Status, Messages, Status Update",
-        By(&["eight_numbers_have_a_meaning", "status_goes_out_at_once_and_both_run_with_what_it_says"]),
+        By(&["each_version_has_its_own_numbers", "status_goes_out_at_once_and_both_run_with_what_it_says"]),
     ),
     (
         19,
@@ -137,7 +136,14 @@ const REQUIREMENTS: [(u8, &str, Met); 95] = [
     (53, "changed limits are told", By(&["r_053_limits_that_change_are_told"])),
     (54, "limits are told in Status", By(&["r_054_limits_are_announced_in_status"])),
     (55, "peers' limits are kept", By(&["r_055_a_peer_that_wants_five_packets_a_second_never_gets_a_sixth"])),
-    (56, "by throttling packets", By(&["r_056_what_exceeds_the_rate_shares_packets_and_the_lower_limit_counts"])),
+    (
+        56,
+        "by throttling packets",
+        By(&[
+            "r_056_what_exceeds_the_rate_shares_packets_and_the_lower_limit_counts",
+            "r_056_a_peer_of_waku_1_is_not_sent_more_bytes_a_second_than_it_wants",
+        ]),
+    ),
     (57, "who is above them may be dropped", By(&["r_057_never_more_than_announced"])),
     (58, "batches may be confirmed", By(&["r_058_every_batch_is_answered_by_a_response_and_then_an_ack"])),
     (59, "by an ack or a response", By(&["every_recorded_confirmation"])),
@@ -189,10 +195,17 @@ const REQUIREMENTS: [(u8, &str, Met); 95] = [
             "items_after_the_options_and_a_body_of_the_next_version_are_read",
         ]),
     ),
-    (75, "shh/6 and waku/0 are bridged", WHISPER),
+    (75, "shh/6 and waku/0 are bridged", By(&["r_075_envelopes_pass_between_all_versions_byte_for_byte"])),
     (76, "growth by adding to lists", LATER_PEERS),
     (77, "codes not implemented are passed over", UNKNOWN),
-    (78, "a bridge relays both ways", WHISPER),
+    (
+        78,
+        "a bridge relays both ways",
+        By(&[
+            "r_075_envelopes_pass_between_all_versions_byte_for_byte",
+            "r_078_two_bridges_between_whisper_and_waku_bring_each_envelope_once",
+        ]),
+    ),
     (79, "versions are negotiated in Hello", By(&["codes_run_from_16_in_order_of_names_with_the_highest_version"])),
     (80, "the lower version assumes compatibility", VERSIONS),
     (81, "the higher decides", VERSIONS),
@@ -219,7 +232,13 @@ const REQUIREMENTS: [(u8, &str, Met); 95] = [
     (
         95,
         "what differs from shh/6",
-        By(&["names_are_those_of_the_hello", "printed_vectors", "envelopes_come_in_a_list_or_bare"]),
+        By(&[
+            "names_are_those_of_the_hello",
+            "printed_vectors",
+            "envelopes_come_in_a_list_or_bare",
+            "envelopes_go_in_a_list_and_to_whisper_bare",
+            "a_change_is_a_bare_value_in_a_packet_of_its_own",
+        ]),
     ),
 ];
 

@@ -82,8 +82,12 @@ fn step(script: &mut Script<'_>, world: &mut World) {
     match script.one_of(14) {
         0 => world.connect(place),
         1 => world.disconnect(place),
-        2 => world.receive(place, Code::Status.number(), options(script).encode_status()),
-        3 => world.receive(place, Code::StatusUpdate.number(), options(script).encode_update()),
+        2 => world.receive(place, Code::Status.number(), options(script).encode_status(version_of(place))),
+        3 => {
+            for (code, body) in options(script).changes(version_of(place).status_shape()) {
+                world.receive(place, code.number(), body);
+            }
+        }
         4 => world.pass(Duration::from_millis(u64::from(script.byte()) * 20)),
         5 => world.toggle(place),
         6 => {
@@ -120,7 +124,7 @@ impl World {
         let host = u8::try_from(place).unwrap_or_default();
         let ip = Ipv4Addr::new(192, 0, 2, host / 2).into();
         let remote = Remote::new(ip, NodeId::from_bytes([host; 32]));
-        self.node.connected(self.now, conn, remote, Version::Waku0);
+        self.node.connected(self.now, conn, remote, version_of(place));
     }
 
     fn disconnect(&mut self, place: usize) {
@@ -205,6 +209,11 @@ impl World {
     }
 }
 
+/// Each place has a version, so that all meet.
+fn version_of(place: usize) -> Version {
+    Version::ALL[place % Version::ALL.len()]
+}
+
 fn interest(script: &mut Script<'_>) -> Interest {
     match script.one_of(3) {
         0 => Interest::topics(vec![Topic([script.byte(); 4])]).expect("one topic"),
@@ -247,5 +256,6 @@ fn options(script: &mut Script<'_>) -> StatusOptions {
             topic: script.byte().into(),
         }),
         topics: topics.then(|| (0..script.one_of(4)).map(|_| Topic([script.byte(); 4])).collect()),
+        byte_limits: limits.then(|| RateLimits { ip: 0, peer: u64::from(script.byte()) * 16, topic: 0 }),
     }
 }

@@ -3,19 +3,59 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use waku0::{Envelope, EnvelopeHash, keccak::Lanes, packet::messages, status::StatusOptions};
+use waku0::{
+    Envelope, EnvelopeHash,
+    keccak::Lanes,
+    packet::{
+        Code, messages,
+        sync::{SyncRequest, SyncResponse},
+    },
+    status::StatusOptions,
+    version::Version,
+};
 
-/// What is read as a Status is written as one that reads the same.
+/// What is read as a Status of any version is written as one that reads the same. By position none is left out, so that
+/// it reads the same from then on.
 pub fn status(input: &[u8]) {
-    if let Ok(options) = StatusOptions::decode_status(input) {
-        assert_eq!(StatusOptions::decode_status(&options.encode_status()).as_ref(), Ok(&options));
+    for version in Version::ALL {
+        let Ok(mut options) = StatusOptions::decode_status(version, input) else { continue };
+        if version == Version::Shh6 {
+            options = StatusOptions::decode_status(version, &options.encode_status(version)).expect("our own Status");
+        }
+        let again = options.encode_status(version);
+        assert_eq!(StatusOptions::decode_status(version, &again).as_ref(), Ok(&options));
+        assert_eq!(StatusOptions::shape_of(version, &again), version.status_shape());
     }
 }
 
-/// The same of a Status Update.
+/// The same of a Status Update, and of the packets that tell one option.
 pub fn status_update(input: &[u8]) {
-    if let Ok(options) = StatusOptions::decode_update(input) {
-        assert_eq!(StatusOptions::decode_update(&options.encode_update()).as_ref(), Ok(&options));
+    for version in [Version::Waku0, Version::Waku1] {
+        if let Ok(options) = StatusOptions::decode_update(version, input) {
+            let again = options.encode_update(version);
+            assert_eq!(StatusOptions::decode_update(version, &again).as_ref(), Ok(&options));
+        }
+    }
+    for code in [Code::PowRequirement, Code::BloomFilter, Code::RateLimits] {
+        if let Ok(options) = StatusOptions::decode_change(Version::Shh6, code, input) {
+            let told = options.changes(Version::Shh6.status_shape());
+            let [(again, body)] = told.as_slice() else { panic!("one option in {} packets", told.len()) };
+            assert_eq!((*again, StatusOptions::decode_change(Version::Shh6, code, body)), (code, Ok(options)));
+        }
+    }
+}
+
+/// What mailservers tell each other is written as it was read.
+pub fn sync(input: &[u8]) {
+    if let Ok(request) = SyncRequest::decode(input) {
+        assert_eq!(SyncRequest::decode(&request.encode()).as_ref(), Ok(&request));
+    }
+    if let Ok(response) = SyncResponse::decode(&Bytes::copy_from_slice(input)) {
+        let envelopes: Vec<_> = response.envelopes.clone().map_while(Result::ok).flatten().map(Arc::new).collect();
+        let body = SyncResponse::encode(&envelopes, response.cursor.as_ref(), response.is_final, &response.error);
+        let again = SyncResponse::decode(&body).expect("our own answer");
+        assert_eq!(again.envelopes.count(), envelopes.len());
+        assert_eq!((again.cursor, again.is_final), (response.cursor, response.is_final));
     }
 }
 

@@ -33,6 +33,12 @@ impl Causeway {
     /// When the banner does not come, or lacks an address.
     pub(crate) fn start(program: &Path, name: &str, data_dir: &Path, flags: &[&str]) -> Result<Self> {
         let mut arguments = bridge_arguments(data_dir)?;
+        let name_of = |flag: &str| flag.split_once('=').map(|(name, _)| name.to_owned());
+        // What the scenario sets itself is not set twice.
+        arguments.retain(|ours| {
+            let name = name_of(ours);
+            name.is_none() || flags.iter().all(|flag| name_of(flag) != name)
+        });
         arguments.extend(flags.iter().map(|&flag| flag.to_owned()));
         let process = Process::spawn(name, program, &arguments)?;
         let field = |key: &str| {

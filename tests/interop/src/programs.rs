@@ -16,6 +16,8 @@ pub(crate) struct Programs {
     pub(crate) status_go: PathBuf,
     /// go-ethereum's discovery.
     pub(crate) geth_disc: PathBuf,
+    /// go-ethereum's Whisper.
+    pub(crate) whisper: PathBuf,
     /// A go-waku relay node.
     pub(crate) go_waku: PathBuf,
     /// The message benchmarks, on go-libp2p's gossipsub.
@@ -38,9 +40,10 @@ impl Programs {
     pub(crate) fn build(given: Option<&Path>) -> Result<Self> {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
         let (status_go, go_waku) = (root.join("peers/status-go"), root.join("peers/go-waku"));
-        let geth_disc = root.join("peers/geth-disc");
+        let (geth_disc, whisper) = (root.join("peers/geth-disc"), root.join("peers/whisper"));
         go(&status_go, &[], &["."])?;
         go(&geth_disc, &[], &["."])?;
+        go(&whisper, &[], &["."])?;
         go(&go_waku, &[("GOTOOLCHAIN", GO_WAKU_TOOLCHAIN)], &["-tags", "gowaku_no_rln", ".", "./bench"])?;
         let js_waku = root.join("peers/js-waku");
         npm::fetch(&js_waku)?;
@@ -48,6 +51,7 @@ impl Programs {
         Ok(Self {
             status_go: status_go.join("bin/status-go-peer"),
             geth_disc: geth_disc.join("bin/geth-disc-peer"),
+            whisper: whisper.join("bin/whisper-peer"),
             go_waku: go_waku.join("bin/go-waku-peer"),
             go_waku_bench: go_waku.join("bin/bench"),
             js_waku: js_waku.join("peer.mjs"),

@@ -184,7 +184,7 @@ impl Network {
         if self.links[link].is_some() {
             return;
         }
-        let ends = self.plan.links[link].ends;
+        let (ends, version) = (self.plan.links[link].ends, self.plan.links[link].version);
         let conns = [(); 2].map(|()| {
             self.next += 1;
             ConnId(self.next)
@@ -193,8 +193,8 @@ impl Network {
         self.links[link] = Some(Live { conns, lives, since: self.at, last: [self.at; 2], under_way: [0; 2] });
         self.ends.extend([(conns[0], (link, 0)), (conns[1], (link, 1))]);
         let [a, b] = ends;
-        self.with(a, |subject, now| subject.connected(now, conns[0], b));
-        self.with(b, |subject, now| subject.connected(now, conns[1], a));
+        self.with(a, |subject, now| subject.connected(now, conns[0], b, version));
+        self.with(b, |subject, now| subject.connected(now, conns[1], a, version));
     }
 
     /// Ends a connection. `knows`: the end that does it; else one of them hears of it now. The other hears of it later.

@@ -14,9 +14,10 @@ use waku0::{
     packet::{Code, messages},
     peer::PeerOptions,
     status::StatusOptions,
+    version::Version,
 };
 
-use super::{Broken, Report, Rule};
+use super::{Broken, Report, Rule, subject::is_change};
 
 /// The second of "so many a second".
 const SECOND: Duration = Duration::from_secs(1);
@@ -79,16 +80,18 @@ impl Observer {
     pub(super) fn received(&mut self, at: Duration, conn: ConnId, packet: &Packet) {
         let end = self.ends.entry(conn).or_default();
         let body = packet.body.plain();
+        let version = Version::of(&packet.capability).expect("a version of ours");
         match Code::of(packet.code) {
             Some(Code::Status) => {
-                if let Ok(options) = StatusOptions::decode_status(body) {
+                if let Ok(options) = StatusOptions::decode_status(version, body) {
                     let mut peer = PeerOptions::default();
                     peer.apply(options).expect("nodes announce few topics");
                     end.peer = Some(peer);
                 }
             }
-            Some(Code::StatusUpdate) => {
-                if let (Some(peer), Ok(options)) = (&mut end.peer, StatusOptions::decode_update(body)) {
+            Some(change) if is_change(change) => {
+                let read = StatusOptions::decode_change(version, change, body);
+                if let (Some(peer), Ok(options)) = (&mut end.peer, read) {
                     if options.rate_limits.is_some_and(|limits| limits != peer.rate_limits) {
                         // What went before cannot be unsent.
                         end.packet_times.clear();

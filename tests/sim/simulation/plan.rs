@@ -9,6 +9,7 @@ use waku0::{
     interest::Interest,
     limits::{Flow, Rates},
     settings::Change,
+    version::Version,
 };
 
 /// Topics in use: few, so that interests meet.
@@ -41,6 +42,8 @@ pub(super) struct LinkPlan {
     pub(super) lost_permille: u32,
     /// Packets under way before the connection is full.
     pub(super) capacity: usize,
+    /// What is spoken over it.
+    pub(super) version: Version,
 }
 
 impl LinkPlan {
@@ -178,6 +181,8 @@ fn link(rng: &mut impl Rng, ends: [usize; 2], bad: bool) -> LinkPlan {
         delay_millis: delay..delay + rng.random_range(1..=100),
         lost_permille: if bad { rng.random_range(0..100) } else { 0 },
         capacity: if rng.random_ratio(1, 4) { rng.random_range(1..=3) } else { WIDE },
+        // Not drawn, so that a seed stands for the network that it always stood for.
+        version: Version::ALL[(ends[0] + 2 * ends[1]) % Version::ALL.len()],
     }
 }
 

@@ -27,6 +27,9 @@ const PACKET_WAIT: Duration = Duration::from_millis(1_200);
 /// What a full connection adds: it is tried again every 20 ms, and takes one packet more each time one arrives.
 const FULL_WAIT: Duration = Duration::from_secs(1);
 
+/// What Whisper adds: it is sent nothing from the future, by our clock, and what just has the work a second later.
+const RIPE_WAIT: Duration = MAX_SKEW.saturating_add(Duration::from_secs(2));
+
 /// A connection that was there.
 #[derive(Debug)]
 struct Up {
@@ -126,6 +129,9 @@ impl Up {
         }
         if let Some(seconds) = plan.posts_of(posted.envelope.topic()).checked_div(limits.topic as u32) {
             wait += PACKET_WAIT * (seconds + 1);
+        }
+        if !link.version.is_forgiving() {
+            wait += RIPE_WAIT;
         }
         let running = self.from + link.longest();
         at.max(running) + wait

@@ -1,6 +1,10 @@
 //! A node of the network, with or without a planted fault.
 
-use std::{collections::VecDeque, net::Ipv6Addr, time::Instant};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    net::Ipv6Addr,
+    time::Instant,
+};
 
 use bytes::Bytes;
 use devp2p::{ConnId, NodeId, Packet, clock::Now};
@@ -25,6 +29,8 @@ const MAX_REMEMBERED: usize = 64;
 pub(super) struct Subject {
     node: Node,
     planted: Option<Planted>,
+    /// What is spoken on each connection.
+    versions: BTreeMap<ConnId, Version>,
     /// What a planted fault adds to the node's actions.
     extra: VecDeque<Action>,
     /// Bodies of Messages that were received, for a node that sends them when their time is over.
@@ -38,36 +44,44 @@ impl Subject {
             settings.light = false;
         }
         let node = Node::new(settings, now, rng);
-        Self { node, planted, extra: VecDeque::new(), remembered: VecDeque::new(), now }
+        Self { node, planted, versions: BTreeMap::new(), extra: VecDeque::new(), remembered: VecDeque::new(), now }
     }
 
-    pub(super) fn connected(&mut self, now: Now, conn: ConnId, peer: usize) {
+    pub(super) fn connected(&mut self, now: Now, conn: ConnId, peer: usize, version: Version) {
         self.now = now;
-        self.node.connected(now, conn, remote(peer), Version::Waku0);
+        self.versions.insert(conn, version);
+        self.node.connected(now, conn, remote(peer), version);
         if self.planted == Some(Planted::SpeaksFirst) {
             let empty_list = Bytes::from_static(&[0xc0]);
-            self.extra.push_back(send(conn, empty_list));
+            let first = self.send(conn, empty_list);
+            self.extra.push_back(first);
         }
     }
 
     pub(super) fn disconnected(&mut self, now: Now, conn: ConnId) {
         self.now = now;
+        self.versions.remove(&conn);
         self.node.disconnected(now, conn);
     }
 
     pub(super) fn receive(&mut self, now: Now, conn: ConnId, code: u8, mut body: Bytes) {
         self.now = now;
-        if code == Code::Status.number()
-            && let Ok(mut options) = StatusOptions::decode_status(&body)
-        {
-            self.mishear(&mut options);
-            body = options.encode_status();
-        }
-        if code == Code::StatusUpdate.number()
-            && let Ok(mut options) = StatusOptions::decode_update(&body)
-        {
-            self.mishear(&mut options);
-            body = options.encode_update();
+        let version = self.versions.get(&conn).copied().unwrap_or(Version::Waku0);
+        match Code::of(code) {
+            Some(Code::Status) => {
+                if let Ok(mut options) = StatusOptions::decode_status(version, &body) {
+                    self.mishear(&mut options);
+                    body = options.encode_status(version);
+                }
+            }
+            Some(change) if is_change(change) => {
+                if let Ok(mut options) = StatusOptions::decode_change(version, change, &body) {
+                    self.mishear(&mut options);
+                    let Some((_, misheard)) = options.changes(version.status_shape()).pop() else { return };
+                    body = misheard;
+                }
+            }
+            _ => {}
         }
         if code == Code::Messages.number() {
             self.misuse(conn, &body);
@@ -132,7 +146,10 @@ impl Subject {
 
     fn misuse(&mut self, conn: ConnId, body: &Bytes) {
         match self.planted {
-            Some(Planted::Echoes) => self.extra.push_back(send(conn, body.clone())),
+            Some(Planted::Echoes) => {
+                let echo = self.send(conn, body.clone());
+                self.extra.push_back(echo);
+            }
             Some(Planted::LeavesPeers) => self.extra.push_back(Action::Disconnect { conn, fault: Fault::TooSlow }),
             Some(Planted::SendsExpired) => {
                 if self.remembered.len() == MAX_REMEMBERED {
@@ -144,6 +161,11 @@ impl Subject {
         }
     }
 
+    fn send(&self, to: ConnId, body: Bytes) -> Action {
+        let version = self.versions.get(&to).copied().unwrap_or(Version::Waku0);
+        Action::Send { to, packet: Packet::new(version.capability(), Code::Messages.number(), body) }
+    }
+
     fn send_expired(&mut self, conn: ConnId) {
         let now = self.now.unix_secs();
         let expired = |body: &&Bytes| {
@@ -151,7 +173,10 @@ impl Subject {
             items.map(|envelope| u64::from(envelope.expiry())).all(|expiry| expiry < now)
         };
         let bodies: Vec<_> = self.remembered.iter().filter(expired).cloned().collect();
-        self.extra.extend(bodies.into_iter().map(|body| send(conn, body)));
+        for body in bodies {
+            let again = self.send(conn, body);
+            self.extra.push_back(again);
+        }
     }
 }
 
@@ -162,6 +187,7 @@ fn remote(node: usize) -> Remote {
     Remote::new(ip.into(), id)
 }
 
-fn send(to: ConnId, body: Bytes) -> Action {
-    Action::Send { to, packet: Packet::new(Version::Waku0.capability(), Code::Messages.number(), body) }
+/// Whether a packet of this code tells a change of settings.
+pub(super) fn is_change(code: Code) -> bool {
+    matches!(code, Code::StatusUpdate | Code::PowRequirement | Code::BloomFilter | Code::RateLimits)
 }

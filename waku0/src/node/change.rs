@@ -1,11 +1,12 @@
-//! Settings that change while the node runs, and telling peers.  Spec: 5/WAKU0, "Status Update".
+//! Settings that change while the node runs, and telling peers.  Spec: 5/WAKU0, 6/WAKU1, "Status Update"; EIP-627.
 //!
-//! Changes within [`UPDATE_DELAY`] of the first share a packet, and each peer is told only what is different from what it
-//! was told last: a change that is undone meanwhile is told to nobody.
+//! Changes within [`UPDATE_DELAY`] of the first are told together, and each peer is told only what is different from what it
+//! was told last: a change that is undone meanwhile is told to nobody. Each is told in the shape of its own Status: in one
+//! packet, or in one for each option.
 //!
 //! Limits: an update waits its turn within the peer's rate, and grows no longer than a Status.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use devp2p::{Body, ConnId, clock::Now};
 
@@ -13,9 +14,11 @@ use super::Node;
 use crate::{
     counters::count,
     fault::Fault,
+    packet::Code,
     peer::Peer,
     settings::{Change, announced},
     status::StatusOptions,
+    version::{StatusShape, Version},
 };
 
 /// How long peers are not told of a change, because more may follow.
@@ -54,6 +57,27 @@ impl Node {
         true
     }
 
+    /// A peer has changed what it announced.
+    pub(super) fn receive_update(&mut self, conn: ConnId, code: Code, body: &[u8]) -> Result<(), Fault> {
+        self.flush(); // What is on its way was selected by what the peer wanted so far.
+        let Some(Peer::Running(running)) = self.peers.get_mut(&conn) else { return Ok(()) };
+        let options = StatusOptions::decode_change(running.version, code, body).map_err(Fault::StatusUpdate)?;
+        let wants_other = options.pow.is_some() || options.bloom.is_some() || options.topics.is_some();
+        running.options.apply(options).map_err(|error| Fault::StatusUpdate(error.into()))?;
+        running.budget.set(&running.options.rate_limits, &running.options.byte_limits);
+        if wants_other {
+            let next_turn = self.now.instant.max(running.offered_at + super::OFFER_INTERVAL);
+            running.offer_at.get_or_insert(next_turn);
+        }
+        if running.outbox.may_send(self.now.instant) {
+            self.draining.insert(conn); // It may be sent more than before.
+        }
+        if self.light && running.options.light {
+            return Err(Fault::BothLight);
+        }
+        Ok(())
+    }
+
     fn set_light(&mut self, light: bool) {
         self.light = light;
         let running = self.peers.iter_mut().filter_map(|(conn, peer)| match peer {
@@ -81,9 +105,15 @@ impl Node {
 
     /// From now on newcomers are told this.
     pub(super) fn announce(&mut self, options: StatusOptions) {
-        self.status = options.encode_status();
+        self.statuses = Version::ALL.map(|version| (version, options.encode_status(version).into()));
         self.options = Arc::new(options);
-        self.update = None;
+        self.updates.clear();
+    }
+
+    /// The Status that a newcomer of this version gets.
+    pub(super) fn status(&self, version: Version) -> Body {
+        let known = self.statuses.iter().find(|(other, _)| *other == version);
+        known.map_or_else(|| self.options.encode_status(version).into(), |(_, status)| status.clone())
     }
 
     /// Lets every running peer be told what has changed for it.
@@ -98,26 +128,43 @@ impl Node {
         }
     }
 
-    /// The update that a peer is waiting for, when there is still something to tell.
-    pub(super) fn next_update(&mut self, conn: ConnId) -> Option<Body> {
+    /// The next packet of the update that a peer is waiting for, when there is still something to tell.
+    pub(super) fn next_update(&mut self, conn: ConnId) -> Option<(Code, Body)> {
         let Some(Peer::Running(running)) = self.peers.get_mut(&conn) else { return None };
+        if let Some(packet) = running.outbox.next_change() {
+            return Some(packet);
+        }
         if !running.outbox.take_update() {
             return None;
         }
         let before = std::mem::replace(&mut running.told, Arc::clone(&self.options));
-        let body = self.update_since(before)?;
+        let shape = running.shape;
+        let packets = self.changes_since(before, shape);
+        let Some(Peer::Running(running)) = self.peers.get_mut(&conn) else { return None };
+        running.outbox.set_changes(packets);
+        let first = running.outbox.next_change()?;
         count(&self.counters.updates_sent);
-        Some(body)
+        Some(first)
     }
 
-    /// The body of an update for those who were told this; `None` when nothing is different.
-    fn update_since(&mut self, before: Arc<StatusOptions>) -> Option<Body> {
-        if let Some((_, body)) = self.update.as_ref().filter(|(known, _)| Arc::ptr_eq(known, &before)) {
-            return body.clone();
+    /// The packets of an update for those who were told this; none when nothing is different.
+    fn changes_since(&mut self, before: Arc<StatusOptions>, shape: StatusShape) -> VecDeque<(Code, Body)> {
+        let is_same = |update: &&Update| update.shape == shape && Arc::ptr_eq(&update.before, &before);
+        if let Some(update) = self.updates.iter().find(is_same) {
+            return update.packets.clone();
         }
         let changed = self.options.changed_since(&before);
-        let body = (changed != StatusOptions::default()).then(|| changed.encode_update().into());
-        self.update = Some((before, body.clone()));
-        body
+        let packets: VecDeque<_> = changed.changes(shape).into_iter().map(|(code, body)| (code, body.into())).collect();
+        self.updates.retain(|update| update.shape != shape);
+        self.updates.push(Update { before, shape, packets: packets.clone() });
+        packets
     }
+}
+
+/// An update, for whom it is: those who were told that, in that shape.
+#[derive(Debug)]
+pub(super) struct Update {
+    before: Arc<StatusOptions>,
+    shape: StatusShape,
+    packets: VecDeque<(Code, Body)>,
 }

@@ -42,8 +42,11 @@ impl Node {
             }
             entry.known_by.insert(running.slot);
             selected += 1;
+            let ripe_at = running.ripe_at(&envelope, self.now);
             let (outbox, budget) = (&mut running.outbox, &mut running.budget);
-            let kept = if !outbox.is_idle() || !budget.allows(now, 1) {
+            let kept = if let Some(ripe_at) = ripe_at {
+                outbox.park(hash, topic, ripe_at, self.max_waiting)
+            } else if !outbox.is_idle() || !budget.allows(now, 1) {
                 count(&self.counters.throttled);
                 self.draining.insert(*conn);
                 outbox.push(hash, self.max_waiting)
@@ -107,7 +110,7 @@ impl Node {
             envelopes.retain(|envelope| u64::from(envelope.expiry()) >= now);
             let bundles = messages::bundles(&envelopes);
             let receivers: Vec<ConnId> = slots.iter().filter_map(|slot| self.slots.get(slot).copied()?).collect();
-            let receivers = self.within_budget(receivers, bundles.len(), &envelopes);
+            let receivers = self.within_budget(receivers, &bundles, &envelopes);
             count_by(&self.counters.forwarded, envelopes.len() * receivers.len());
             for (carried, body) in bundles {
                 self.send_messages(&receivers, carried, body);
@@ -116,10 +119,18 @@ impl Node {
     }
 
     /// Those who may be sent so many packets now. For the others the envelopes wait.
-    fn within_budget(&mut self, conns: Vec<ConnId>, packets: usize, envelopes: &[Arc<Envelope>]) -> Vec<ConnId> {
+    fn within_budget(
+        &mut self,
+        conns: Vec<ConnId>,
+        bundles: &[(&[Arc<Envelope>], Bytes)],
+        envelopes: &[Arc<Envelope>],
+    ) -> Vec<ConnId> {
         let now = self.now.instant;
+        let len: u64 = bundles.iter().map(|(_, body)| body.len() as u64).sum();
         let (may, waits) = conns.into_iter().partition(|conn| match self.peers.get_mut(conn) {
-            Some(Peer::Running(running)) => running.budget.allows(now, packets),
+            Some(Peer::Running(running)) => {
+                running.budget.allows(now, bundles.len()) && running.budget.byte_room(now) >= len
+            }
             Some(Peer::AwaitingStatus(_)) | None => true,
         });
         let waits: Vec<ConnId> = waits;
@@ -142,7 +153,7 @@ impl Node {
         let (body, mut batch) = (devp2p::Body::from(body), None);
         for to in receivers {
             let Some(Peer::Running(running)) = self.peers.get_mut(to) else { continue };
-            running.budget.note(self.now.instant);
+            running.budget.note(self.now.instant, body.plain().len());
             let packet = Packet::new(running.version.capability(), Code::Messages.number(), body.clone());
             self.actions.push_back(Action::Send { to: *to, packet });
             self.account_sent(*to, volume);
@@ -168,13 +179,13 @@ impl Node {
             return None;
         }
         let capability = running.version.capability();
-        let update = self.next_update(conn).map(|body| (Code::StatusUpdate, body));
-        let (code, body) = update
+        let (code, body) = self
+            .next_update(conn)
             .or_else(|| self.next_answer(conn))
             .or_else(|| self.next_bundle(conn).map(|body| (Code::Messages, body.into())))
             .or_else(|| self.next_answer(conn))?;
         let Some(Peer::Running(running)) = self.peers.get_mut(&conn) else { return None };
-        running.budget.note(now);
+        running.budget.note(now, body.plain().len());
         Some(Packet::new(capability, code.number(), body))
     }
 
@@ -217,7 +228,7 @@ enum Fit {
     Gone,
     /// There is no room left.
     Full,
-    /// Its topic has had its share until then.
+    /// Until then its topic has had its share, or it may not go to this peer.
     Later(Topic, Instant),
 }
 
@@ -269,7 +280,13 @@ impl Bundle<'_> {
             entry.known_by.remove(self.running.slot);
             return Fit::Gone;
         }
-        if items_len > 0 && messages::body_len(items_len + envelope.raw().len()) > MAX_SENT_BODY {
+        if let Some(ripe_at) = self.running.ripe_at(envelope, self.now) {
+            return Fit::Later(envelope.topic(), ripe_at);
+        }
+        let len = messages::body_len(items_len + envelope.raw().len());
+        let (now, budget) = (self.now.instant, &mut self.running.budget);
+        let is_full = if items_len == 0 { !budget.fits(now, len) } else { budget.byte_room(now) < len as u64 };
+        if is_full || (items_len > 0 && len > MAX_SENT_BODY) {
             return Fit::Full;
         }
         match self.running.budget.take_topic(self.now.instant, envelope.topic()) {

@@ -17,11 +17,13 @@ use crate::{
     counters::count,
     envelope::{DecodeError, Envelope, EnvelopeHash},
     fault::Fault,
+    interest::Interest,
     limits::OverRate,
     packet::{confirm::MAX_REFUSALS, messages},
     peer::{Peer, TooManyMarks},
     pool::{Entry, PoolFull},
     pow::Pow,
+    version::StatusShape,
 };
 
 /// Why an envelope of a packet was not kept.
@@ -126,12 +128,22 @@ impl Node {
             }),
             Err(refusal) => {
                 count(self.counters.rejected.of(refusal));
-                if refusal.is_a_mark() {
+                if refusal.is_a_mark() && !self.is_excused(conn, refusal) {
                     self.mark(conn)?;
                 }
                 Ok(Brought::NotTaken(NotTaken::Refused(refusal)))
             }
         }
+    }
+
+    /// A peer that was told our topics as a filter sends what else the filter lets through.
+    fn is_excused(&self, conn: ConnId, refusal: Refusal) -> bool {
+        let is_told_a_filter = match self.peers.get(&conn) {
+            Some(Peer::Running(running)) => running.shape == StatusShape::Positional,
+            Some(Peer::AwaitingStatus(_)) | None => false,
+        };
+        let by_topics = matches!(self.acceptance.policy().interest, Interest::Topics(_));
+        refusal == Refusal::NotWanted && is_told_a_filter && by_topics
     }
 
     /// Keeps, delivers and forwards a new envelope.

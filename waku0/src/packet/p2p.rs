@@ -4,16 +4,24 @@
 //! Envelopes in 127 are judged by nobody: they may have expired, have no work, and be of any topic. They go to whoever
 //! asked for them and nowhere else.
 //!
+//! Envelopes go in a list, but to a peer of Whisper bare: EIP-627 knows nothing else.
+//!
 //! Limits: the packet; [`MAX_REQUEST_TOPICS`] topics in a plain request; [`MAX_ERROR_TEXT`] bytes of an error's text.
+
+use std::sync::Arc;
 
 use alloy_rlp::{Decodable, Encodable, Header};
 use bytes::{Bytes, BytesMut};
 
-use super::messages::{self, Envelopes};
+use super::{
+    messages::{self, Envelopes},
+    sync::{MAX_SYNC_LIMIT, SyncRequest, SyncResponse},
+};
 use crate::{
     bloom::{BLOOM_LEN, Bloom},
     envelope::{DecodeError, Envelope, EnvelopeHash},
     topic::{TOPIC_LEN, Topic},
+    version::Version,
 };
 
 /// Bytes of a cursor. Source: status-go `mailserver/mailserver.go`.
@@ -38,6 +46,10 @@ pub enum Direct {
     Envelopes(Envelopes),
     /// The end of an answer.
     Completion(Completion),
+    /// A mailserver asks for what it lacks.
+    SyncRequest(SyncRequest),
+    /// A mailserver answers that.
+    SyncResponse(SyncResponse),
 }
 
 /// Why a packet between peers could not be read.
@@ -67,6 +79,17 @@ pub enum P2pError {
     /// More topics than a request may name.
     #[error("{0} topics in a request, more than {MAX_REQUEST_TOPICS}")]
     TooManyTopics(usize),
+    /// A request for a time that ends before it begins.
+    #[error("a request for {lower} to {upper}")]
+    NoTime {
+        /// When it begins, in unix seconds.
+        lower: u32,
+        /// When it ends, in unix seconds.
+        upper: u32,
+    },
+    /// More envelopes than may be asked for at once, or none.
+    #[error("a request for {0} envelopes, not 1 to {MAX_SYNC_LIMIT}")]
+    SyncLimit(u32),
 }
 
 /// Reads the body of a P2P Message: a list of envelopes, or a bare envelope, as servers of the Whisper era send it. The
@@ -84,6 +107,20 @@ pub fn decode_messages(body: &Bytes) -> Result<Envelopes, P2pError> {
     let envelope = Envelope::decode(body.clone())?;
     let wrapped = messages::encode(&[envelope.into()]).pop().unwrap_or_else(|| Bytes::from_static(&[0xc0]));
     Ok(messages::decode(&wrapped)?)
+}
+
+/// The bodies of P2P Message that carry these envelopes to a peer of this version, in their order. For waku each is as long as
+/// it may be; a peer of Whisper gets a packet for each envelope, since go-ethereum leaves whoever sends it a list, and Status's
+/// Whisper reads both. An envelope that fits no packet is left out.
+#[must_use]
+pub fn encode_messages(version: Version, envelopes: &[Arc<Envelope>]) -> Vec<Bytes> {
+    match version {
+        Version::Shh6 => {
+            let sendable = envelopes.iter().filter(|envelope| messages::fits_a_packet(envelope));
+            sendable.map(|envelope| envelope.raw().clone()).collect()
+        }
+        Version::Waku0 | Version::Waku1 => messages::encode(envelopes),
+    }
 }
 
 /// A request for history.
@@ -236,18 +273,18 @@ impl Completion {
     }
 }
 
-fn shortened(text: &[u8]) -> String {
+pub(super) fn shortened(text: &[u8]) -> String {
     String::from_utf8_lossy(&text[..text.len().min(MAX_ERROR_TEXT)]).into_owned()
 }
 
-fn decode_cursor(bytes: &[u8]) -> Result<Option<Cursor>, P2pError> {
+pub(super) fn decode_cursor(bytes: &[u8]) -> Result<Option<Cursor>, P2pError> {
     if bytes.is_empty() {
         return Ok(None);
     }
     Cursor::try_from(bytes).map(Some).map_err(|_| P2pError::CursorLength(bytes.len()))
 }
 
-fn decode_bloom(bytes: &[u8]) -> Result<Option<Bloom>, P2pError> {
+pub(super) fn decode_bloom(bytes: &[u8]) -> Result<Option<Bloom>, P2pError> {
     if bytes.is_empty() {
         return Ok(None);
     }
@@ -268,13 +305,13 @@ fn decode_topics(mut items: &[u8]) -> Result<Vec<Topic>, P2pError> {
 }
 
 /// The items of a body that is one list and nothing else.
-fn whole_list(body: &[u8]) -> Result<&[u8], P2pError> {
+pub(super) fn whole_list(body: &[u8]) -> Result<&[u8], P2pError> {
     let mut after = body;
     let items = Header::decode_bytes(&mut after, true)?;
     if after.is_empty() { Ok(items) } else { Err(P2pError::TrailingBytes(after.len())) }
 }
 
-fn put_list(out: &mut BytesMut, items: &[u8]) {
+pub(super) fn put_list(out: &mut BytesMut, items: &[u8]) {
     Header { list: true, payload_length: items.len() }.encode(out);
     out.extend_from_slice(items);
 }
@@ -313,6 +350,16 @@ mod tests {
         }
         for bad in ["", "80", "ff", &format!("d2{E}00"), "c101"] {
             assert!(decode_messages(&body(bad)).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn envelopes_go_in_a_list_and_to_whisper_bare() {
+        let envelopes: Vec<_> = (0..3).map(|_| Arc::new(Envelope::decode(body(E)).unwrap())).collect();
+        let sent = |version| encode_messages(version, &envelopes).iter().map(hex::encode).collect::<Vec<_>>();
+        assert_eq!(sent(Version::Shh6), [E; 3]);
+        for version in [Version::Waku0, Version::Waku1] {
+            assert_eq!(sent(version), [format!("f6{E}{E}{E}")]);
         }
     }
 

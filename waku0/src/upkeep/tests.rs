@@ -192,9 +192,20 @@ fn one_family_does_not_take_what_the_others_need() {
     assert_eq!(upkeep.look(later, &members).leave, None);
     members.push(of(Version::Waku0, 20));
     assert_eq!(left(upkeep.look(later, &members)), Some((20, DisconnectReason::TooManyPeers)));
-    // Of four that were dialled for waku/1, one is too many, though they are fewer than the targets together.
-    let members: Vec<_> = (0..4).map(|n| Member { version: Version::Waku1, ..dialled(n, start) }).collect();
-    assert!(upkeep.look(later + ROTATE_EVERY, &members).leave.is_some());
+    // Of four that were dialled for waku/1, one is too many where there are others, though they are fewer than the targets together.
+    let members = |count, others: &[Version]| -> Vec<_> {
+        let dialled = (0..count).map(|n| Member { version: Version::Waku1, ..dialled(n, start) });
+        dialled.chain(others.iter().zip(90..).map(|(version, n)| of(*version, n))).collect()
+    };
+    let is_one_left = |members: &[Member]| {
+        let mut upkeep = Upkeep::new(Shares::new(&Version::ALL, 8, 25), 25, &[], &[], start);
+        upkeep.look(later, members).leave.is_some()
+    };
+    let both = [Version::Shh6, Version::Waku0];
+    assert!(is_one_left(&members(4, &both)) && !is_one_left(&members(3, &both)));
+    // Where nobody speaks anything else, all but a place for each other version is theirs.
+    assert!(is_one_left(&members(8, &[])) && !is_one_left(&members(7, &[])));
+    assert!(is_one_left(&members(6, &both[..1])) && !is_one_left(&members(5, &both[..1])));
 }
 
 #[test]

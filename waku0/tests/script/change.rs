@@ -14,6 +14,7 @@ use waku0::{
     node::{Change, PostError, Settings, UPDATE_DELAY},
     packet::Code,
     status::{RateLimits, StatusOptions},
+    version::Version,
 };
 
 use super::network::{Network, TOPIC, bundle, easy, envelope, unlimited, wanting};
@@ -22,7 +23,7 @@ const SECOND: Duration = Duration::from_secs(1);
 
 fn updates(network: &Network, conn: ConnId) -> Vec<StatusOptions> {
     let bodies = network.heard_bodies(0, conn, Code::StatusUpdate);
-    bodies.iter().map(|body| StatusOptions::decode_update(body).unwrap()).collect()
+    bodies.iter().map(|body| StatusOptions::decode_update(Version::Waku0, body).unwrap()).collect()
 }
 
 fn pow(value: f64) -> Pow {
@@ -101,7 +102,7 @@ fn who_connects_amid_a_change_is_told_once() {
     network.pass(SECOND);
     // The late one knows it from the Status; the early one was told something else there.
     assert_eq!(updates(&network, late), []);
-    network.say(0, early, Code::Status, StatusOptions::default().encode_status());
+    network.say(0, early, Code::Status, StatusOptions::default().encode_status(Version::Waku0));
     network.pass(UPDATE_DELAY);
     assert_eq!(updates(&network, early), [StatusOptions { pow: Some(pow(0.5)), ..Default::default() }]);
 }
@@ -152,7 +153,7 @@ fn r_013_ten_thousand_topics_are_announced_and_one_more_ends_the_session() {
     assert!(network.nodes[0].peer(at_a).is_some());
     let conn = network.dial_wanting_all(0);
     let crowd = StatusOptions { topics: Some(topics(MAX_TOPICS + 1)), ..Default::default() };
-    network.say(0, conn, Code::StatusUpdate, crowd.encode_update());
+    network.say(0, conn, Code::StatusUpdate, crowd.encode_update(Version::Waku0));
     assert_eq!(network.left_with(0), [0x10]);
 }
 
@@ -161,7 +162,7 @@ fn r_033_an_update_without_options_changes_nothing() {
     let mut network = Network::new([easy()]);
     let conn = network.dial_wanting(0, &[TOPIC]);
     let before = network.nodes[0].peer(conn).cloned();
-    network.say(0, conn, Code::StatusUpdate, StatusOptions::default().encode_update());
+    network.say(0, conn, Code::StatusUpdate, StatusOptions::default().encode_update(Version::Waku0));
     assert_eq!(network.nodes[0].peer(conn).cloned(), before);
     assert!(before.is_some());
 }
@@ -177,7 +178,7 @@ fn r_041_bloom_and_topics_replace_each_other_and_topics_win() {
         [a, b].map(|topic| peer.wants(topic, Pow::ZERO))
     };
     let update = |network: &mut Network, options: StatusOptions| {
-        network.say(0, conn, Code::StatusUpdate, options.encode_update());
+        network.say(0, conn, Code::StatusUpdate, options.encode_update(Version::Waku0));
     };
     assert_eq!(wants(&network), [true, false]);
     update(&mut network, StatusOptions { bloom, ..Default::default() });
@@ -271,7 +272,7 @@ proptest! {
         }
         network.pass(UPDATE_DELAY);
         let newcomer = network.dial(0);
-        let status = StatusOptions::decode_status(&network.heard[&(0, newcomer)][0].1).unwrap();
+        let status = StatusOptions::decode_status(Version::Waku0, &network.heard[&(0, newcomer)][0].1).unwrap();
         let mut expected = network.nodes[1].peer(at_b).unwrap().clone();
         expected.apply(status).unwrap();
         prop_assert_eq!(network.nodes[1].peer(at_b).unwrap(), &expected);

@@ -35,6 +35,7 @@ fn r_063_envelopes_of_a_trusted_peer_are_handed_over_unchecked_and_go_nowhere_el
         .map(|(from, packet)| match packet {
             Direct::Envelopes(envelopes) => (*from, envelopes.clone().flatten().flatten().count()),
             Direct::Completion(read) => (*from, usize::from(*read == completion()) * 100),
+            Direct::SyncRequest(_) | Direct::SyncResponse(_) => panic!("not in this script"),
         })
         .collect();
     assert_eq!(counts, [(conn, 2), (conn, 1), (conn, 100)]);

@@ -104,7 +104,7 @@ fn f25_an_hour_of_peers_that_come_and_go_leaves_nothing_behind() {
             let from = remote(ConnId(conn.0 % 12_000));
             node.connected(now, *conn, from, Version::Waku0);
             if conn.0 % 10 > 0 {
-                node.receive(now, *conn, Code::Status.number(), options.encode_status());
+                node.receive(now, *conn, Code::Status.number(), options.encode_status(Version::Waku0));
             }
         }
         let e = Envelope::new(START + round * 10 + 5, 5, TOPIC, vec![1; 50].into(), round.into()).unwrap();

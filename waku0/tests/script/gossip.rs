@@ -11,6 +11,7 @@ use waku0::{
     packet::{Code, MAX_SENT_BODY},
     pool::PoolLimits,
     status::StatusOptions,
+    version::Version,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -69,7 +70,12 @@ fn a_peer_that_has_it_is_not_told() {
     let e = envelope(TOPIC, 100, 1);
     network.say(0, a, Code::Messages, bundle([&e]));
     network.say(0, b, Code::Messages, bundle([&e]));
-    network.say(0, b, Code::StatusUpdate, StatusOptions { pow: Some(Pow::ZERO), ..Default::default() }.encode_update());
+    network.say(
+        0,
+        b,
+        Code::StatusUpdate,
+        StatusOptions { pow: Some(Pow::ZERO), ..Default::default() }.encode_update(Version::Waku0),
+    );
     network.pass(2 * SECOND);
     assert_eq!((network.heard_envelopes(0, a).len(), network.heard_envelopes(0, b).len()), (0, 1));
 }
@@ -195,7 +201,7 @@ fn a_peer_that_changes_its_interest_gets_the_pool_again_but_nothing_twice() {
     network.post(0, for_a.clone()).unwrap();
     network.post(0, for_b.clone()).unwrap();
     let conn = network.dial_wanting(0, &[a]);
-    let both = StatusOptions { topics: Some(vec![a, b]), ..Default::default() }.encode_update();
+    let both = StatusOptions { topics: Some(vec![a, b]), ..Default::default() }.encode_update(Version::Waku0);
     network.say(0, conn, Code::StatusUpdate, both);
     network.pass(SECOND);
     assert_eq!(network.heard_envelopes(0, conn), [[for_a.hash()], [for_b.hash()]]);
@@ -208,9 +214,9 @@ fn in_a_storm_of_updates_the_last_one_holds() {
     let topic = |i: u32| Topic(i.to_be_bytes());
     for i in 0..1_000 {
         let options = StatusOptions { bloom: Some(Bloom::from_iter([topic(i)])), ..Default::default() };
-        network.say(0, conn, Code::StatusUpdate, options.encode_update());
+        network.say(0, conn, Code::StatusUpdate, options.encode_update(Version::Waku0));
     }
-    let none = StatusOptions { topics: Some(vec![topic(7)]), ..Default::default() }.encode_update();
+    let none = StatusOptions { topics: Some(vec![topic(7)]), ..Default::default() }.encode_update(Version::Waku0);
     network.say(0, conn, Code::StatusUpdate, none);
     network.post(0, envelope(topic(999), 10, 1)).unwrap();
     let last = network.post(0, envelope(topic(7), 10, 2)).unwrap();
@@ -260,7 +266,7 @@ fn a_newcomer_amid_a_batch_gets_nothing_twice() {
     let (now, node) = (network.now, &mut network.nodes[0]);
     node.receive(now, sender, Code::Messages.number(), bundle([&e]));
     node.disconnected(now, gone);
-    let status = StatusOptions { pow: Some(Pow::ZERO), ..Default::default() }.encode_status();
+    let status = StatusOptions { pow: Some(Pow::ZERO), ..Default::default() }.encode_status(Version::Waku0);
     node.receive(now, newcomer, Code::Status.number(), status);
     network.settle();
     assert_eq!(network.heard_envelopes(0, newcomer), [[e.hash()]]);

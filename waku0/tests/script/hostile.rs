@@ -7,7 +7,7 @@ use bytes::Bytes;
 use devp2p::ConnId;
 use waku0::{
     Envelope, Pow, Topic, bloom::Bloom, fault::Fault, limits::Meter, node::Settings, packet::Code, pool::PoolLimits,
-    status::StatusOptions,
+    status::StatusOptions, version::Version,
 };
 
 use super::network::{Network, START, TOPIC, bundle, easy, envelope, unlimited};
@@ -104,7 +104,7 @@ fn h26_bad_values_in_a_status_end_the_session_and_unknown_ones_do_not() {
     let pow = |value: f64| option(0, value.to_bits());
     let topics = |count: u32| {
         let crowd = (0..count).map(|n| Topic(n.to_be_bytes())).collect();
-        StatusOptions { topics: Some(crowd), ..Default::default() }.encode_status()
+        StatusOptions { topics: Some(crowd), ..Default::default() }.encode_status(Version::Waku0)
     };
     let answer = |body: Bytes| {
         let mut network = Network::new([easy()]);
@@ -128,7 +128,7 @@ fn h26_bad_values_in_a_status_end_the_session_and_unknown_ones_do_not() {
 fn h27_a_storm_of_updates_ends_the_session_or_changes_nothing_but_the_last_word() {
     let update = |n: u32| {
         let bloom = Some(Bloom::from_iter([Topic(n.to_be_bytes())]));
-        StatusOptions { bloom, ..Default::default() }.encode_update()
+        StatusOptions { bloom, ..Default::default() }.encode_update(Version::Waku0)
     };
     let mut network = Network::new([easy()]);
     let hasty = network.dial_wanting_all(0);

@@ -12,3 +12,4 @@ mod hostile;
 mod network;
 mod rates;
 mod session;
+mod versions;

@@ -120,11 +120,16 @@ impl Network {
 
     /// Joins two nodes, and runs until nothing more happens.
     pub(crate) fn join(&mut self, a: usize, b: usize) -> (ConnId, ConnId) {
+        self.join_over(a, b, Version::Waku0)
+    }
+
+    /// The same over this version.
+    pub(crate) fn join_over(&mut self, a: usize, b: usize, version: Version) -> (ConnId, ConnId) {
         let (at_a, at_b) = (self.conn(), self.conn());
         self.ends.insert((a, at_a), End::Node(b, at_b));
         self.ends.insert((b, at_b), End::Node(a, at_a));
-        self.nodes[a].connected(self.now, at_a, remote(at_a), Version::Waku0);
-        self.nodes[b].connected(self.now, at_b, remote(at_b), Version::Waku0);
+        self.nodes[a].connected(self.now, at_a, remote(at_a), version);
+        self.nodes[b].connected(self.now, at_b, remote(at_b), version);
         self.settle();
         (at_a, at_b)
     }
@@ -136,11 +141,16 @@ impl Network {
 
     /// The same from an address that the script chooses.
     pub(crate) fn dial_from(&mut self, node: usize, ip: Option<IpAddr>) -> ConnId {
+        self.dial_over(node, ip, Version::Waku0)
+    }
+
+    /// The same over this version.
+    fn dial_over(&mut self, node: usize, ip: Option<IpAddr>, version: Version) -> ConnId {
         let conn = self.conn();
         self.ends.insert((node, conn), End::Script);
         let from = remote(conn);
         let from = Remote { ip: ip.unwrap_or(from.ip), ..from };
-        self.nodes[node].connected(self.now, conn, from, Version::Waku0);
+        self.nodes[node].connected(self.now, conn, from, version);
         self.settle();
         conn
     }
@@ -148,7 +158,14 @@ impl Network {
     /// Connects the script to a node as a running peer with these options.
     pub(crate) fn dial_with(&mut self, node: usize, options: &StatusOptions) -> ConnId {
         let conn = self.dial(node);
-        self.say(node, conn, Code::Status, options.encode_status());
+        self.say(node, conn, Code::Status, options.encode_status(Version::Waku0));
+        conn
+    }
+
+    /// Connects the script to a node as a running peer of this version that sends this Status.
+    pub(crate) fn dial_speaking(&mut self, node: usize, version: Version, status: Bytes) -> ConnId {
+        let conn = self.dial_over(node, None, version);
+        self.say(node, conn, Code::Status, status);
         conn
     }
 

@@ -13,6 +13,7 @@ use waku0::{
     packet::Code,
     pool::PoolLimits,
     status::{RateLimits, StatusOptions},
+    version::Version,
 };
 
 use super::network::{Network, START, TOPIC, bundle, easy, envelope, node_id, remote, unlimited};
@@ -97,7 +98,7 @@ fn r_049_excess_decays_and_the_rate_itself_is_free() {
 fn r_050_an_address_is_one_for_all_its_connections() {
     let mut network = Network::new([strict()]);
     let ip: IpAddr = [192, 0, 2, 1].into();
-    let status = StatusOptions::default().encode_status();
+    let status = StatusOptions::default().encode_status(Version::Waku0);
     let conns: Vec<_> = (0..2).map(|_| network.dial_from(0, Some(ip))).collect();
     conns.iter().for_each(|conn| network.say(0, *conn, Code::Status, status.clone()));
     // Neither is above its own rate; together they are.
@@ -182,7 +183,7 @@ fn r_054_limits_are_announced_in_status() {
     let mut network = Network::new([Settings::default(), unlimited()]);
     for (node, expected) in [(0, [200, 100, 200]), (1, [0, 0, 0])] {
         let conn = network.dial(node);
-        let status = StatusOptions::decode_status(&network.heard[&(node, conn)][0].1).unwrap();
+        let status = StatusOptions::decode_status(Version::Waku0, &network.heard[&(node, conn)][0].1).unwrap();
         let RateLimits { ip, peer, topic } = status.rate_limits.unwrap();
         assert_eq!([ip, peer, topic], expected);
     }
@@ -275,13 +276,13 @@ fn limits_announced_later_hold_from_then_on() {
     let post = |network: &mut Network, nonce| assert!(network.post(0, envelope(TOPIC, 10, nonce)).is_ok());
     (0..10).for_each(|nonce| post(&mut network, nonce));
     let update = StatusOptions { rate_limits: limits(0, 4, 0).rate_limits, ..Default::default() };
-    network.say(0, conn, Code::StatusUpdate, update.encode_update());
+    network.say(0, conn, Code::StatusUpdate, update.encode_update(Version::Waku0));
     (10..20).for_each(|nonce| post(&mut network, nonce));
     assert_eq!(network.heard_envelopes(0, conn).len(), 10, "ten within the second is enough");
     network.pass(2 * SECOND);
     assert_eq!(network.heard_envelopes(0, conn).concat().len(), 20);
     let none = StatusOptions { rate_limits: Some(RateLimits::default()), ..Default::default() };
-    network.say(0, conn, Code::StatusUpdate, none.encode_update());
+    network.say(0, conn, Code::StatusUpdate, none.encode_update(Version::Waku0));
     (20..40).for_each(|nonce| post(&mut network, nonce));
     assert_eq!(network.heard_envelopes(0, conn).concat().len(), 40);
 }
@@ -318,7 +319,7 @@ fn r_007_what_still_waits_for_a_peer_and_comes_from_it_is_not_sent_to_it() {
         network.say(0, sender, Code::Messages, bundle([e]));
     }
     network.say(0, limited, Code::Messages, bundle([&waits]));
-    network.say(0, limited, Code::StatusUpdate, limits(0, 0, 0).encode_update());
+    network.say(0, limited, Code::StatusUpdate, limits(0, 0, 0).encode_update(Version::Waku0));
     network.full.clear();
     network.pass(3 * SECOND);
     assert_eq!(network.heard_envelopes(0, limited).concat()[2..], [goes.hash()]);
@@ -332,14 +333,14 @@ fn r_036_what_is_not_wanted_any_more_is_not_sent() {
     let (a, b) = (Topic(*b"aaaa"), Topic(*b"bbbb"));
     let posted = [a, a, b].map(|topic| network.post(0, envelope(topic, 10, 1)).ok().map(|posted| posted.hash));
     let narrower = StatusOptions { topics: Some(vec![b]), ..Default::default() };
-    network.say(0, conn, Code::StatusUpdate, narrower.encode_update());
+    network.say(0, conn, Code::StatusUpdate, narrower.encode_update(Version::Waku0));
     let second = network.post(0, envelope(a, 10, 2)).unwrap();
     assert_eq!(second.sent_to, 0);
     network.pass(3 * SECOND);
     assert_eq!(network.heard_envelopes(0, conn).concat(), [posted[0].unwrap(), posted[2].unwrap()]);
     // When it wants them again, it gets what it has missed.
     let wider = StatusOptions { topics: Some(vec![a, b]), ..Default::default() };
-    network.say(0, conn, Code::StatusUpdate, wider.encode_update());
+    network.say(0, conn, Code::StatusUpdate, wider.encode_update(Version::Waku0));
     network.pass(3 * SECOND);
     assert_eq!(network.heard_envelopes(0, conn).concat()[2..], [second.hash]);
 }

@@ -2,7 +2,7 @@
 
 use std::{sync::atomic::Ordering::Relaxed, time::Duration};
 
-use super::network::{Network, START, TOPIC, bundle, easy, envelope, remote, wanting};
+use super::network::{Network, START, TOPIC, bundle, easy, envelope, wanting};
 use bytes::Bytes;
 use proptest::prelude::*;
 use waku0::{
@@ -70,7 +70,7 @@ fn a_packet_before_status_ends_the_session_and_counts_for_nothing() {
         assert_eq!(network.stories[0].left, [(conn, Fault::BeforeStatus(code))]);
         assert!(network.delivered(0).is_empty());
         // Whatever else was on its way is not read.
-        network.say(0, conn, Code::Status, StatusOptions::default().encode_status());
+        network.say(0, conn, Code::Status, StatusOptions::default().encode_status(Version::Waku0));
         assert!(network.stories[0].running.is_empty());
     }
 }
@@ -108,7 +108,7 @@ fn two_light_nodes_part() {
     let mut network = Network::new([light()]);
     let conn = network.dial_wanting_all(0);
     let now_light = StatusOptions { light: Some(true), ..Default::default() };
-    network.say(0, conn, Code::StatusUpdate, now_light.encode_update());
+    network.say(0, conn, Code::StatusUpdate, now_light.encode_update(Version::Waku0));
     assert_eq!(network.stories[0].left, [(conn, Fault::BothLight)]);
 }
 
@@ -117,7 +117,7 @@ fn what_is_unknown_or_never_asked_for_is_ignored() {
     let mut network = Network::new([easy()]);
     let (conn, other) = (network.dial_wanting_all(0), network.dial_wanting_all(0));
     let picky = StatusOptions { topics: Some(vec![]), ..Default::default() };
-    network.say(0, conn, Code::Status, picky.encode_status()); // A second Status.
+    network.say(0, conn, Code::Status, picky.encode_status(Version::Waku0)); // A second Status.
     let body = bundle(&[envelope(TOPIC, 10, 1)]);
     for code in [2, 3, 11, 12, 20, 21, 34, 123, 124, 125, 126, 127] {
         network.say_code(0, conn, code, body.clone());
@@ -222,18 +222,6 @@ fn a_clock_that_is_off_is_no_fault() {
     let ahead = Envelope::new(START + 100, 1, TOPIC, Bytes::new(), 0).unwrap();
     network.say(0, conn, Code::Messages, bundle(&vec![ahead; 500]));
     assert_eq!((network.counted(0, "future"), network.left_with(0)), (500, vec![]));
-}
-
-#[test]
-fn versions_that_are_not_spoken_are_of_no_use() {
-    let mut network = Network::new([easy()]);
-    for version in [Version::Shh6, Version::Waku1] {
-        let now = network.now;
-        let conn = devp2p::ConnId(99);
-        network.nodes[0].connected(now, conn, remote(conn), version);
-        network.settle();
-    }
-    assert_eq!(network.left_with(0), [0x03, 0x03]);
 }
 
 #[test]

@@ -14,6 +14,7 @@ mod peers;
 mod program;
 mod round_trip;
 mod two_bridges;
+mod versions;
 mod waku_discovery;
 
 use crate::causeway::Causeway;
@@ -189,6 +190,24 @@ pub(crate) const ALL: &[Scenario] = &[
         run: gossip::confirming,
     },
     Scenario {
+        name: "whisper",
+        claim: "go-ethereum's Whisper and status-go meet in us: what each wants, by floor and filter, and no bad envelope for Whisper",
+        beside: true,
+        run: versions::whisper,
+    },
+    Scenario {
+        name: "told-whisper",
+        claim: "Whisper goes by our floor, and by what we ask for after our routes have changed",
+        beside: true,
+        run: versions::told_whisper,
+    },
+    Scenario {
+        name: "waku1",
+        claim: "status-go that offers waku/1, waku/0, or both: the highest is spoken, and all hear each other",
+        beside: true,
+        run: versions::waku_1,
+    },
+    Scenario {
         name: "flooded",
         claim: "a peer that sends too much, or too much rubbish, is left with 0x10; the others notice nothing",
         beside: true,
@@ -228,6 +247,17 @@ impl Lab {
     /// When it does not start: a failure, not a skip.
     pub(crate) fn status(&self, name: &str, flags: &[&str]) -> Result<StatusPeer> {
         StatusPeer::start(&self.programs.status_go, name, flags)
+    }
+
+    /// Starts a Whisper peer of go-ethereum that dials a node; it says and understands what a status-go peer does.
+    ///
+    /// # Errors
+    /// When they do not come together.
+    pub(crate) fn whisper_at(&self, node: &Causeway, name: &str, flags: &[&str]) -> Result<StatusPeer> {
+        let flags = [&["-dial", node.enode()], flags].concat();
+        let peer = StatusPeer::start(&self.programs.whisper, name, &flags)?;
+        peer.await_session(node.enode())?;
+        Ok(peer)
     }
 
     /// Starts go-ethereum's discovery.

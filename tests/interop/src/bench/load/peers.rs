@@ -117,7 +117,7 @@ async fn session(enode: &str) -> Result<(ServerHandle, ConnId, mpsc::Receiver<Se
         match packets.recv().await.context("the waku/0 peer has ended")? {
             ServerEvent::Opened { conn, .. } => {
                 let status = StatusOptions { pow: Some(Pow::ZERO), ..StatusOptions::default() };
-                server.try_send(conn, packet(Code::Status, status.encode_status()))?;
+                server.try_send(conn, packet(Code::Status, status.encode_status(Version::Waku0)))?;
             }
             ServerEvent::Packet { conn, code, .. } if code == Code::Status.number() => {
                 return Ok((server, conn, packets));
