@@ -28,6 +28,7 @@ use crate::{
     keys::{DataDir, KeyError},
     probe::{CrossingProbe, Probe, V0Probe, V2Probe},
     reload::Reloader,
+    rpc,
     storage::{self, Database},
 };
 
@@ -89,6 +90,9 @@ pub enum StartError {
     /// HTTP.
     #[error(transparent)]
     Http(#[from] http::BindError),
+    /// JSON-RPC.
+    #[error(transparent)]
+    Rpc(#[from] rpc::StartError),
 }
 
 /// A running node of either network, or of both, or a bridge between them.
@@ -99,6 +103,7 @@ pub struct Running {
     v2: Option<V2Room>,
     crossing: Option<Crossing>,
     http: Served,
+    rpc: Option<rpc::Served>,
 }
 
 /// Starts all parts. When it returns, all ports are bound.
@@ -112,9 +117,11 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let lost_memory = data_dir.has_key() && !Database::is_in(data_dir.path());
     let key = data_dir.node_key(config.nodekey.as_deref(), config.nodekey_file.as_deref())?;
     let v2_key = key.to_bytes();
+    let bridges = config.bridge.is_some();
     // Of a node that bridges nothing nobody hears, and nothing waits.
     let (v0_sender, v0_events) = mpsc::channel(V0_EVENTS);
     let (v2_sender, v2_events) = mpsc::channel(V2_EVENTS);
+    let settings = config.v0.as_ref().map(|v0| v0.settings.clone()).unwrap_or_default();
     let v0 = match config.v0 {
         Some(config) => Some(V0Room::start(config, key, data_dir.path(), v0_sender).await?),
         None => None,
@@ -122,6 +129,14 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let v2 = match config.v2 {
         Some(config) => Some(V2Room::start(config, v2_key, data_dir.path(), v2_sender).await?),
         None => None,
+    };
+    // JSON-RPC hears what the bridge hears, and nothing is in between where there is none.
+    let (rpc_config, v0_events) = match config.rpc {
+        Some(config) => {
+            let (sender, events) = mpsc::channel(V0_EVENTS);
+            (Some((config, rpc::tap(v0_events, bridges.then_some(sender)))), events)
+        }
+        None => (None, v0_events),
     };
     let crossing = match (config.bridge, &v0, &v2) {
         (Some(mut bridging), Some(v0), Some(v2)) => {
@@ -134,7 +149,14 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         _ => None,
     };
     let http = http::start(config.http, Arc::new(probe(v0.as_ref(), v2.as_ref(), crossing.as_ref()))).await?;
-    Ok(Running { data_dir, v0, v2, crossing, http })
+    let rpc = match (rpc_config, &v0) {
+        (Some((config, events)), Some(v0)) => {
+            let node = rpc::Node { handle: v0.node.clone(), record: v0.record.clone(), settings };
+            Some(rpc::start(config, node, data_dir.path(), events).await?)
+        }
+        _ => None,
+    };
+    Ok(Running { data_dir, v0, v2, crossing, http, rpc })
 }
 
 fn probe(v0: Option<&V0Room>, v2: Option<&V2Room>, crossing: Option<&Crossing>) -> Probe {
@@ -178,6 +200,15 @@ impl Running {
     #[must_use]
     pub fn metrics(&self) -> Option<SocketAddr> {
         self.http.metrics
+    }
+
+    /// Where JSON-RPC is: over HTTP, WebSocket, and on a Unix socket.
+    pub fn rpc(&self) -> impl Iterator<Item = String> {
+        let served = self.rpc.as_ref();
+        let http = served.and_then(|rpc| rpc.http).map(|at| format!("http://{at}"));
+        let ws = served.and_then(|rpc| rpc.ws).map(|at| format!("ws://{at}"));
+        let ipc = served.and_then(|rpc| rpc.ipc.as_ref()).map(|path| path.display().to_string());
+        [http, ws, ipc].into_iter().flatten()
     }
 
     /// Where the key and the lock are.
@@ -245,6 +276,7 @@ impl Running {
     /// Stops in order: first what takes work, then what it is handed to. Peers are told.
     pub async fn shutdown(mut self) {
         self.http.tasks.abort_all();
+        drop(self.rpc.take());
         if let Some(crossing) = self.crossing {
             crossing.shutdown().await;
         }

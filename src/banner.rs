@@ -1,4 +1,4 @@
-//! What a person sees first: at most eleven lines that say who we are, where we are reached, and what to try.
+//! What a person sees first: at most twelve lines that say who we are, where we are reached, and what to try.
 
 use std::fmt::{Display, Formatter, Result};
 
@@ -37,6 +37,10 @@ impl Display for Banner<'_> {
         }
         if let Some(metrics) = node.metrics() {
             writeln!(f, "metrics    http://{metrics}/metrics")?;
+        }
+        let rpc: Vec<_> = node.rpc().collect();
+        if !rpc.is_empty() {
+            writeln!(f, "json-rpc   {}", rpc.join("  "))?;
         }
         self.to_try(f)
     }

@@ -13,6 +13,7 @@ mod clients;
 mod crossing;
 mod foreign;
 mod network;
+mod rpc;
 pub mod sample;
 mod seek;
 pub mod sources;
@@ -22,10 +23,14 @@ mod v2;
 
 pub use archive::ArchiveArgs;
 pub use base::BaseArgs;
-pub use clients::{DemoArgs, DnsTreeArgs, ListenArgs, PeerArgs, PostArgs, TraceArgs};
+pub use clients::{
+    DemoArgs, DnsTreeArgs, KeyArgs, KeyCommand, ListenArgs, NameArgs, OpenArgs, PeerArgs, PostArgs, PowArgs,
+    PowCommand, SealArgs, TraceArgs,
+};
 pub use crossing::CrossingArgs;
 pub use foreign::{FOREIGN, Fate, Foreign, ForeignArgs, Form};
 pub use network::NetworkArgs;
+pub use rpc::{BytesForm, Namespace, RpcArgs};
 pub use seek::SeekArgs;
 pub use surface::{LogArgs, LogFormat, LogLevel, SurfaceArgs};
 pub use v1::V1Args;
@@ -65,6 +70,10 @@ pub enum Command {
     Listen(ListenArgs),
     /// Post one text to a peer: an envelope to an enode, a message to a multiaddr
     Post(PostArgs),
+    /// Make, show and import keys, and derive them from passwords
+    Key(KeyArgs),
+    /// Compute, search and measure proofs of work
+    Pow(PowArgs),
     /// Tell what became of an envelope or a message: where it is, what it was made into, or why it did not cross
     Trace(TraceArgs),
     /// Make and sign a list of nodes for DNS (EIP-1459): prints the records to publish, and the enrtree:// link to give away
@@ -106,6 +115,9 @@ pub struct BridgeArgs {
     /// Flags about what is kept.
     #[command(flatten)]
     pub archive: ArchiveArgs,
+    /// Flags about JSON-RPC.
+    #[command(flatten)]
+    pub rpc: RpcArgs,
     /// Flags about logs and HTTP.
     #[command(flatten)]
     pub surface: SurfaceArgs,
@@ -136,6 +148,9 @@ pub struct NodeArgs {
     /// Flags about the waku/0 side.
     #[command(flatten)]
     pub v1: V1Args,
+    /// Flags about JSON-RPC.
+    #[command(flatten)]
+    pub rpc: RpcArgs,
     /// Flags about logs and HTTP.
     #[command(flatten)]
     pub surface: SurfaceArgs,
@@ -153,6 +168,9 @@ pub struct LegacyArgs {
     /// Flags about the waku/0 side.
     #[command(flatten)]
     pub v1: V1Args,
+    /// Flags about JSON-RPC.
+    #[command(flatten)]
+    pub rpc: RpcArgs,
     /// Flags about logs and HTTP.
     #[command(flatten)]
     pub surface: SurfaceArgs,

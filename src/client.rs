@@ -27,9 +27,11 @@ const POST_POW_LARGE: f64 = 0.000_002;
 /// From this data size on, in bytes, Status clients mine the lower value.
 const LARGE_BYTES: usize = 50_000;
 /// How far the time of a message may be moved, either way, in nanoseconds.  Spec: 64/WAKU2-NETWORK, "timestamp": a second.
-const FUDGE_NANOS: i64 = 1_000_000_000;
-/// Most nonces tried for one post; at the values above, a few thousand are enough for the largest envelope.
-const MAX_NONCES: u64 = 1 << 26;
+const FUDGE_NANOS: i64 = NANOS_A_SECOND;
+/// As it says.
+const NANOS_A_SECOND: i64 = 1_000_000_000;
+/// Nonces tried between two looks at the clock; at the values above, a few thousand are enough for the largest envelope.
+const NONCES_AT_ONCE: usize = 1 << 18;
 
 /// A peer to talk to: its generation follows from the form of its address.
 #[derive(Debug, Clone)]
@@ -59,7 +61,9 @@ pub enum ClientError {
     #[error("no envelope can be made of this: {0}")]
     Envelope(#[from] EnvelopeError),
     /// Mining failed.
-    #[error("no proof of work found for an envelope of {0} bytes")]
+    #[error(
+        "not enough proof of work was found in time for an envelope of {0} bytes: ask for less, or give it longer to live"
+    )]
     Pow(usize),
     /// The envelope was refused.
     #[error("the envelope was not posted: {0}")]
@@ -127,37 +131,23 @@ impl V0Client {
         }
     }
 
-    /// Mines and posts one envelope.
+    /// Mines and posts one envelope, with the work that Status clients do.
     ///
     /// # Errors
     /// If no envelope can be made or the node refuses it.
     pub async fn post(&self, topic: Topic, ttl: u32, data: Bytes) -> Result<EnvelopeHash, ClientError> {
-        Ok(self.handle.post(Self::envelope(topic, ttl, data).await?).await?.hash)
+        Ok(self.handle.post(Mined::make(topic, ttl, data, None).await?.envelope).await?.hash)
     }
 
-    /// The same, and waits for what the peer says of it, if it is one that confirms what it gets.
+    /// Posts an envelope, and waits for what the peer says of it, if it is one that confirms what it gets.
     ///
     /// # Errors
-    /// As [`V0Client::post`]. A refusal by the peer is an outcome.
-    pub async fn post_confirmed(
-        &self,
-        topic: Topic,
-        ttl: u32,
-        data: Bytes,
-    ) -> Result<(EnvelopeHash, Option<Outcome>), ClientError> {
-        let (posted, watch) = self.handle.post_followed(Self::envelope(topic, ttl, data).await?).await?;
+    /// If the node refuses it. A refusal by the peer is an outcome.
+    pub async fn post_confirmed(&self, envelope: Envelope) -> Result<Option<Outcome>, ClientError> {
+        let (_, watch) = self.handle.post_followed(envelope).await?;
         let peers = self.handle.peers().await;
         let confirms = peers.iter().filter_map(|peer| peer.options.as_ref()).any(|options| options.confirmations);
-        let outcome = if confirms { Some(watch.outcome().await) } else { None };
-        Ok((posted.hash, outcome))
-    }
-
-    async fn envelope(topic: Topic, ttl: u32, data: Bytes) -> Result<Envelope, ClientError> {
-        let ttl = ttl.max(1);
-        let expiry = u32::try_from(devp2p::clock::now().unix_secs()).unwrap_or(u32::MAX).saturating_add(ttl);
-        let bytes = data.len();
-        let unsealed = Unsealed::new(expiry, ttl, topic, data)?;
-        tokio::task::spawn_blocking(move || mine(unsealed, bytes)).await.map_err(|_| ClientError::Stopped)?
+        Ok(if confirms { Some(watch.outcome().await) } else { None })
     }
 
     /// The next envelope that the peer passes on; `None` once the node has stopped.
@@ -175,12 +165,53 @@ impl V0Client {
     }
 }
 
-fn mine(unsealed: Unsealed, bytes: usize) -> Result<Envelope, ClientError> {
+/// An envelope of our own, with its proof of work.
+#[derive(Debug, Clone)]
+pub struct Mined {
+    /// The envelope.
+    pub envelope: Envelope,
+    /// How long the search for its nonce took.
+    pub took: Duration,
+}
+
+impl Mined {
+    /// Makes an envelope that is sent now, with `target` as its work, or that of Status clients.
+    ///
+    /// # Errors
+    /// If no envelope can be made of this, or its time to live is over before enough work is done.
+    pub async fn make(topic: Topic, ttl: u32, data: Bytes, target: Option<Pow>) -> Result<Self, ClientError> {
+        let ttl = ttl.max(1);
+        let expiry = u32::try_from(devp2p::clock::now().unix_secs()).unwrap_or(u32::MAX).saturating_add(ttl);
+        let target = target.unwrap_or_else(|| usual_work(data.len()));
+        let unsealed = Unsealed::new(expiry, ttl, topic, data)?;
+        tokio::task::spawn_blocking(move || Self::mine(unsealed, target, Duration::from_secs(ttl.into())))
+            .await
+            .map_err(|_| ClientError::Stopped)?
+    }
+
+    /// Searches until `within` is over.
+    ///
+    /// # Errors
+    /// [`ClientError::Pow`] when it is.
+    pub fn mine(unsealed: Unsealed, target: Pow, within: Duration) -> Result<Self, ClientError> {
+        let start = devp2p::clock::now().instant;
+        let (bits, bytes) = (unsealed.required_bits(target), unsealed.short_rlp_len());
+        for from in (0..).step_by(NONCES_AT_ONCE) {
+            if let Some(nonce) = unsealed.search(0, from, NONCES_AT_ONCE as u64, bits) {
+                return Ok(Self { envelope: unsealed.seal(nonce), took: start.elapsed() });
+            }
+            if start.elapsed() >= within {
+                break;
+            }
+        }
+        Err(ClientError::Pow(bytes))
+    }
+}
+
+/// What Status clients do for so many bytes of data.
+fn usual_work(bytes: usize) -> Pow {
     let target = if bytes > LARGE_BYTES { POST_POW_LARGE } else { POST_POW };
-    let target = Pow::new(target).unwrap_or(Pow::ZERO);
-    let bits = unsealed.required_bits(target);
-    let nonce = unsealed.search(0, 0, MAX_NONCES, bits).ok_or(ClientError::Pow(bytes))?;
-    Ok(unsealed.seal(nonce))
+    Pow::new(target).unwrap_or(Pow::ZERO)
 }
 
 /// A Waku Network node with one peer and no listener.
@@ -296,8 +327,10 @@ pub struct Letter {
     pub topic: Topic,
     /// Time to live in seconds, of an envelope.
     pub ttl: u32,
-    /// The text.
+    /// The text, as it is sent: encrypted or not.
     pub text: Bytes,
+    /// The work of an envelope; that of Status clients, if there is none.
+    pub pow: Option<Pow>,
     /// Whether the time of a message is moved by up to a second.
     pub fudge: bool,
     /// The key of a signed shard, for a message.
@@ -312,8 +345,14 @@ fn fudged(unix_nanos: i64, rng: &mut impl Rng) -> i64 {
 /// What was sent, and what the peer says of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sent {
-    /// Envelope hash or message hash, with the word for it.
+    /// What it is: an envelope or a message.
+    pub kind: &'static str,
+    /// Envelope hash or message hash.
     pub hash: String,
+    /// Bytes of the envelope, or of the message's payload.
+    pub size: usize,
+    /// The work of an envelope, and how long it took.
+    pub work: Option<(Pow, Duration)>,
     /// What a waku/0 peer that confirms has answered; `None` of others, which never answer.
     pub outcome: Option<Outcome>,
 }
@@ -327,6 +366,10 @@ pub struct Heard {
     pub hash: String,
     /// Data or payload.
     pub bytes: Bytes,
+    /// When it was sent, in unix seconds, if it says so.
+    pub sent: Option<u64>,
+    /// The work of an envelope.
+    pub pow: Option<Pow>,
 }
 
 impl Client {
@@ -362,11 +405,15 @@ impl Client {
                 topic: envelope.topic().to_string(),
                 hash: envelope.hash().to_string(),
                 bytes: envelope.data().clone(),
+                sent: Some(envelope.sent().into()),
+                pow: Some(envelope.pow()),
             }),
             Self::V2(client) => client.next().await.map(|received| Heard {
                 topic: received.message.content_topic.to_string(),
                 hash: received.hash.to_string(),
                 bytes: received.message.payload.clone(),
+                sent: received.message.timestamp.and_then(|nanos| u64::try_from(nanos / NANOS_A_SECOND).ok()),
+                pow: None,
             }),
         }
     }
@@ -374,19 +421,22 @@ impl Client {
     /// Sends a text.
     ///
     /// # Errors
-    /// As [`V0Client::post_confirmed`] and [`V2Client::publish_at`].
+    /// As [`Mined::make`], [`V0Client::post_confirmed`] and [`V2Client::publish_at`].
     pub async fn post(&self, letter: Letter) -> Result<Sent, ClientError> {
-        let Letter { topic, ttl, text, fudge, signing } = letter;
+        let Letter { topic, ttl, text, pow, fudge, signing } = letter;
         match self {
             Self::V0(client) => {
-                let (hash, outcome) = client.post_confirmed(topic, ttl, text).await?;
-                Ok(Sent { hash: format!("envelope {hash}"), outcome })
+                let Mined { envelope, took } = Mined::make(topic, ttl, text, pow).await?;
+                let (hash, size, pow) = (envelope.hash().to_string(), envelope.raw().len(), envelope.pow());
+                let outcome = client.post_confirmed(envelope).await?;
+                Ok(Sent { kind: "envelope", hash, size, work: Some((pow, took)), outcome })
             }
             Self::V2(client) => {
                 let now = devp2p::clock::now().unix_nanos();
                 let time = if fudge { fudged(now, &mut system_rng()) } else { now };
-                let hash = client.publish_at(time, canonical(topic), text, signing.as_ref()).await?;
-                Ok(Sent { hash: format!("message {hash}"), outcome: None })
+                let size = text.len();
+                let hash = client.publish_at(time, canonical(topic), text, signing.as_ref()).await?.to_string();
+                Ok(Sent { kind: "message", hash, size, work: None, outcome: None })
             }
         }
     }

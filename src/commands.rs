@@ -1,31 +1,30 @@
-//! The sub-commands `bridge`, `node`, `legacy`, `listen` and `post`; `demo` has a file of its own.
+//! The sub-commands. Those that run nodes are here; `listen`, `post`, `key` and `pow` have files below, `demo`, `trace` and
+//! `dns-tree` beside this one.
 
-use std::{fs::File, io::Read, path::Path, time::Duration};
+pub mod key;
+pub mod listen;
+pub mod post;
+pub mod pow;
+pub mod secret;
+
+use std::{path::Path, time::Duration};
 
 use anyhow::Context;
-use bytes::Bytes;
 use tokio::signal::unix::{SignalKind, signal};
-use waku0::{Topic, confirm::Outcome};
-use waku2::{ClusterId, signed::SigningKey};
+use waku2::ClusterId;
 
 use crate::{
     assemble,
     banner::Banner,
-    cli::{BridgeArgs, LegacyArgs, ListenArgs, LogArgs, NodeArgs, PeerArgs, PostArgs, sample::sample},
-    client::{Client, ClientError, Heard, Letter, PeerAddress},
+    cli::{BridgeArgs, LegacyArgs, LogArgs, NodeArgs, PeerArgs, sample::sample},
+    client::Client,
     config::{self, Config, ConfigError, routes},
     logging,
-    output::{Reader, remark, say},
+    output::say,
     reload::Reloader,
     route_check::Explained,
 };
 
-/// Longest text read from standard input, in bytes: what fits into one message of the Waku Network, with room for the rest.
-const MAX_TEXT_BYTES: u64 = 150_000;
-/// Longest key file read, in bytes: 64 digits and some white space.
-const MAX_KEY_FILE_BYTES: u64 = 128;
-/// How long `listen` tries to reach its peer.
-const REACH: Duration = Duration::from_secs(20);
 /// Longest an orderly stop may take; after that the process ends anyway.
 const STOP_WITHIN: Duration = Duration::from_secs(8);
 
@@ -136,102 +135,7 @@ async fn reload(reloader: Option<&Reloader>) {
     }
 }
 
-/// Prints what a peer passes on.
-///
-/// # Errors
-/// If the peer can't be reached, or the time is over before enough has come.
-pub async fn listen(args: ListenArgs) -> anyhow::Result<()> {
-    let topic = args.topic.as_deref().map(str::parse::<Topic>).transpose()?;
-    let heard = hear(&args.peer, topic, args.count.unwrap_or(u64::MAX));
-    match args.timeout {
-        None => heard.await,
-        Some(secs) => match tokio::time::timeout(Duration::from_secs(secs), heard).await {
-            Ok(done) => done,
-            Err(_) => anyhow::bail!("not enough was heard within {secs} s"),
-        },
-    }
-}
-
-async fn hear(peer: &PeerArgs, topic: Option<Topic>, count: u64) -> anyhow::Result<()> {
-    let mut client = connect(peer, REACH).await?;
-    let wanted = topic.map(|topic| client.name_of(topic));
-    remark("listening for what it passes on");
-    let mut left = count;
-    while left > 0 {
-        let heard = client.next().await.ok_or(ClientError::Stopped)?;
-        if wanted.as_ref().is_some_and(|wanted| *wanted != heard.topic) {
-            continue;
-        }
-        left -= 1;
-        if print_line(&heard)? == Reader::Left {
-            break;
-        }
-    }
-    client.close().await;
-    Ok(())
-}
-
-/// Posts one text.
-///
-/// # Errors
-/// If the peer can't be reached or does not take it.
-pub async fn post(args: PostArgs) -> anyhow::Result<()> {
-    let topic: Topic = args.topic.parse()?;
-    let (fudge, signing) = (args.fudges(), signing_key(&args)?);
-    if signing.is_some() && matches!(args.peer.peer.parse()?, PeerAddress::V0(_)) {
-        return Err(ClientError::NothingToSign.into());
-    }
-    let text = match args.text {
-        Some(text) => text.into_bytes(),
-        None => read_stdin()?,
-    };
-    let letter = Letter { topic, ttl: args.ttl, text: Bytes::from(text), fudge, signing };
-    let client = connect(&args.peer, Duration::from_secs(args.timeout)).await?;
-    let (name, sent) = (client.name_of(topic), client.post(letter).await?);
-    client.close().await;
-    say(format_args!("{} on {name}", sent.hash))?;
-    match sent.outcome {
-        None => {}
-        Some(Outcome::Acknowledged { .. }) => say("acknowledged by the peer").map(drop)?,
-        Some(Outcome::Refused { text, .. }) => anyhow::bail!("the peer refuses it: {text}"),
-        Some(Outcome::Unanswered) => remark("the peer says that it acknowledges envelopes, and did not"),
-    }
-    Ok(())
-}
-
-/// The key of a signed shard, from a file or the environment.
-fn signing_key(args: &PostArgs) -> anyhow::Result<Option<SigningKey>> {
-    let text = match (&args.signing_key_file, &args.signing_key) {
-        (Some(path), _) => {
-            let mut text = String::new();
-            let file = File::open(path).with_context(|| format!("--signing-key-file {}", path.display()))?;
-            file.take(MAX_KEY_FILE_BYTES).read_to_string(&mut text).context("--signing-key-file can't be read")?;
-            text
-        }
-        (None, Some(text)) => text.clone(),
-        (None, None) => return Ok(None),
-    };
-    // The text itself is a secret, and stays out of the error.
-    Ok(Some(text.trim().parse().context("--signing-key-file, or CAUSEWAY_SIGNING_KEY")?))
-}
-
 async fn connect(peer: &PeerArgs, wait: Duration) -> anyhow::Result<Client> {
     let pubsub = peer.pubsub_topic.parse()?;
     Ok(Client::connect(&peer.peer.parse()?, ClusterId(peer.cluster_id), pubsub, wait).await?)
-}
-
-fn read_stdin() -> anyhow::Result<Vec<u8>> {
-    let mut text = Vec::new();
-    std::io::stdin().take(MAX_TEXT_BYTES + 1).read_to_end(&mut text).context("standard input can't be read")?;
-    anyhow::ensure!(text.len() as u64 <= MAX_TEXT_BYTES, "the text is over {MAX_TEXT_BYTES} bytes");
-    Ok(text)
-}
-
-/// One line for each: where, which, how large, and the text if it is one.
-fn print_line(heard: &Heard) -> std::io::Result<Reader> {
-    let text = match std::str::from_utf8(&heard.bytes) {
-        Ok(text) if !text.chars().any(|c| c.is_control() && c != '\n') => text.trim_end(),
-        _ => "(binary)",
-    };
-    say(format_args!("{}  {}  {:>6} B  {text}", heard.topic, heard.hash, heard.bytes.len()))
 }

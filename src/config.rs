@@ -19,11 +19,13 @@ pub mod network;
 mod nwaku_flags;
 pub mod rate_limit;
 pub mod routes;
+pub mod rpc;
 pub mod seek;
 mod v0;
 
 pub use connections::{CertificateFiles, V2, peer_address};
 pub use crossing::Bridging;
+pub use rpc::Rpc;
 pub use v0::{Discovery, V0};
 
 use network::NetworkError;
@@ -58,6 +60,8 @@ pub struct Config {
     pub archive: Option<archive::Archive>,
     /// What is served over HTTP.
     pub http: Http,
+    /// JSON-RPC of the waku/0 side.
+    pub rpc: Option<Rpc>,
     /// What an operator should know of flags that have no effect.
     pub notices: Vec<String>,
 }
@@ -167,6 +171,9 @@ pub enum ConfigError {
         /// What was given.
         value: f64,
     },
+    /// JSON-RPC of nothing.
+    #[error("--rpc, --ws and --ipc serve the waku/0 side: add --waku-v0, or leave them out")]
+    RpcOfNothing,
     /// Neither side.
     #[error("--relay=false leaves nothing to do: add --waku-v0, or leave it out")]
     Nothing,
@@ -245,6 +252,7 @@ impl TryFrom<BridgeArgs> for Config {
             v2: Some(v2(&args.base, &args.v2, &args.seek, network)?),
             v0: Some(v0),
             http: http(&args.surface, args.base.ports_shift)?,
+            rpc: rpc::rpc(args.rpc, args.base.ports_shift)?,
             data_dir: args.base.data_dir,
             nodekey: args.base.nodekey,
             nodekey_file: args.base.nodekey_file,
@@ -264,7 +272,12 @@ impl TryFrom<NodeArgs> for Config {
         let notices = notices(&args.foreign, &args.v2, &network)?;
         let v2 = args.v2.relay.then(|| v2(&args.base, &args.v2, &args.seek, network)).transpose()?;
         let v0 = args.waku_v0.then(|| v0::v0(&args.v1, &args.base)).transpose()?;
+        let rpc = rpc::rpc(args.rpc, args.base.ports_shift)?;
+        if rpc.is_some() && v0.is_none() {
+            return Err(ConfigError::RpcOfNothing);
+        }
         Ok(Self {
+            rpc,
             v0,
             v2,
             bridge: None,
@@ -288,6 +301,7 @@ impl TryFrom<LegacyArgs> for Config {
             bridge: None,
             archive: None,
             http: http(&args.surface, args.base.ports_shift)?,
+            rpc: rpc::rpc(args.rpc, args.base.ports_shift)?,
             data_dir: args.base.data_dir,
             nodekey: args.base.nodekey,
             nodekey_file: args.base.nodekey_file,

@@ -14,7 +14,7 @@ use devp2p::key::NodeKey;
 use rand::{SeedableRng, rngs::StdRng};
 
 /// The key's file within the data directory.
-const KEY_FILE: &str = "nodekey";
+pub const NODE_KEY_FILE: &str = "nodekey";
 /// The lock's file within the data directory.
 const LOCK_FILE: &str = "LOCK";
 /// Longest key file read, in bytes: 64 digits and some white space.
@@ -59,10 +59,7 @@ impl DataDir {
     /// # Errors
     /// Without a home directory, if the directory can't be used, or while another process holds it.
     pub fn open(path: Option<PathBuf>) -> Result<Self, KeyError> {
-        let path = match path {
-            Some(path) => path,
-            None => PathBuf::from(std::env::var_os("HOME").ok_or(KeyError::NoHome)?).join(".causeway"),
-        };
+        let path = default_data_dir(path)?;
         let unusable = |e| KeyError::Directory(path.clone(), e);
         fs::create_dir_all(&path).map_err(unusable)?;
         let lock =
@@ -83,7 +80,7 @@ impl DataDir {
     /// Is there a key in it?
     #[must_use]
     pub fn has_key(&self) -> bool {
-        self.path.join(KEY_FILE).exists()
+        self.path.join(NODE_KEY_FILE).exists()
     }
 
     /// The key of the flag if there is one, or of the file that a flag names; else the kept one, else a new one, which is then kept.
@@ -97,7 +94,18 @@ impl DataDir {
         if let Some(path) = file.filter(|path| !path.as_os_str().is_empty()) {
             return read_key(path);
         }
-        Ok(kept_key(&self.path.join(KEY_FILE))?.0)
+        Ok(kept_key(&self.path.join(NODE_KEY_FILE))?.0)
+    }
+}
+
+/// The data directory that a flag names, or `~/.causeway`.
+///
+/// # Errors
+/// [`KeyError::NoHome`] without either.
+pub fn default_data_dir(flag: Option<PathBuf>) -> Result<PathBuf, KeyError> {
+    match flag {
+        Some(path) => Ok(path),
+        None => Ok(PathBuf::from(std::env::var_os("HOME").ok_or(KeyError::NoHome)?).join(".causeway")),
     }
 }
 
@@ -112,7 +120,11 @@ pub fn kept_key(path: &Path) -> Result<(NodeKey, bool), KeyError> {
     }
 }
 
-fn read_key(path: &Path) -> Result<NodeKey, KeyError> {
+/// The key of a file.
+///
+/// # Errors
+/// If the file can't be read or is no key.
+pub fn read_key(path: &Path) -> Result<NodeKey, KeyError> {
     let unreadable = |e| KeyError::Unreadable(path.to_owned(), e);
     let meta = fs::metadata(path).map_err(unreadable)?;
     if meta.len() > MAX_KEY_FILE_BYTES {
@@ -125,19 +137,34 @@ fn read_key(path: &Path) -> Result<NodeKey, KeyError> {
     text.trim().parse().map_err(|_| KeyError::Malformed(path.to_owned()))
 }
 
-/// Writes beside the final name and renames, so that a crash never leaves half a key.
 fn write_new_key(path: &Path) -> Result<NodeKey, KeyError> {
-    let unwritable = |e| KeyError::Unwritable(path.to_owned(), e);
     let key = NodeKey::generate(&mut system_rng());
+    keep_key(path, &key)?;
+    Ok(key)
+}
+
+/// Writes a key to a file. What was there is lost.
+///
+/// # Errors
+/// [`KeyError::Unwritable`].
+pub fn keep_key(path: &Path, key: &NodeKey) -> Result<(), KeyError> {
+    write_secret(path, &hex::encode(key.to_bytes())).map_err(|error| KeyError::Unwritable(path.to_owned(), error))
+}
+
+/// Writes a line that its owner alone can read: beside the final name, then renamed, so that a crash never leaves half of it. When it
+/// returns, it is on disk.
+pub(crate) fn write_secret(path: &Path, line: &str) -> io::Result<()> {
     let mut fresh = path.as_os_str().to_owned();
     fresh.push(".new");
     let fresh = PathBuf::from(fresh);
-    let mut file =
-        OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&fresh).map_err(unwritable)?;
-    writeln!(file, "{}", hex::encode(key.to_bytes())).map_err(unwritable)?;
-    file.sync_all().map_err(unwritable)?;
-    fs::rename(&fresh, path).map_err(unwritable)?;
-    Ok(key)
+    let mut file = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&fresh)?;
+    writeln!(file, "{line}")?;
+    file.sync_all()?;
+    fs::rename(&fresh, path)?;
+    match path.parent() {
+        Some(directory) if directory != Path::new("") => File::open(directory)?.sync_all(),
+        _ => Ok(()),
+    }
 }
 
 /// A generator seeded by the system.
@@ -169,10 +196,10 @@ mod tests {
         let key = data.node_key(None, None).unwrap();
         assert_eq!(data.node_key(None, None).unwrap().to_bytes(), key.to_bytes());
         assert_eq!(
-            kept_key(&data.path().join(KEY_FILE)).map(|(kept, new)| (kept.to_bytes(), new)).unwrap(),
+            kept_key(&data.path().join(NODE_KEY_FILE)).map(|(kept, new)| (kept.to_bytes(), new)).unwrap(),
             (key.to_bytes(), false)
         );
-        let mode = fs::metadata(data.path().join(KEY_FILE)).unwrap().permissions().mode();
+        let mode = fs::metadata(data.path().join(NODE_KEY_FILE)).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
     }
 
@@ -181,7 +208,7 @@ mod tests {
         let (_temp, data) = dir();
         let hex = "01".repeat(32);
         assert_eq!(data.node_key(Some(&hex), None).unwrap().to_bytes(), [1; 32]);
-        assert!(!data.path().join(KEY_FILE).exists());
+        assert!(!data.path().join(NODE_KEY_FILE).exists());
         assert!(matches!(data.node_key(Some("zz"), None), Err(KeyError::BadFlag)));
         assert!(matches!(data.node_key(Some(&"00".repeat(32)), None), Err(KeyError::BadFlag)));
     }
@@ -194,7 +221,7 @@ mod tests {
         assert!(!path.exists());
         fs::write(&path, format!("{}\n", "02".repeat(32))).unwrap();
         assert_eq!(data.node_key(None, Some(&path)).unwrap().to_bytes(), [2; 32]);
-        assert!(!data.path().join(KEY_FILE).exists());
+        assert!(!data.path().join(NODE_KEY_FILE).exists());
         fs::write(&path, "{\"crypto\": {}}").unwrap();
         assert!(matches!(data.node_key(None, Some(&path)), Err(KeyError::Malformed(_))));
     }
@@ -202,7 +229,7 @@ mod tests {
     #[test]
     fn an_existing_file_is_never_replaced() {
         let (_temp, data) = dir();
-        let path = data.path().join(KEY_FILE);
+        let path = data.path().join(NODE_KEY_FILE);
         for text in ["", "1234", &"g".repeat(64), &"1".repeat(500)] {
             fs::write(&path, text).unwrap();
             assert!(matches!(data.node_key(None, None), Err(KeyError::Malformed(_))), "{text:?}");

@@ -16,12 +16,14 @@ pub mod dns_tree;
 mod health;
 pub mod http;
 pub mod keys;
+pub mod keystore;
 pub mod logging;
 mod metrics;
 pub mod output;
 mod probe;
 pub mod reload;
 pub mod route_check;
+pub mod rpc;
 pub mod storage;
 pub mod trace;
 

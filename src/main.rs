@@ -5,7 +5,7 @@ use std::{io, num::NonZeroUsize, process::ExitCode, thread};
 use causeway::{
     cli::{Cli, Command},
     client::ClientError,
-    commands,
+    commands::{self, secret::Misuse},
     config::ConfigError,
     demo,
     dns_tree::{self, InputError},
@@ -33,8 +33,10 @@ fn main() -> ExitCode {
             Command::Node(args) => commands::node(*args).await,
             Command::Legacy(args) => commands::legacy(*args).await,
             Command::Demo(args) => demo::run(args).await,
-            Command::Listen(args) => commands::listen(args).await,
-            Command::Post(args) => commands::post(args).await,
+            Command::Listen(args) => commands::listen::run(args).await,
+            Command::Post(args) => commands::post::run(args).await,
+            Command::Key(args) => commands::key::run(args.command),
+            Command::Pow(args) => commands::pow::run(args.command).await,
             Command::Trace(args) => trace::run(&args).await,
             Command::DnsTree(args) => dns_tree::run(&args),
             Command::GenerateRlnKeystore { .. } => commands::keystore(),
@@ -60,7 +62,7 @@ fn failed(error: &anyhow::Error) -> ExitCode {
     remark(format_args!("causeway: {error:#}"));
     let misread = matches!(error.downcast_ref(), Some(ClientError::Address(_) | ClientError::NothingToSign));
     let misread = misread || matches!(error.downcast_ref(), Some(TraceError::Hash(_)));
-    if misread || error.is::<ConfigError>() || error.is::<InputError>() {
+    if misread || error.is::<Misuse>() || error.is::<ConfigError>() || error.is::<InputError>() {
         ExitCode::from(USAGE)
     } else {
         ExitCode::FAILURE

@@ -2,7 +2,7 @@
 //! tests that show each. What has none says why.
 //!
 //! `H..` are rows of the project's list of hostile inputs and `F..` of its list of faults. Both lists also have rows about
-//! services of the Waku Network, storage and the HTTP surface, which are not here. Live peers show some of them too: the scenarios
+//! services of the Waku Network, storage and REST, which are not here. Live peers show some of them too: the scenarios
 //! `two-bridges` and `cut-off` of `tests/interop`, and longer ones `longrun -- faults`. What must be seen is the same for all: a typed error or an
 //! orderly close, bounded memory and work, and nothing lost for anybody else.
 
@@ -249,8 +249,17 @@ const THREATS: &[(&str, &str, Met)] = &[
     ),
     (
         "H34",
-        "payloads that cannot be decrypted or whose signature is none",
-        Untested("payloads are opaque to gossip; their encryption comes with the mail client"),
+        "payloads that cannot be decrypted, break off, or whose signature is none",
+        By(&[
+            "h34_signatures_out_of_range_are_refused",
+            "h34_the_higher_of_two_signatures_is_refused",
+            "h34_flags_without_what_they_promise_are_refused",
+            "h34_altered_or_short_data_opens_with_no_key",
+            "h34_no_plaintext_makes_it_panic",
+            "h34_no_data_makes_it_panic",
+            "wycheproof_aes_gcm",
+            "wycheproof_ecdsa",
+        ]),
     ),
     (
         "H35",
@@ -549,6 +558,18 @@ const THREATS: &[(&str, &str, Met)] = &[
             "h83_a_flood_of_envelopes_of_a_second_holds_up_nobody",
             "two_bridges_make_one_of_ten_thousand_each_and_nothing_crosses_back",
             "a_rate_lets_a_second_s_worth_through_each_way",
+        ]),
+    ),
+    (
+        "H84",
+        "JSON-RPC asked by pages, under foreign names, by other methods, too much or too deep at once",
+        By(&[
+            "h84_hosts_are_allowed_by_name_and_compared_without_case",
+            "h84_pages_are_refused_unless_allowed",
+            "h84_nothing_is_done_by_other_methods",
+            "h84_pages_foreign_hosts_and_floods_are_refused",
+            "without_flags_nothing_listens",
+            "only_what_was_named_is_served",
         ]),
     ),
     (

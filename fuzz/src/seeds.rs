@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use bytes::Bytes;
+use devp2p::NodeKey;
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use serde_json::Value;
 use waku0::{
@@ -11,6 +12,7 @@ use waku0::{
         p2p::CURSOR_LEN,
         sync::{SyncRequest, SyncResponse},
     },
+    payload::{Content, plaintext},
 };
 use waku2::{ContentTopic, Meta, WakuMessage};
 
@@ -148,6 +150,15 @@ pub(crate) fn status() -> Vec<Vec<u8>> {
 pub(crate) fn envelope() -> Vec<Vec<u8>> {
     let envelopes = [hex_of("envelopes/envelopes.json"), hex_of("envelopes/verdicts.json")].concat();
     envelopes.into_iter().filter(|bytes| bytes.first().is_some_and(|first| *first >= 0xc0)).take(60).collect()
+}
+
+/// Plaintexts of recorded payloads, every other one signed.
+pub(crate) fn payload() -> Vec<Vec<u8>> {
+    let Ok(key) = NodeKey::from_bytes(&[1; 32]) else { return Vec::new() };
+    let mut rng = StdRng::seed_from_u64(2);
+    let contents = hex_of("payload/payloads.json").into_iter().map(|payload| Content::from(Bytes::from(payload)));
+    let signers = [None, Some(&key)].into_iter().cycle();
+    contents.zip(signers).flat_map(|(content, sign)| plaintext::encode(&content, sign, &mut rng)).collect()
 }
 
 /// One to three envelopes in a list.

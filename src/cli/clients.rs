@@ -1,8 +1,8 @@
 //! Flags of the sub-commands that are no nodes.
 
-use std::path::PathBuf;
+use std::{net::IpAddr, path::PathBuf};
 
-use clap::Args;
+use clap::{Args, Subcommand};
 use waku2::Preset;
 
 use super::parse_bool;
@@ -24,9 +24,18 @@ pub struct ListenArgs {
     /// Where to listen.
     #[command(flatten)]
     pub peer: PeerArgs,
-    /// Show only this topic, 8 hex digits
+    /// Show only this topic: 8 hex digits, or a name, of which the topic is then made
     #[arg(long, value_name = "TOPIC")]
     pub topic: Option<String>,
+    /// What is opened, and with what.
+    #[command(flatten)]
+    pub open: OpenArgs,
+    /// Print one JSON object a line
+    #[arg(long)]
+    pub json: bool,
+    /// Print what was said and nothing else: no columns, and no line ends
+    #[arg(long, conflicts_with = "json")]
+    pub raw: bool,
     /// End after so many [default: never]
     #[arg(long, value_name = "N")]
     pub count: Option<u64>,
@@ -35,18 +44,62 @@ pub struct ListenArgs {
     pub timeout: Option<u64>,
 }
 
+/// With what payloads are opened, and which of them are wanted. Without a key all is shown as it came; with one, only what it opens.
+#[derive(Debug, Args)]
+pub struct OpenArgs {
+    /// Open what was encrypted with the key of this password; in a public chat of Status, its name
+    #[arg(long, value_name = "TEXT", conflicts_with_all = ["sym_key", "private_key_file"])]
+    pub sym_password: Option<String>,
+    /// Open what was encrypted with this key, 64 hex digits. On a command line others can read it; it can stand in
+    /// CAUSEWAY_SYM_KEY
+    #[arg(long, value_name = "HEX", conflicts_with = "private_key_file")]
+    pub sym_key: Option<String>,
+    /// Open what was encrypted for the owner of the key in this file, 64 hex digits
+    #[arg(long, value_name = "FILE")]
+    pub private_key_file: Option<PathBuf>,
+    /// Show only what the owner of this public key has signed, 128 hex digits, with 04 before them or without
+    #[arg(long, value_name = "HEX")]
+    pub from: Option<String>,
+}
+
+/// For whom a payload is encrypted, and by whom it is signed. Without a key it is sent as it is.
+#[derive(Debug, Args)]
+pub struct SealArgs {
+    /// Encrypt with the key of this password; in a public chat of Status, its name
+    #[arg(long, value_name = "TEXT", conflicts_with_all = ["sym_key", "pub_key"])]
+    pub sym_password: Option<String>,
+    /// Encrypt with this key, 64 hex digits. On a command line others can read it; it can stand in CAUSEWAY_SYM_KEY
+    #[arg(long, value_name = "HEX", conflicts_with = "pub_key")]
+    pub sym_key: Option<String>,
+    /// Encrypt for the owner of this public key, 128 hex digits, with 04 before them or without
+    #[arg(long, value_name = "HEX")]
+    pub pub_key: Option<String>,
+    /// Sign with the key in this file, 64 hex digits; what is signed is encrypted as well
+    #[arg(long, value_name = "FILE")]
+    pub sign: Option<PathBuf>,
+}
+
 /// Flags of `post`.
 #[derive(Debug, Args)]
 pub struct PostArgs {
     /// Where to post.
     #[command(flatten)]
     pub peer: PeerArgs,
-    /// Topic, 8 hex digits
+    /// Topic: 8 hex digits, or a name, of which the topic is then made
     #[arg(long, value_name = "TOPIC", default_value = "0xcd423760")]
     pub topic: String,
-    /// The text, sent as it is; without it, standard input. Encrypt first what is not for everybody
+    /// The text; without it, standard input. Without a key to encrypt it with everybody can read it
     #[arg(long, value_name = "TEXT")]
     pub text: Option<String>,
+    /// For whom it is encrypted, and who signs it.
+    #[command(flatten)]
+    pub seal: SealArgs,
+    /// Proof of work of the envelope [default: 0.002, and 0.000002 above 50,000 bytes, as Status clients do]
+    #[arg(long, value_name = "WORK")]
+    pub pow: Option<f64>,
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
     /// A file with the key of a signed shard, 64 hex digits: the message is signed with it. The digits can stand in
     /// CAUSEWAY_SIGNING_KEY instead
     #[arg(long, value_name = "FILE", conflicts_with = "signing_key")]
@@ -141,3 +194,126 @@ const DNS_TREE_EXAMPLES: &str = "\
 Example:
   causeway dns-tree --domain nodes.example.org --key-file list.key --file nodes.txt > nodes.zone
   causeway bridge --dns-discovery-url-v1 enrtree://KEY@nodes.example.org     with the link that the first line names";
+
+/// Flags of `key`.
+#[derive(Debug, Args)]
+#[command(after_help = KEY_EXAMPLES)]
+pub struct KeyArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: KeyCommand,
+}
+
+const KEY_EXAMPLES: &str = "\
+Examples:
+  causeway key new --file me.key                      makes a key, and prints its names
+  causeway key show --ip 203.0.113.7                  the names of the node key in ~/.causeway
+  causeway key import old/nodekey --data-dir ~/new    takes the identity of another node
+  causeway key derive-password status                 the key of the public chat #status";
+
+/// What `key` does.
+#[derive(Debug, Subcommand)]
+pub enum KeyCommand {
+    /// Make a key, and print its names
+    New {
+        /// Write the key there, and keep it off the terminal. A file that is there is left alone
+        #[arg(long, value_name = "FILE")]
+        file: Option<PathBuf>,
+        /// Where it will be reached.
+        #[command(flatten)]
+        names: NameArgs,
+    },
+    /// Print the names of a key: public key, enode, node record, libp2p peer id, address of Ethereum
+    Show {
+        /// The key's file [default: the node key in the data directory]
+        #[arg(long, value_name = "FILE", conflicts_with = "data_dir")]
+        file: Option<PathBuf>,
+        /// Where the node key lives [default: ~/.causeway]
+        #[arg(long, value_name = "DIR")]
+        data_dir: Option<PathBuf>,
+        /// Where it is reached.
+        #[command(flatten)]
+        names: NameArgs,
+    },
+    /// Make the key of a file the node key of a data directory that has none
+    Import {
+        /// The key, 64 hex digits; - is standard input
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+        /// Where the node key is to live [default: ~/.causeway]
+        #[arg(long, value_name = "DIR")]
+        data_dir: Option<PathBuf>,
+        /// Where it will be reached.
+        #[command(flatten)]
+        names: NameArgs,
+    },
+    /// Print the symmetric key of a password, as Status derives it
+    DerivePassword {
+        /// The password; without it, a line of standard input
+        #[arg(value_name = "PASSWORD")]
+        password: Option<String>,
+        /// Print one JSON object
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// Where a node is reached, for the names that say so.
+#[derive(Debug, Args)]
+pub struct NameArgs {
+    /// Its address, for enode and node record
+    #[arg(long, value_name = "IP", default_value = "127.0.0.1")]
+    pub ip: IpAddr,
+    /// Its devp2p port
+    #[arg(long, value_name = "PORT", default_value_t = 30303)]
+    pub port: u16,
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Flags of `pow`.
+#[derive(Debug, Args)]
+pub struct PowArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: PowCommand,
+}
+
+/// What `pow` does.
+#[derive(Debug, Subcommand)]
+pub enum PowCommand {
+    /// Print the proof of work of an envelope, and what it is reckoned from
+    Compute {
+        /// The envelope's RLP in hex; without it, standard input
+        #[arg(value_name = "ENVELOPE")]
+        envelope: Option<String>,
+        /// Print one JSON object
+        #[arg(long)]
+        json: bool,
+    },
+    /// Search another nonce for an envelope, and print it mined
+    Mine {
+        /// The envelope's RLP in hex; without it, standard input
+        #[arg(value_name = "ENVELOPE")]
+        envelope: Option<String>,
+        /// The work that it shall have
+        #[arg(long, value_name = "WORK", default_value_t = 0.002)]
+        pow: f64,
+        /// Give up after so many seconds
+        #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+        timeout: u64,
+        /// Print one JSON object
+        #[arg(long)]
+        json: bool,
+    },
+    /// Measure this machine, one core of it: nonces a second, and how long usual targets take
+    Bench {
+        /// Seconds for each figure
+        #[arg(long, value_name = "SECONDS", default_value_t = 1.0)]
+        seconds: f64,
+        /// Print one JSON object a line
+        #[arg(long)]
+        json: bool,
+    },
+}

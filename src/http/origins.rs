@@ -46,7 +46,7 @@ impl Pattern {
         self.0.is_empty()
     }
 
-    fn fits(&self, origin: &str) -> bool {
+    pub(crate) fn fits(&self, origin: &str) -> bool {
         let origin = origin.to_ascii_lowercase();
         if self.0.contains("://") {
             return fits(self.0.as_bytes(), origin.as_bytes());

@@ -2,10 +2,12 @@
 
 mod accounting;
 mod archive;
+mod clients;
 mod discovery;
 mod faults;
 mod faults_abuse;
 mod faults_kill;
+mod json_rpc;
 mod legacy;
 #[expect(dead_code, reason = "meshes use more of it")]
 #[path = "../../waku2/tests/mesh/meshes/link.rs"]

@@ -53,6 +53,11 @@ impl Acceptance {
         remember(&mut self.former_interests, now, former);
     }
 
+    /// What is larger was never taken, so there is nothing to tolerate.
+    pub(crate) fn set_max_message_size(&mut self, bytes: usize) {
+        self.policy.max_message_size = bytes;
+    }
+
     /// Judges an envelope as [`admit`] does, and once more by what was asked for a moment ago if that refuses it.
     pub(crate) fn judge(&self, now: Now, envelope: &Envelope) -> Result<Pow, Refusal> {
         match admit(envelope, now.unix_secs(), &self.policy) {

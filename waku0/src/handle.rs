@@ -5,7 +5,7 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
-use devp2p::{ConnId, Enode, Now, PublicKey, ServerHandle, budget::Spent, server::ConnectionCounts};
+use devp2p::{ConnId, DisconnectReason, Enode, Now, PublicKey, ServerHandle, budget::Spent, server::ConnectionCounts};
 use tokio::sync::{mpsc, oneshot};
 
 pub use crate::node::{PostError, Posted};
@@ -162,6 +162,11 @@ impl Handle {
         self.change(Change::Rates(rates)).await;
     }
 
+    /// Sets the largest envelope that is taken, in bytes: 20 and its data.
+    pub async fn set_max_message_size(&self, bytes: usize) {
+        self.change(Change::MaxMessageSize(bytes)).await;
+    }
+
     async fn change(&self, change: Change) {
         self.ask(|reply| Command::Change { change, reply }).await;
     }
@@ -188,6 +193,11 @@ impl Handle {
     #[must_use]
     pub fn suggest(&self, node: Enode) -> bool {
         self.server.suggest(node)
+    }
+
+    /// Takes leave of a peer. Nothing happens when it is gone.
+    pub fn disconnect(&self, conn: ConnId) {
+        self.server.disconnect(conn, DisconnectReason::Requested);
     }
 
     /// How many connections there are, from the TCP connect on.

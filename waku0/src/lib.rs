@@ -12,6 +12,9 @@
 //! | [`version`] | shh/6, waku/0 and waku/1 as data | 5/WAKU0 "Forward Compatibility", 6/WAKU1, EIP-627 |
 //! | [`status`] | options announced on connect and when they change, by version | 5/WAKU0 "Status", "Status Update", EIP-627 |
 //! | [`packet`] | codes and bodies | 5/WAKU0 "Packet Codes" |
+//! | [`payload`] | what the data says to those who hold a key | 7/WAKU-DATA, 26/WAKU2-PAYLOAD |
+//! | [`filter`] | who here reads what | status-go, `waku/common/filter.go` |
+//! | [`status_topic`] | names that Status makes topics of | status-go |
 //! | [`admit`] | the verdict on an envelope, given time and settings | 5/WAKU0 "Messages" |
 //! | [`pool`] | live envelopes, what was seen, expiry | |
 //! | [`peer`] | one peer's states | |
@@ -37,6 +40,7 @@ pub mod confirm;
 pub mod counters;
 pub mod envelope;
 pub mod fault;
+pub mod filter;
 mod forwards;
 pub mod handle;
 pub mod interest;
@@ -45,6 +49,7 @@ pub mod limits;
 pub mod node;
 pub mod outbox;
 pub mod packet;
+pub mod payload;
 pub mod peer;
 pub mod pool;
 pub mod pow;
@@ -52,6 +57,7 @@ pub mod run;
 pub mod settings;
 mod slots;
 pub mod status;
+pub mod status_topic;
 pub mod topic;
 pub mod upkeep;
 pub mod version;

@@ -71,6 +71,8 @@ pub enum Change {
     Confirmations(bool),
     /// [`Settings::rates`].
     Rates(Rates),
+    /// [`Settings::max_message_size`], of which peers are not told.
+    MaxMessageSize(usize),
 }
 
 /// The options announced, in the form of status-go: filters only as far as there are any.

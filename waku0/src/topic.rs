@@ -2,12 +2,23 @@
 
 use std::{fmt, str::FromStr};
 
+use sha3::{Digest, Keccak256};
+
 /// Length of a topic, in bytes.
 pub const TOPIC_LEN: usize = 4;
 
 /// An envelope's topic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Topic(pub [u8; TOPIC_LEN]);
+
+impl Topic {
+    /// The topic that applications use for a name: the first four bytes of its Keccak-256.
+    #[must_use]
+    pub fn of_name(name: &str) -> Self {
+        let [a, b, c, d, ..] = <[u8; 32]>::from(Keccak256::digest(name));
+        Self([a, b, c, d])
+    }
+}
 
 /// A text that is not a topic.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -35,7 +46,6 @@ impl FromStr for Topic {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use sha3::{Digest, Keccak256};
 
     use super::*;
 
@@ -44,7 +54,7 @@ mod tests {
         for (name, printed) in [("contact-discovery", "f8946aac"), ("status", "cd423760"), ("test", "9c22ff5f")] {
             let topic: Topic = printed.parse().unwrap();
             assert_eq!(topic.to_string(), format!("0x{printed}"));
-            assert_eq!(topic.0, Keccak256::digest(name)[..TOPIC_LEN]);
+            assert_eq!(topic, Topic::of_name(name));
         }
         assert_eq!("0xF8946AAC".parse(), Ok(Topic([0xf8, 0x94, 0x6a, 0xac])));
     }

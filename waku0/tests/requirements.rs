@@ -18,7 +18,7 @@ const BEFORE_STATUS: Met = By(&["a_packet_before_status_ends_the_session_and_cou
 const LATER_PEERS: Met =
     By(&["every_recorded_decoding", "items_after_the_options_and_a_body_of_the_next_version_are_read"]);
 const VERSIONS: Met = By(&["name_and_version_must_both_agree", "the_highest_waku_runs_and_whisper_only_alone"]);
-const PAYLOADS: Met = Untested("payloads are opaque to gossip; their encryption comes with the mail client");
+const PAYLOADS: Met = By(&["what_status_go_sealed_is_opened", "sealing_makes_the_bytes_that_status_go_made"]);
 const ADVICE: Met = Untested("advice to people, nothing that a node does");
 
 /// Requirement, what it asks, and how it is met.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use rand::{SeedableRng, rngs::StdRng};
 use waku0::{
     Envelope, EnvelopeHash,
     keccak::Lanes,
@@ -10,6 +11,7 @@ use waku0::{
         Code, messages,
         sync::{SyncRequest, SyncResponse},
     },
+    payload::{Content, plaintext},
     status::StatusOptions,
     version::Version,
 };
@@ -94,4 +96,19 @@ pub fn messages(input: &[u8]) {
 fn batches(mut items: messages::Envelopes, lanes: Lanes) -> Vec<Envelope> {
     let batches = std::iter::from_fn(|| items.next_batch(lanes)).map_while(Result::ok);
     batches.flatten().flatten().collect()
+}
+
+/// What is read as a plaintext lies in it without gaps, and written again, reads the same but for the signature.
+pub fn payload(input: &[u8]) {
+    let bytes = Bytes::copy_from_slice(input);
+    let Ok(opened) = plaintext::decode(&bytes) else { return };
+    let signature = opened.signature.as_ref().map_or(&[][..], |signature| &signature.bytes);
+    let field = usize::from(input[0] & 3);
+    assert_eq!(input[1 + field..], [&opened.payload, &opened.padding, signature].concat());
+    let mut rng = StdRng::seed_from_u64(1);
+    let content = Content { payload: opened.payload, padding: opened.padding };
+    let again = plaintext::encode(&content, None, &mut rng).expect("its length came from a length field");
+    let again = plaintext::decode(&again.into()).expect("our own plaintext");
+    assert_eq!((again.payload, again.signature), (content.payload, None));
+    assert!(again.padding == content.padding || content.padding.is_empty());
 }

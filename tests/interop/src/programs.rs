@@ -26,6 +26,8 @@ pub(crate) struct Programs {
     pub(crate) js_waku: PathBuf,
     /// The script of a browser with js-waku in its pages.
     pub(crate) pages: PathBuf,
+    /// The script of a web3 client, beside its packages.
+    pub(crate) web3: PathBuf,
     /// What every archive keeps to, against PostgreSQL.
     pub(crate) postgres_contract: PathBuf,
     /// The bridge.
@@ -47,6 +49,8 @@ impl Programs {
         go(&go_waku, &[("GOTOOLCHAIN", GO_WAKU_TOOLCHAIN)], &["-tags", "gowaku_no_rln", ".", "./bench"])?;
         let js_waku = root.join("peers/js-waku");
         npm::fetch(&js_waku)?;
+        let web3 = root.join("peers/web3");
+        npm::fetch(&web3)?;
         let causeway = given.map_or_else(|| cargo(root, &["--bin"], "causeway"), |path| Ok(path.to_owned()))?;
         Ok(Self {
             status_go: status_go.join("bin/status-go-peer"),
@@ -56,6 +60,7 @@ impl Programs {
             go_waku_bench: go_waku.join("bin/bench"),
             js_waku: js_waku.join("peer.mjs"),
             pages: js_waku.join("browser/pages.mjs"),
+            web3: web3.join("client.mjs"),
             postgres_contract: cargo(root, &["-p", "archive", "--example"], "postgres_contract")?,
             causeway,
         })

@@ -38,6 +38,7 @@ impl Node {
             Change::Light(light) if light != self.light => self.set_light(light),
             Change::Confirmations(confirmations) => self.confirmations = confirmations,
             Change::Rates(rates) => self.rates = rates,
+            Change::MaxMessageSize(bytes) => self.acceptance.set_max_message_size(bytes),
             Change::MinPow(_) | Change::Interest(_) | Change::Light(_) => {}
         }
         let options = self.announced();

@@ -39,7 +39,7 @@ var (
 	bClients     = bench.Int("clients", 1000, "connections of light clients that want nothing (clients)")
 	bVersion     = bench.Uint("version", 0, "waku version to speak: 0 or 1")
 	bTimeout     = bench.Duration("timeout", 60*time.Second, "longest a run may take")
-	bSeconds     = bench.Float64("secs", 2, "seconds of one timed loop (validate, pow)")
+	bSeconds     = bench.Float64("secs", 2, "seconds of one timed loop (validate, pow, open)")
 	bSpawn       listFlag
 	bTarget      listFlag
 	bPid         listFlag
@@ -50,9 +50,9 @@ func benchMain(args []string) int {
 	bench.Var(&bSpawn, "spawn", "NAME=COMMAND: start this node for each run; it must print its enode on standard output or error (may be repeated)")
 	bench.Var(&bTarget, "target", "NAME=ENODE: measure this running node (may be repeated)")
 	bench.Var(&bPid, "pid", "NAME=PID: process of a -target, for CPU and memory (may be repeated)")
-	modes := map[string]func() error{"relay": benchRelay, "clients": benchClients, "hop": benchHop, "validate": benchValidate, "pow": benchPow}
+	modes := map[string]func() error{"relay": benchRelay, "clients": benchClients, "hop": benchHop, "validate": benchValidate, "pow": benchPow, "open": benchOpen}
 	if len(args) == 0 || modes[args[0]] == nil {
-		fmt.Fprintln(os.Stderr, "usage: status-go-peer bench relay|clients|hop|validate|pow [flags]; -h lists the flags")
+		fmt.Fprintln(os.Stderr, "usage: status-go-peer bench relay|clients|hop|validate|pow|open [flags]; -h lists the flags")
 		return 2
 	}
 	log.Root().SetHandler(log.DiscardHandler())

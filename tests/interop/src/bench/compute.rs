@@ -36,7 +36,7 @@ pub(super) fn beside_status_go(lab: &Lab, effort: &Effort) -> Result<Vec<Figure>
     Ok(figures)
 }
 
-fn status_go(lab: &Lab, effort: &Effort, mode: &str) -> Result<Vec<Event>> {
+pub(super) fn status_go(lab: &Lab, effort: &Effort, mode: &str) -> Result<Vec<Event>> {
     let (runs, secs) = (effort.runs.to_string(), effort.loop_secs.to_string());
     let arguments = ["bench", mode, "-runs", &runs, "-secs", &secs].map(str::to_owned);
     driver("bench of computing", &lab.programs().status_go, &arguments)
@@ -129,7 +129,7 @@ fn mining_at(line: &Event, lanes: Lanes, effort: &Effort) -> Result<Figure> {
 }
 
 /// Repeats `work`, which tells how much it did, for some time; the median rate per second of CPU.
-fn timed(effort: &Effort, mut work: impl FnMut() -> Result<u64>) -> Result<f64> {
+pub(super) fn timed(effort: &Effort, mut work: impl FnMut() -> Result<u64>) -> Result<f64> {
     let rates = (0..effort.runs).map(|_| {
         let (start, cpu, mut done) = (now(), cpu::seconds(std::process::id())?, 0);
         while start.elapsed().as_secs_f64() < effort.loop_secs {

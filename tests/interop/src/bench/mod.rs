@@ -6,6 +6,7 @@ mod crossings;
 mod envelopes;
 mod load;
 mod messages;
+mod opening;
 
 use crate::process::{Event, Process};
 use crate::scenarios::Lab;
@@ -83,8 +84,9 @@ type Grows = fn(&Lab, u32, &mut Table) -> Result<()>;
 /// When one cannot be taken, or anything was lost in it.
 pub(crate) fn all(lab: &Lab, effort: &Effort, only: &str) -> Result<Table> {
     let mut table = Table::new(&["figure", "ours", "peer", "ours/peer", "runs", "unit"]);
-    let parts: [(&str, Measurement); 8] = [
+    let parts: [(&str, Measurement); 9] = [
         ("computing beside status-go", compute::beside_status_go),
+        ("opening beside status-go", opening::beside_status_go),
         ("relay of envelopes beside status-go", envelopes::relay),
         ("light clients beside status-go", envelopes::light_clients),
         ("hop latency beside status-go", envelopes::hop),

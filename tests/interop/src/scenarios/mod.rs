@@ -7,6 +7,7 @@ mod cut_off;
 mod discovery;
 mod gossip;
 mod js_waku;
+mod json_rpc;
 mod limits;
 mod mesh;
 mod odd_peers;
@@ -206,6 +207,12 @@ pub(crate) const ALL: &[Scenario] = &[
         claim: "status-go that offers waku/1, waku/0, or both: the highest is spoken, and all hear each other",
         beside: true,
         run: versions::waku_1,
+    },
+    Scenario {
+        name: "json-rpc",
+        claim: "a stock web3 client posts and hears by HTTP, WebSocket and Unix socket what status-go hears and posts",
+        beside: true,
+        run: json_rpc::from_web3,
     },
     Scenario {
         name: "flooded",
