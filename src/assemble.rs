@@ -14,19 +14,21 @@ use tracing::warn;
 use waku2::Multiaddr;
 
 mod crossing;
+mod mail;
 mod v0;
 mod v2;
 
 use crossing::{Crossing, Keeping};
+use mail::MailRoom;
 use v0::V0Room;
 use v2::V2Room;
 
 use crate::{
-    config::{Config, ConfigError},
+    config::{Config, ConfigError, archive::Place},
     discovery,
     http::{self, Served},
     keys::{DataDir, KeyError},
-    probe::{CrossingProbe, Probe, V0Probe, V2Probe},
+    probe::{CrossingProbe, MailProbe, Probe, V0Probe, V2Probe},
     reload::Reloader,
     rpc,
     storage::{self, Database},
@@ -102,6 +104,7 @@ pub struct Running {
     v0: Option<V0Room>,
     v2: Option<V2Room>,
     crossing: Option<Crossing>,
+    mail: Option<MailRoom>,
     http: Served,
     rpc: Option<rpc::Served>,
 }
@@ -122,8 +125,9 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let (v0_sender, v0_events) = mpsc::channel(V0_EVENTS);
     let (v2_sender, v2_events) = mpsc::channel(V2_EVENTS);
     let settings = config.v0.as_ref().map(|v0| v0.settings.clone()).unwrap_or_default();
+    let (mailroom, mail_inbox) = config.mail.as_ref().map(|_| mail::channels(config.bridge.is_none())).unzip();
     let v0 = match config.v0 {
-        Some(config) => Some(V0Room::start(config, key, data_dir.path(), v0_sender).await?),
+        Some(config) => Some(V0Room::start(config, key.clone(), data_dir.path(), v0_sender, mailroom).await?),
         None => None,
     };
     let v2 = match config.v2 {
@@ -148,7 +152,28 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         }
         _ => None,
     };
-    let http = http::start(config.http, Arc::new(probe(v0.as_ref(), v2.as_ref(), crossing.as_ref()))).await?;
+    let mail = match (config.mail, &config.archive, mail_inbox, &v0) {
+        (Some(mail), Some(archive), Some(inbox), Some(v0)) => {
+            let node = v0.node.clone();
+            Some(match crossing.as_ref().and_then(|crossing| crossing.history.clone()) {
+                Some(history) => MailRoom::beside(mail, history, key, node, inbox),
+                None => MailRoom::start(mail, archive, data_dir.path(), key, node, inbox).await?,
+            })
+        }
+        _ => None,
+    };
+    let engine = match config.archive.map(|archive| archive.place) {
+        Some(Place::Postgres { .. }) => "postgres",
+        Some(Place::Sqlite(_)) | None => "sqlite",
+    };
+    let mail_probe = mail.as_ref().zip(v0.as_ref()).map(|(mail, v0)| MailProbe {
+        stats: Arc::clone(&mail.server.stats),
+        node: v0.node.clone(),
+        history: crossing.is_none().then(|| mail.server.history.clone()),
+        engine,
+    });
+    let probe = Probe { mail: mail_probe, ..probe(v0.as_ref(), v2.as_ref(), crossing.as_ref()) };
+    let http = http::start(config.http, Arc::new(probe)).await?;
     let rpc = match (rpc_config, &v0) {
         (Some((config, events)), Some(v0)) => {
             let node = rpc::Node { handle: v0.node.clone(), record: v0.record.clone(), settings };
@@ -156,7 +181,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         }
         _ => None,
     };
-    Ok(Running { data_dir, v0, v2, crossing, http, rpc })
+    Ok(Running { data_dir, v0, v2, crossing, mail, http, rpc })
 }
 
 fn probe(v0: Option<&V0Room>, v2: Option<&V2Room>, crossing: Option<&Crossing>) -> Probe {
@@ -174,6 +199,7 @@ fn probe(v0: Option<&V0Room>, v2: Option<&V2Room>, crossing: Option<&Crossing>) 
             journal: crossing.journal.clone(),
             history: crossing.history.clone(),
         }),
+        mail: None,
     }
 }
 
@@ -182,6 +208,16 @@ impl Running {
     #[must_use]
     pub fn enode(&self) -> Option<&Enode> {
         self.v0.as_ref().map(|v0| v0.node.enode())
+    }
+
+    /// Where clients ask for history: the enode with the password, as statusd's clients are given it. `None` where none is served.
+    #[must_use]
+    pub fn mail_enode(&self) -> Option<String> {
+        let (mail, enode) = (self.mail.as_ref()?, self.enode()?.to_string());
+        match (&mail.password, enode.split_once('@')) {
+            (Some(password), Some((key, host))) => Some(format!("{key}:{password}@{host}")),
+            _ => Some(enode),
+        }
     }
 
     /// Where Waku Network peers reach this node, one address an interface; none for a waku/0 node alone.
@@ -265,10 +301,17 @@ impl Running {
                 None => pending().await,
             }
         };
+        let mail = async {
+            match &mut self.mail {
+                Some(mail) => mail.failed().await,
+                None => pending().await,
+            }
+        };
         tokio::select! {
             part = v0 => part,
             part = v2 => part,
             part = crossing => part,
+            part = mail => part,
             Some(_) = self.http.tasks.join_next() => "HTTP",
         }
     }
@@ -277,6 +320,10 @@ impl Running {
     pub async fn shutdown(mut self) {
         self.http.tasks.abort_all();
         drop(self.rpc.take());
+        // It ends with the node, and before the archive that it shares with a bridge.
+        let keeps = self.crossing.as_ref().is_none_or(|crossing| crossing.history.is_none());
+        let (kept, beside) = if keeps { (self.mail, None) } else { (None, self.mail) };
+        drop(beside);
         if let Some(crossing) = self.crossing {
             crossing.shutdown().await;
         }
@@ -285,6 +332,9 @@ impl Running {
         }
         if let Some(v0) = self.v0 {
             v0.shutdown().await;
+        }
+        if let Some(mail) = kept {
+            mail.shutdown().await;
         }
         tracing::info!("stopped");
     }

@@ -1,7 +1,8 @@
-//! What a person sees first: at most twelve lines that say who we are, where we are reached, and what to try.
+//! What a person sees first: at most a dozen lines that say who we are, where we are reached, and what to try.
 
 use std::fmt::{Display, Formatter, Result};
 
+use qrcode::{EcLevel, QrCode, render::unicode::Dense1x2};
 use waku2::Multiaddr;
 
 use crate::assemble::Running;
@@ -17,6 +18,7 @@ impl Display for Banner<'_> {
             (Some(_), ..) => "bridge",
             (None, Some(_), Some(_)) => "node of the Waku Network and of waku/0",
             (None, None, _) => "node of the Waku Network",
+            (None, Some(_), None) if node.mail_enode().is_some() => "mailserver of waku/0",
             (None, Some(_), None) => "waku/0 node",
         };
         writeln!(f, "Causeway {} {kind}", crate::VERSION)?;
@@ -26,6 +28,9 @@ impl Display for Banner<'_> {
         }
         if let Some(enode) = node.enode() {
             writeln!(f, "enode      {enode}")?;
+        }
+        if let Some(enode) = node.mail_enode() {
+            writeln!(f, "mail       {enode}")?;
         }
         // One for each way to come, and that for `causeway listen` first.
         let (web, tcp): (Vec<_>, Vec<_>) = node.addresses().iter().partition(|address| is_websocket(address));
@@ -62,6 +67,13 @@ impl Banner<'_> {
         writeln!(f, "           causeway listen {}{}", listen.0, listen.1)?;
         write!(f, "           causeway post {}{} --text hello", post.0, post.1)
     }
+}
+
+/// The address for clients that ask for history, as a code to be photographed; `None` where none is served.
+#[must_use]
+pub fn mail_code(node: &Running) -> Option<String> {
+    let code = QrCode::with_error_correction_level(node.mail_enode()?, EcLevel::L).ok()?;
+    Some(code.render::<Dense1x2>().build())
 }
 
 fn is_websocket(address: &Multiaddr) -> bool {

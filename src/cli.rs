@@ -2,7 +2,7 @@
 //!
 //! Every flag can also be given in the environment and, for nodes, in a file: see [`sources`].
 
-use std::ffi::OsString;
+use std::{ffi::OsString, path::PathBuf};
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -12,11 +12,14 @@ mod base;
 mod clients;
 mod crossing;
 mod foreign;
+mod mail;
 mod network;
+mod records;
 mod rpc;
 pub mod sample;
 mod seek;
 pub mod sources;
+pub mod statusd;
 mod surface;
 mod v1;
 mod v2;
@@ -29,7 +32,9 @@ pub use clients::{
 };
 pub use crossing::CrossingArgs;
 pub use foreign::{FOREIGN, Fate, Foreign, ForeignArgs, Form};
+pub use mail::{DEFAULT_PASSWORD, MailArgs, MailStoreArgs};
 pub use network::NetworkArgs;
+pub use records::{ExportArgs, HistoryArgs, ImportArgs};
 pub use rpc::{BytesForm, Namespace, RpcArgs};
 pub use seek::SeekArgs;
 pub use surface::{LogArgs, LogFormat, LogLevel, SurfaceArgs};
@@ -64,6 +69,8 @@ pub enum Command {
     Node(Box<NodeArgs>),
     /// Run a waku/0 node alone: gossip for old clients, and nothing that crosses
     Legacy(Box<LegacyArgs>),
+    /// Run a waku/0 node that keeps history for clients that were away, as statusd did
+    Mailserver(Box<MailserverArgs>),
     /// Start a bridge and a client on either side of it, send both ways, and check that all arrived exactly once
     Demo(DemoArgs),
     /// Print what a peer passes on: envelopes from an enode, messages from a multiaddr
@@ -76,6 +83,12 @@ pub enum Command {
     Pow(PowArgs),
     /// Tell what became of an envelope or a message: where it is, what it was made into, or why it did not cross
     Trace(TraceArgs),
+    /// Ask mail servers for what was sent, and print it
+    History(HistoryArgs),
+    /// Take the archive of status-go's mail server, the store of nwaku, or an export, into ours
+    Import(ImportArgs),
+    /// Write the archive as JSON lines: envelopes and messages
+    Export(ExportArgs),
     /// Make and sign a list of nodes for DNS (EIP-1459): prints the records to publish, and the enrtree:// link to give away
     DnsTree(DnsTreeArgs),
     /// What nwaku's image is asked for before it starts
@@ -118,6 +131,12 @@ pub struct BridgeArgs {
     /// Flags about JSON-RPC.
     #[command(flatten)]
     pub rpc: RpcArgs,
+    /// Answer waku/0 clients that ask for history, from the archive: needs --archive
+    #[arg(long, value_name = "BOOL", help_heading = "Mailserver", num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true", value_parser = parse_bool)]
+    pub mailserver: bool,
+    /// Flags about these answers.
+    #[command(flatten)]
+    pub mail: MailArgs,
     /// Flags about logs and HTTP.
     #[command(flatten)]
     pub surface: SurfaceArgs,
@@ -176,6 +195,33 @@ pub struct LegacyArgs {
     pub surface: SurfaceArgs,
 }
 
+/// Flags of `mailserver`.
+#[derive(Debug, Args)]
+pub struct MailserverArgs {
+    /// A configuration file of statusd, in JSON; may be repeated, and what stands in a later one wins. What stands on the command line,
+    /// in the environment or in --config-file wins over all of them
+    #[arg(short = 'c', long, value_name = "FILE", help_heading = "Node")]
+    pub statusd_config: Vec<PathBuf>,
+    /// Flags about this node.
+    #[command(flatten)]
+    pub base: BaseArgs,
+    /// Flags about the waku/0 side.
+    #[command(flatten)]
+    pub v1: V1Args,
+    /// Flags about answers.
+    #[command(flatten)]
+    pub mail: MailArgs,
+    /// Flags about what is kept.
+    #[command(flatten)]
+    pub store: MailStoreArgs,
+    /// Flags about JSON-RPC.
+    #[command(flatten)]
+    pub rpc: RpcArgs,
+    /// Flags about logs and HTTP.
+    #[command(flatten)]
+    pub surface: SurfaceArgs,
+}
+
 impl Cli {
     /// Reads a command line, the environment, and the file that either names.
     ///
@@ -205,9 +251,16 @@ impl Cli {
         var: impl Fn(&str) -> Option<OsString>,
     ) -> Result<Self, clap::Error> {
         let line = args.into_iter().map(Into::into).collect();
-        let (command, line) = sources::gather(Self::command(), line, &var)?;
+        let (command, line) = sources::gather(command(), line, &var)?;
         Self::from_arg_matches(&command.try_get_matches_from(line)?)
     }
+}
+
+/// All flags. Where a sub-command has another default than others it is said here.
+#[must_use]
+pub fn command() -> clap::Command {
+    // Deployed: statusd, which keeps what its clients mine lowest too.
+    Cli::command().mut_subcommand("mailserver", |sub| sub.mut_arg("waku_v1_pow", |arg| arg.default_value("0.000002")))
 }
 
 /// A flag that takes one of a policy's choices, by the policy's own texts.

@@ -4,7 +4,7 @@ use std::{str::FromStr, sync::Arc, time::Duration};
 
 use bridge::content_topic::canonical;
 use bytes::Bytes;
-use devp2p::{enode::Enode, key::NodeKey};
+use devp2p::{ConnId, enode::Enode, key::NodeKey};
 use rand::{Rng, RngExt};
 use tokio::sync::mpsc;
 use waku0::{
@@ -103,30 +103,45 @@ impl V0Client {
     /// # Errors
     /// If the peer has no session with us within `wait`.
     pub async fn connect(peer: &Enode, wait: Duration) -> Result<Self, ClientError> {
+        // Of the one peer that it was pointed at, a client takes all that there is.
+        let settings = Settings { min_pow: Pow::ZERO, rates: Rates::NONE, ..Settings::default() };
+        Ok(Self::start(peer, wait, NodeKey::generate(&mut system_rng()), settings).await?.0)
+    }
+
+    /// The same with a key and settings of the caller's, and the connection to the peer.
+    ///
+    /// # Errors
+    /// As [`V0Client::connect`].
+    pub(crate) async fn start(
+        peer: &Enode,
+        wait: Duration,
+        key: NodeKey,
+        settings: Settings,
+    ) -> Result<(Self, ConnId), ClientError> {
         let (sender, events) = mpsc::channel(MAX_EVENTS);
         let config = waku0::run::Config {
-            key: NodeKey::generate(&mut system_rng()),
+            key,
             client_id: agent(),
             listen: None,
             static_nodes: vec![peer.clone()],
             limits: devp2p::Limits::default(),
             network: devp2p::Network::default(),
-            // Of the one peer that it was pointed at, a client takes all that there is.
-            settings: Settings { min_pow: Pow::ZERO, rates: Rates::NONE, ..Settings::default() },
+            settings,
             accounts: None,
+            mail: None,
         };
         let (handle, _task) = waku0::run::start(config, sender).await?;
         let mut client = Self { handle, events };
         let reached = async {
             while let Some(event) = client.events.recv().await {
-                if matches!(event, waku0::Event::PeerRunning { .. }) {
-                    return true;
+                if let waku0::Event::PeerRunning { conn } = event {
+                    return Some(conn);
                 }
             }
-            false
+            None
         };
         match tokio::time::timeout(wait, reached).await {
-            Ok(true) => Ok(client),
+            Ok(Some(conn)) => Ok((client, conn)),
             _ => Err(ClientError::NotReached(peer.to_string(), wait.as_secs())),
         }
     }
@@ -157,6 +172,16 @@ impl V0Client {
                 return Some(envelope);
             }
         }
+    }
+
+    /// What the client's node is asked by.
+    pub(crate) fn handle(&self) -> &waku0::Handle {
+        &self.handle
+    }
+
+    /// The next thing that has happened; `None` once the node has stopped.
+    pub(crate) async fn event(&mut self) -> Option<waku0::Event> {
+        self.events.recv().await
     }
 
     /// Takes leave of the peer.

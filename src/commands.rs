@@ -7,7 +7,7 @@ pub mod post;
 pub mod pow;
 pub mod secret;
 
-use std::{path::Path, time::Duration};
+use std::{io::IsTerminal, path::Path, time::Duration};
 
 use anyhow::Context;
 use tokio::signal::unix::{SignalKind, signal};
@@ -15,8 +15,8 @@ use waku2::ClusterId;
 
 use crate::{
     assemble,
-    banner::Banner,
-    cli::{BridgeArgs, LegacyArgs, LogArgs, NodeArgs, PeerArgs, sample::sample},
+    banner::{self, Banner},
+    cli::{BridgeArgs, LegacyArgs, LogArgs, MailserverArgs, NodeArgs, PeerArgs, sample::sample},
     client::Client,
     config::{self, Config, ConfigError, routes},
     logging,
@@ -77,6 +77,15 @@ pub async fn legacy(args: LegacyArgs) -> anyhow::Result<()> {
     start("legacy", logs, print, || Config::try_from(args)).await
 }
 
+/// Runs a waku/0 node that keeps history, until SIGTERM or SIGINT.
+///
+/// # Errors
+/// If a flag is wrong, or a part can't start.
+pub async fn mailserver(args: MailserverArgs) -> anyhow::Result<()> {
+    let (logs, print) = (args.surface.logs, args.base.print_config);
+    start("mailserver", logs, print, || Config::try_from(args)).await
+}
+
 /// Says why nothing is generated.
 ///
 /// # Errors
@@ -107,6 +116,12 @@ async fn run(config: Config) -> anyhow::Result<()> {
     let mut running = assemble::start(config).await?;
     // Nobody need read it: a closed or full standard output is no reason to stop.
     let _ = say(Banner(&running));
+    if std::io::stdout().is_terminal()
+        && let Some(code) = banner::mail_code(&running)
+    {
+        // As above.
+        let _ = say(code);
+    }
     running.log_ready();
     loop {
         tokio::select! {

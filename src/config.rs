@@ -14,6 +14,7 @@ use waku2::{address_book::MAX_KNOWN, announce::MAX_ANNOUNCED};
 pub mod archive;
 mod connections;
 pub mod crossing;
+pub mod mail;
 pub mod network;
 #[cfg(test)]
 mod nwaku_flags;
@@ -33,10 +34,13 @@ use routes::RouteFileError;
 use seek::SeekError;
 
 use crate::cli::{
-    BaseArgs, BridgeArgs, Cli, Command, Fate, ForeignArgs, LegacyArgs, NetworkArgs, NodeArgs, SeekArgs, SurfaceArgs,
-    V2Args,
+    BaseArgs, BridgeArgs, Cli, Command, Fate, ForeignArgs, LegacyArgs, MailserverArgs, NetworkArgs, NodeArgs, SeekArgs,
+    SurfaceArgs, V2Args,
 };
-use crate::http::origins::Pattern;
+use crate::{
+    cli::statusd::{self, StatusdError},
+    http::origins::Pattern,
+};
 
 /// Port of name servers. Source: RFC 1035, section 4.2.
 const DNS_PORT: u16 = 53;
@@ -58,6 +62,8 @@ pub struct Config {
     pub bridge: Option<Bridging>,
     /// What is kept of it.
     pub archive: Option<archive::Archive>,
+    /// How history is served to waku/0 clients, out of the archive; `None` where it is not.
+    pub mail: Option<mail::Mail>,
     /// What is served over HTTP.
     pub http: Http,
     /// JSON-RPC of the waku/0 side.
@@ -213,6 +219,15 @@ pub enum ConfigError {
     /// No engine.
     #[error("--archive-url {0}…: give sqlite://FILE or postgres://USER:PASSWORD@HOST/DATABASE")]
     ArchiveUrl(String),
+    /// A limit of packets where bytes are counted.
+    #[error("--mail-byte-limit counts bytes: give peer:16MiB/s, ip:64MiB/s or none")]
+    MailByteLimit,
+    /// History, and nothing to keep it in.
+    #[error("--mailserver answers from the archive: add --archive, or leave it out")]
+    MailWithoutArchive,
+    /// A configuration file of statusd.
+    #[error(transparent)]
+    Statusd(#[from] StatusdError),
     /// A setting of the bridge that it refuses.
     #[error(transparent)]
     Bridge(#[from] BridgeError),
@@ -242,6 +257,10 @@ impl TryFrom<BridgeArgs> for Config {
         notices.extend(table.notices);
         let (path, picky) = (args.bridge.route_file.clone(), args.bridge.waku_v1_topic_interest);
         let source = crossing::Source { path, around, unbridged: network.unbridged.clone(), picky };
+        let mail = args.mailserver.then(|| mail::mail(&args.mail)).transpose()?;
+        if mail.is_some() && archive.is_none() {
+            return Err(ConfigError::MailWithoutArchive);
+        }
         let mut v0 = v0::v0(&args.v1, &args.base)?;
         if picky {
             v0.settings.interest = table.router.interest();
@@ -249,6 +268,7 @@ impl TryFrom<BridgeArgs> for Config {
         Ok(Self {
             bridge: Some(Bridging { config: crossing::bridge_config(&args, table.router)?, source }),
             archive,
+            mail,
             v2: Some(v2(&args.base, &args.v2, &args.seek, network)?),
             v0: Some(v0),
             http: http(&args.surface, args.base.ports_shift)?,
@@ -282,6 +302,7 @@ impl TryFrom<NodeArgs> for Config {
             v2,
             bridge: None,
             archive: None,
+            mail: None,
             http: http(&args.surface, args.base.ports_shift)?,
             data_dir: args.base.data_dir,
             nodekey: args.base.nodekey,
@@ -300,12 +321,34 @@ impl TryFrom<LegacyArgs> for Config {
             v2: None,
             bridge: None,
             archive: None,
+            mail: None,
             http: http(&args.surface, args.base.ports_shift)?,
             rpc: rpc::rpc(args.rpc, args.base.ports_shift)?,
             data_dir: args.base.data_dir,
             nodekey: args.base.nodekey,
             nodekey_file: args.base.nodekey_file,
             notices: Vec::new(),
+        })
+    }
+}
+
+impl TryFrom<MailserverArgs> for Config {
+    type Error = ConfigError;
+
+    fn try_from(args: MailserverArgs) -> Result<Self, Self::Error> {
+        Ok(Self {
+            v0: Some(v0::v0(&args.v1, &args.base)?),
+            v2: None,
+            bridge: None,
+            archive: Some(mail::store(&args.store)?),
+            mail: Some(mail::mail(&args.mail)?),
+            http: http(&args.surface, args.base.ports_shift)?,
+            rpc: rpc::rpc(args.rpc, args.base.ports_shift)?,
+            // Its keys are among the flags by now; what has no effect is to be told.
+            notices: statusd::read(&args.statusd_config)?.notices,
+            data_dir: args.base.data_dir,
+            nodekey: args.base.nodekey,
+            nodekey_file: args.base.nodekey_file,
         })
     }
 }

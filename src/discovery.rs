@@ -255,6 +255,7 @@ mod tests {
             network: devp2p::Network::default(),
             settings: waku0::Settings::default(),
             accounts: None,
+            mail: None,
         };
         waku0::run::start(config, mpsc::channel(1).0).await.unwrap().0
     }

@@ -59,7 +59,7 @@ impl DataDir {
     /// # Errors
     /// Without a home directory, if the directory can't be used, or while another process holds it.
     pub fn open(path: Option<PathBuf>) -> Result<Self, KeyError> {
-        let path = default_data_dir(path)?;
+        let path = Self::place(path)?;
         let unusable = |e| KeyError::Directory(path.clone(), e);
         fs::create_dir_all(&path).map_err(unusable)?;
         let lock =
@@ -68,6 +68,17 @@ impl DataDir {
             Ok(()) => Ok(Self { path, _lock: lock }),
             Err(fs::TryLockError::WouldBlock) => Err(KeyError::InUse(path)),
             Err(fs::TryLockError::Error(e)) => Err(unusable(e)),
+        }
+    }
+
+    /// Where one is, or would be. `None` is `~/.causeway`.
+    ///
+    /// # Errors
+    /// Without a home directory.
+    pub fn place(path: Option<PathBuf>) -> Result<PathBuf, KeyError> {
+        match path {
+            Some(path) => Ok(path),
+            None => Ok(PathBuf::from(std::env::var_os("HOME").ok_or(KeyError::NoHome)?).join(".causeway")),
         }
     }
 
@@ -98,17 +109,6 @@ impl DataDir {
     }
 }
 
-/// The data directory that a flag names, or `~/.causeway`.
-///
-/// # Errors
-/// [`KeyError::NoHome`] without either.
-pub fn default_data_dir(flag: Option<PathBuf>) -> Result<PathBuf, KeyError> {
-    match flag {
-        Some(path) => Ok(path),
-        None => Ok(PathBuf::from(std::env::var_os("HOME").ok_or(KeyError::NoHome)?).join(".causeway")),
-    }
-}
-
 /// The key of a file, or a new one, which is then kept there; and whether it is new.
 ///
 /// # Errors
@@ -120,7 +120,7 @@ pub fn kept_key(path: &Path) -> Result<(NodeKey, bool), KeyError> {
     }
 }
 
-/// The key of a file.
+/// The key of a file. That others can read it is logged.
 ///
 /// # Errors
 /// If the file can't be read or is no key.

@@ -9,6 +9,9 @@ use causeway::{
     config::ConfigError,
     demo,
     dns_tree::{self, InputError},
+    export::{self, ExportError},
+    history::{self, HistoryError},
+    import::{self, SourceError},
     logging,
     output::remark,
     trace::{self, TraceError},
@@ -32,12 +35,16 @@ fn main() -> ExitCode {
             Command::Bridge(args) => commands::bridge(*args).await,
             Command::Node(args) => commands::node(*args).await,
             Command::Legacy(args) => commands::legacy(*args).await,
+            Command::Mailserver(args) => commands::mailserver(*args).await,
             Command::Demo(args) => demo::run(args).await,
             Command::Listen(args) => commands::listen::run(args).await,
             Command::Post(args) => commands::post::run(args).await,
             Command::Key(args) => commands::key::run(args.command),
             Command::Pow(args) => commands::pow::run(args.command).await,
             Command::Trace(args) => trace::run(&args).await,
+            Command::History(args) => history::run(args).await,
+            Command::Import(args) => import::run(args).await,
+            Command::Export(args) => export::run(args).await,
             Command::DnsTree(args) => dns_tree::run(&args),
             Command::GenerateRlnKeystore { .. } => commands::keystore(),
         }
@@ -62,6 +69,9 @@ fn failed(error: &anyhow::Error) -> ExitCode {
     remark(format_args!("causeway: {error:#}"));
     let misread = matches!(error.downcast_ref(), Some(ClientError::Address(_) | ClientError::NothingToSign));
     let misread = misread || matches!(error.downcast_ref(), Some(TraceError::Hash(_)));
+    let misread = misread || matches!(error.downcast_ref(), Some(ExportError::Time(_) | ExportError::Topic(_)));
+    let misread =
+        misread || matches!(error.downcast_ref(), Some(SourceError::Unknown(_))) || error.is::<HistoryError>();
     if misread || error.is::<Misuse>() || error.is::<ConfigError>() || error.is::<InputError>() {
         ExitCode::from(USAGE)
     } else {

@@ -3,10 +3,12 @@
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 mod crossing;
+mod mail;
 mod v0;
 mod v2;
 
 pub(crate) use crossing::CrossingProbe;
+pub(crate) use mail::MailProbe;
 pub(crate) use v0::V0Probe;
 pub(crate) use v2::V2Probe;
 
@@ -19,6 +21,8 @@ pub(crate) struct Probe {
     pub(crate) v2: Option<V2Probe>,
     /// What is between the sides.
     pub(crate) crossing: Option<CrossingProbe>,
+    /// What serves history.
+    pub(crate) mail: Option<MailProbe>,
 }
 
 /// What was seen.
@@ -101,6 +105,9 @@ impl Probe {
         }
         if let Some(crossing) = &self.crossing {
             crossing.read(&mut reading).await;
+        }
+        if let Some(mail) = &self.mail {
+            mail.read(&mut reading).await;
         }
         reading.samples.extend(reading.clock_skew_secs.map(|secs| Sample {
             name: "clock_skew_seconds",

@@ -279,9 +279,41 @@ const THREATS: &[(&str, &str, Met)] = &[
         "direct packets of a peer that is not trusted, and completions never asked for",
         By(&[
             "packets_of_untrusted_peers_are_counted_and_not_even_read",
+            "h37_what_was_never_asked_for_changes_nothing",
+            "h37_envelopes_of_other_times_and_topics_are_not_given_away",
+            "h37_more_than_was_asked_for_is_a_breach",
+            "h37_a_page_that_trickles_for_ever_ends",
+            "h37_a_cursor_that_does_not_move_or_leads_in_a_circle_is_a_breach",
+            "h37_an_empty_page_with_a_cursor_is_a_breach",
             "trust_ends_when_it_is_taken_back_and_with_the_connection",
         ]),
     ),
+    (
+        "H38",
+        "a request of 200 bytes, again and again, for a thousand large envelopes",
+        By(&[
+            "h38_a_peer_has_one_answer_at_a_time_and_so_many_requests_a_second",
+            "h38_an_interval_between_requests_is_kept",
+            "h38_answers_are_bounded_in_bytes_and_the_bytes_of_a_peer_and_an_address_too",
+            "h38_a_peer_that_stops_reading_is_waited_for_a_minute",
+        ]),
+    ),
+    (
+        "H39",
+        "requests that end before they begin, span ten years, name a million topics, or have parts of wrong sizes",
+        By(&[
+            "h39_numbers_sizes_and_lists_out_of_bounds_are_refused",
+            "h39_requests_without_sense_are_refused_and_cost_no_read",
+            "h39_what_can_only_be_named_is_refused_by_its_name",
+        ]),
+    ),
+    (
+        "H40",
+        "a request that is replayed, or somebody else's",
+        By(&["h40_a_replayed_request_is_one_more_request_of_who_replays_it"]),
+    ),
+    ("H41", "a hundred peers that ask and go", By(&["h41_a_hundred_peers_that_ask_and_go_leave_nothing_behind"])),
+    ("H42", "10,000 guesses of the password", By(&["h42_passwords_are_guessed_no_faster_than_requests_are_taken"])),
     (
         "H43",
         "questions of discovery without an endpoint proof, and proofs that are none",
@@ -580,6 +612,7 @@ const THREATS: &[(&str, &str, Met)] = &[
             "what_was_on_its_way_survives_a_kill",
             "what_was_on_its_way_goes_on_with_the_same_bytes",
             "f01_what_was_answered_is_there_after_opening_it_again",
+            "f01_killed_while_it_answers_a_mailserver_has_all_that_it_had",
         ]),
     ),
     (
@@ -590,7 +623,11 @@ const THREATS: &[(&str, &str, Met)] = &[
     (
         "F03",
         "a full disk",
-        By(&["f03_a_full_disk_is_told_and_outlived", "f03_a_full_disk_is_told_and_written_again_when_there_is_space"]),
+        By(&[
+            "f03_a_full_disk_is_told_and_outlived",
+            "f03_a_full_disk_is_told_and_written_again_when_there_is_space",
+            "f03_while_the_disk_is_full_a_mailserver_relays_and_answers_from_what_it_has",
+        ]),
     ),
     ("F04", "a disk that can't be written", By(&["f04_what_cannot_be_written_is_not_counted_as_stored"])),
     (

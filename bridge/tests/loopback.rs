@@ -34,6 +34,7 @@ async fn v1_node(key: u8, to: Option<&waku0::Handle>) -> (waku0::Handle, mpsc::R
         network: Network::default(),
         settings: Settings::default(),
         accounts: None,
+        mail: None,
     };
     (waku0::run::start(config, events).await.unwrap().0, inbox)
 }

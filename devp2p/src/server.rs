@@ -468,6 +468,12 @@ impl ServerHandle {
         self.shared.table().try_send(conn, packet)
     }
 
+    /// Bytes of packets that wait for a connection, not counting the one that is being written; `None` when it is over.
+    #[must_use]
+    pub fn queued_bytes(&self, conn: ConnId) -> Option<usize> {
+        self.shared.table().queued_bytes(conn)
+    }
+
     /// Ends a connection with a reason, after what is queued for it. Nothing happens when it is over.
     pub fn disconnect(&self, conn: ConnId, reason: DisconnectReason) {
         self.shared.table().disconnect(conn, reason);

@@ -189,6 +189,11 @@ impl Table {
         self.entries.get(&conn).and_then(|entry| entry.queue.as_ref()).ok_or(TrySendError::Gone)?.try_push(packet)
     }
 
+    pub(crate) fn queued_bytes(&self, conn: ConnId) -> Option<usize> {
+        let queue = self.entries.get(&conn)?.queue.as_ref()?;
+        Some(queue.bytes.load(Ordering::Relaxed))
+    }
+
     pub(crate) fn disconnect(&self, conn: ConnId, reason: DisconnectReason) {
         if let Some(entry) = self.entries.get(&conn) {
             entry.order.send_replace(Some(reason));

@@ -9,7 +9,7 @@
 //! | [`targets::session`] | the session core: bytes off the wire, and frames with the right MAC (snappy is behind them) |
 //! | [`targets::discv4`] | the core of discovery: packets of several nodes, time |
 //! | [`targets::dns`] | the core that follows DNS lists |
-//! | [`targets::waku0`] | Status, Status Update, envelope, Messages, payload |
+//! | [`targets::waku0`] | Status, Status Update, envelope, Messages, payload, requests for history |
 //! | [`targets::node`] | the node core: packets of several peers, time, posts |
 //! | [`targets::waku2`] | WakuMessage with validation, metadata, peer exchange, node records, topics |
 //! | [`targets::bridge`] | the bridge core: envelopes, messages, answers, time |
@@ -67,6 +67,7 @@ pub static TARGETS: &[Target] = &[
     Target { name: "envelope", run: targets::waku0::envelope, seeds: seeds::envelope, max_len: 4096 },
     Target { name: "messages", run: targets::waku0::messages, seeds: seeds::messages, max_len: 8192 },
     Target { name: "payload", run: targets::waku0::payload, seeds: seeds::payload, max_len: 2048 },
+    Target { name: "mail", run: targets::waku0::mail, seeds: seeds::mail, max_len: 4096 },
     Target { name: "node", run: targets::node::node, seeds: seeds::scripts, max_len: 4096 },
     Target { name: "message", run: targets::waku2::message, seeds: seeds::message, max_len: 4096 },
     Target { name: "metadata", run: targets::waku2::metadata, seeds: seeds::metadata, max_len: 1100 },

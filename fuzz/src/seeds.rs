@@ -249,3 +249,14 @@ pub(crate) fn sync() -> Vec<Vec<u8>> {
     ];
     requests.into_iter().chain(answers).map(|body| body.to_vec()).collect()
 }
+
+/// Requests for history in either form, and ends of answers.
+pub(crate) fn mail() -> Vec<Vec<u8>> {
+    let file = include_str!("../../fixtures/mail/mailserver.json");
+    let recorded: Value = serde_json::from_str(file).unwrap_or_default();
+    let all = |list: &str, keys: &[&str]| -> Vec<Vec<u8>> {
+        let cases = recorded[list].as_array().into_iter().flatten();
+        cases.flat_map(|case| keys.iter().filter_map(|key| hex::decode(case[*key].as_str()?).ok())).collect()
+    };
+    [all("requests", &["payload_rlp", "messages_request_rlp"]), all("responses", &["packet_rlp"])].concat()
+}

@@ -56,7 +56,7 @@ impl Crossing {
         let (history, rows, archiving) = match archive {
             None => (None, None, None),
             Some(wanted) => {
-                let (history, rows, tasks) = History::open(wanted, data_dir).await?;
+                let (history, rows, tasks) = History::open_for_bridge(wanted, data_dir).await?;
                 (Some(history), Some(rows), Some(tasks))
             }
         };

@@ -50,6 +50,7 @@ impl V0Room {
         key: NodeKey,
         directory: &Path,
         events: mpsc::Sender<waku0::Event>,
+        mail: Option<waku0::handle::Mailroom>,
     ) -> Result<Self, StartError> {
         let database = Database::open(directory).await?;
         let ledger = Ledger::new(&database);
@@ -65,6 +66,7 @@ impl V0Room {
             network: devp2p::Network { address_book: Some(directory.join(ADDRESS_BOOK)), ..config.network },
             settings: config.settings,
             accounts: Some(epochs),
+            mail,
         };
         let (node, task, socket) = start_node(config, &sought, events).await?;
         let keeper = ledger.clone().keep(closed_epochs, retention);

@@ -32,7 +32,7 @@ pub struct RpcArgs {
     /// Serve all of it on a Unix socket that the owner alone can open
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true", value_parser = parse_bool)]
     pub ipc: bool,
-    /// Where that is [default: geth.ipc in the data directory]
+    /// Where that is, from the data directory on [default: geth.ipc]
     #[arg(long, value_name = "FILE")]
     pub ipc_path: Option<PathBuf>,
     /// What is served over HTTP and WebSocket; the Unix socket has everything

@@ -2,9 +2,9 @@
 
 use std::fmt::Write;
 
-use clap::{Arg, Command, CommandFactory};
+use clap::{Arg, Command};
 
-use super::{Cli, sources::is_setting};
+use super::sources::is_setting;
 
 /// Longest line of help, in bytes.
 const WIDTH: usize = 110;
@@ -12,7 +12,7 @@ const WIDTH: usize = 110;
 /// The file for a sub-command; empty for one that there is not.
 #[must_use]
 pub fn sample(name: &str) -> String {
-    Cli::command().find_subcommand(name).map(of).unwrap_or_default()
+    super::command().find_subcommand(name).map(of).unwrap_or_default()
 }
 
 fn of(sub: &Command) -> String {

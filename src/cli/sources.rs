@@ -1,4 +1,5 @@
-//! Where flags come from: the command line, then the environment, then a file, then the default; the first that has one wins.
+//! Where flags come from: the command line, then the environment, then a file, then files of statusd where they are read, then the
+//! default; the first that has one wins.
 //!
 //! In the environment `--tcp-port` is `CAUSEWAY_TCP_PORT`, or `WAKUNODE2_TCP_PORT` where that is not set; names that nwaku or
 //! go-waku have for a flag count there and in the file too. The file is TOML, and flat: `file` reads it. Lists are JSON arrays
@@ -15,7 +16,7 @@ use clap::{
     error::{ContextKind, ContextValue, ErrorKind},
 };
 
-use super::parse_bool;
+use super::{parse_bool, statusd};
 
 mod file;
 
@@ -25,6 +26,10 @@ const PREFIXES: [&str; 2] = ["CAUSEWAY_", "WAKUNODE2_"];
 const DEFAULT: &str = "node";
 /// The flag that names the file.
 const CONFIG_FILE: &str = "config-file";
+/// The sub-command that reads files of statusd.
+const MAILSERVER: &str = "mailserver";
+/// The flag that names them.
+const STATUSD_CONFIG: &str = "statusd-config";
 /// Flags that are no settings: no file has them.
 const NO_SETTINGS: [&str; 4] = [CONFIG_FILE, "print-config", "print-routes", "check"];
 
@@ -88,6 +93,12 @@ pub fn gather(
         let is_free = |setting: &Setting| find(&sub, &setting.flag).is_some_and(|arg| is_free(&sub, arg, &taken));
         settings.extend(from_file.into_iter().filter(is_free));
     }
+    let files = statusd_files(&line, &settings);
+    if !files.is_empty() {
+        let taken = given.flags.iter().chain(settings.iter().map(|setting| &setting.flag)).cloned().collect();
+        let is_free = |setting: &Setting| find(&sub, &setting.flag).is_some_and(|arg| is_free(&sub, arg, &taken));
+        settings.extend(of_statusd(&sub, &files)?.into_iter().filter(is_free));
+    }
     let mut words = Vec::new();
     for setting in &settings {
         let added = setting.words(&sub)?;
@@ -97,6 +108,43 @@ pub fn gather(
     // Before what was given: behind it could be a `--`.
     line.splice(2..2, words);
     Ok((command, line))
+}
+
+/// The files of statusd that are named, on the line or elsewhere.
+fn statusd_files(line: &[OsString], settings: &[Setting]) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    if line.get(1).is_none_or(|name| name != MAILSERVER) {
+        return files;
+    }
+    let mut words = line.iter().skip(2).take_while(|word| *word != "--").filter_map(|word| word.to_str());
+    while let Some(word) = words.next() {
+        let long = word.strip_prefix("--").and_then(|word| word.strip_prefix(STATUSD_CONFIG));
+        let short = word.strip_prefix("-c");
+        match long.or(short) {
+            Some("") => files.extend(words.next().map(PathBuf::from)),
+            Some(path) => files.push(path.strip_prefix('=').unwrap_or(path).into()),
+            None => {}
+        }
+    }
+    let named = settings.iter().filter(|setting| setting.flag == STATUSD_CONFIG);
+    files.extend(named.flat_map(|setting| match &setting.value {
+        Value::One(path) => vec![PathBuf::from(path)],
+        Value::Many(paths) => paths.iter().map(PathBuf::from).collect(),
+    }));
+    files
+}
+
+/// What they say, as flags.
+fn of_statusd(sub: &Command, files: &[PathBuf]) -> Result<Vec<Setting>, Error> {
+    let read = statusd::read(files).map_err(refuse)?;
+    let setting = |(flag, mut values): (&str, Vec<String>)| {
+        let value = match find(sub, flag).is_some_and(is_list) {
+            true => Value::Many(values),
+            false => Value::One(values.pop().unwrap_or_default().into()),
+        };
+        Setting { flag: flag.to_owned(), value, origin: format!("--{flag}, from a file of -c") }
+    };
+    Ok(read.settings.into_iter().map(setting).collect())
 }
 
 /// Flags and no sub-command, as operators of nwaku call it.

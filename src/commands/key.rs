@@ -18,7 +18,7 @@ use waku2::PeerId;
 use super::secret::{self, Misuse};
 use crate::{
     cli::{KeyCommand, NameArgs},
-    keys::{DataDir, NODE_KEY_FILE, default_data_dir, keep_key, read_key, system_rng},
+    keys::{DataDir, NODE_KEY_FILE, keep_key, read_key, system_rng},
     output::say,
 };
 
@@ -40,7 +40,7 @@ pub fn run(command: KeyCommand) -> anyhow::Result<()> {
             Names::of(&secret::key_file(&path)?, &names)?.print(&names, None)
         }
         KeyCommand::Show { file: None, data_dir, names } => {
-            let key = read_key(&default_data_dir(data_dir)?.join(NODE_KEY_FILE))?;
+            let key = read_key(&DataDir::place(data_dir)?.join(NODE_KEY_FILE))?;
             Names::of(&key, &names)?.print(&names, None)
         }
         KeyCommand::Import { file, data_dir, names } => {

@@ -1,11 +1,11 @@
 //! Flags about what is kept, checked.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use archive::Retention;
 
 use super::ConfigError;
-use crate::cli::ArchiveArgs;
+use crate::{cli::ArchiveArgs, storage::archive::ARCHIVE_FILE};
 
 /// What an archive in SQLite is named by.
 const SQLITE: &str = "sqlite://";
@@ -47,17 +47,50 @@ impl std::fmt::Debug for Place {
     }
 }
 
+/// Connections of a command that reads or writes an archive and ends.
+const COMMAND_CONNECTIONS: u32 = 2;
+
+impl Place {
+    /// The file, where it is one.
+    #[must_use]
+    pub fn file(&self, data_dir: &Path) -> Option<PathBuf> {
+        match self {
+            Self::Sqlite(path) => Some(path.clone().unwrap_or_else(|| data_dir.join(ARCHIVE_FILE))),
+            Self::Postgres { .. } => None,
+        }
+    }
+
+    /// Its name for people, without a password.
+    #[must_use]
+    pub fn named(&self, data_dir: &Path) -> String {
+        self.file(data_dir).map_or_else(|| "PostgreSQL".to_owned(), |file| file.display().to_string())
+    }
+}
+
+/// The archive that a command names.
+///
+/// # Errors
+/// A URL of neither engine.
+pub fn at(url: Option<&str>) -> Result<Place, ConfigError> {
+    url.filter(|url| !url.is_empty()).map_or(Ok(Place::Sqlite(None)), |url| place(url, COMMAND_CONNECTIONS))
+}
+
 /// Reads the flags; `None` where none is asked for.
 pub(super) fn archive(args: &ArchiveArgs) -> Result<Option<Archive>, ConfigError> {
     let url = args.archive_url.as_deref().filter(|url| !url.is_empty());
     if !args.archive {
         return url.map_or(Ok(None), |_| Err(ConfigError::UnusedArchive));
     }
-    let place = match url {
-        None => Place::Sqlite(None),
-        Some(url) => place(url, args.archive_max_connections)?,
-    };
+    let place = place_of(url, args.archive_max_connections)?;
     Ok(Some(Archive { place, retention: args.archive_retention_policy }))
+}
+
+/// Where a URL says, or in the data directory without one.
+pub(super) fn place_of(url: Option<&str>, connections: u32) -> Result<Place, ConfigError> {
+    match url.filter(|url| !url.is_empty()) {
+        None => Ok(Place::Sqlite(None)),
+        Some(url) => place(url, connections),
+    }
 }
 
 /// What is given may hold a password, so an error says only how it begins.

@@ -190,7 +190,7 @@ fn tags(status: &Status) -> Vec<Sample> {
 }
 
 /// What the archive holds, by nwaku's names where it has them.
-async fn kept(history: &History) -> Vec<Sample> {
+pub(super) async fn kept(history: &History) -> Vec<Sample> {
     let writer = history.writer();
     let mut samples = vec![
         counter("archive_rows_stored", "New rows of the archive", writer.stored()),
@@ -219,7 +219,7 @@ async fn kept(history: &History) -> Vec<Sample> {
     samples
 }
 
-fn histogram(name: &'static str, help: &'static str, reading: histogram::Reading) -> Sample {
+pub(super) fn histogram(name: &'static str, help: &'static str, reading: histogram::Reading) -> Sample {
     let histogram::Reading { buckets, count, sum } = reading;
     Sample { name, help, labels: Vec::new(), amount: Amount::Histogram { sum, count, buckets } }
 }

@@ -115,6 +115,7 @@ impl V0Probe {
             ("request", &c.requests_ignored),
             ("untrusted_p2p", &c.p2p_untrusted),
             ("answer", &c.answers_ignored),
+            ("request_shed", &c.requests_shed),
         ];
         samples.extend(ignored.map(|(kind, n)| Sample {
             labels: vec![("kind", kind.into())],

@@ -164,7 +164,8 @@ pub(crate) async fn start(
         served.servers.push(server);
     }
     if config.ipc {
-        let path = config.ipc_path.unwrap_or_else(|| data_dir.join(IPC_FILE));
+        // A path that is whole stands for itself.
+        let path = data_dir.join(config.ipc_path.unwrap_or_else(|| IPC_FILE.into()));
         let all = module(&context, &ALL)?;
         let task = ipc::serve(&path, all).map_err(|error| StartError::Ipc(path.clone(), error))?;
         served.ipc = Some(path);

@@ -31,6 +31,7 @@ async fn node(statics: Vec<devp2p::Enode>, seed: u64) -> (waku0::Handle, mpsc::R
         network: Network::default(),
         settings: Settings::default(),
         accounts: None,
+        mail: None,
     };
     (waku0::run::start(config, sender).await.unwrap().0, events)
 }

@@ -51,20 +51,25 @@ impl History {
     ///
     /// # Errors
     /// [`OpenError`] names it; nothing runs then.
-    pub async fn open(wanted: &Wanted, data_dir: &Path) -> Result<(Self, bridge::history::Archive, Tasks), OpenError> {
-        let archive = match &wanted.place {
-            Place::Sqlite(path) => {
-                let path = path.clone().unwrap_or_else(|| data_dir.join(ARCHIVE_FILE));
-                Archive::sqlite(&path).await?
-            }
-            Place::Postgres { url, connections } => Archive::postgres(url, *connections, clock()).await?,
-        };
+    pub async fn open_for_bridge(
+        wanted: &Wanted,
+        data_dir: &Path,
+    ) -> Result<(Self, bridge::history::Archive, Tasks), OpenError> {
+        let (history, writer) = Self::open(wanted, data_dir).await?;
+        let (batches, inbox) = mpsc::channel(BATCHES);
+        let feeder = tokio::spawn(history.clone().feed(inbox));
+        Ok((history, batches, Tasks { writer, feeder }))
+    }
+
+    /// Opens it; the task that writes ends with the last [`History`].
+    ///
+    /// # Errors
+    /// [`OpenError`] names it; nothing runs then.
+    pub async fn open(wanted: &Wanted, data_dir: &Path) -> Result<(Self, JoinHandle<()>), OpenError> {
+        let archive = open(&wanted.place, data_dir).await?;
         let settings = Settings { retention: wanted.retention, trim_every: TRIM_EVERY, clock };
         let (writer, task) = Writer::start(archive.clone(), settings);
-        let (batches, inbox) = mpsc::channel(BATCHES);
-        let history = Self { archive, writer };
-        let feeder = tokio::spawn(history.clone().feed(inbox));
-        Ok((history, batches, Tasks { writer: task, feeder }))
+        Ok((Self { archive, writer }, task))
     }
 
     /// Rows with this hash: of an envelope, of a message, or of what they say.
@@ -114,6 +119,20 @@ impl History {
             }
         }
         Ok(())
+    }
+}
+
+/// Opens an archive to read and write at once, without a task that writes.
+///
+/// # Errors
+/// [`OpenError`] names it.
+pub async fn open(place: &Place, data_dir: &Path) -> Result<Archive, OpenError> {
+    match place {
+        Place::Sqlite(path) => {
+            let path = path.clone().unwrap_or_else(|| data_dir.join(ARCHIVE_FILE));
+            Archive::sqlite(&path).await
+        }
+        Place::Postgres { url, connections } => Archive::postgres(url, *connections, clock()).await,
     }
 }
 
@@ -190,6 +209,7 @@ mod tests {
     use waku2::{ContentTopic, Meta, PubsubTopic, WakuMessage, hash::message_hash};
 
     use super::*;
+    use crate::rows;
 
     const SENT: u32 = 1_700_000_000;
     const TOPIC: Topic = Topic([1, 2, 3, 4]);
@@ -232,26 +252,12 @@ mod tests {
         }
     }
 
-    /// The message that a row is.
     fn message_again(row: &Row) -> WakuMessage {
-        let half = row.message.clone().unwrap();
-        WakuMessage {
-            payload: row.payload.clone(),
-            content_topic: ContentTopic::from(half.content_topic),
-            version: half.version,
-            timestamp: Some(row.sent_ns),
-            meta: Meta::new(half.meta).unwrap(),
-            rate_limit_proof: half.proof,
-            ephemeral: false,
-        }
+        rows::message(row).unwrap().1
     }
 
-    /// The envelope that a row is.
-    fn envelope_again(row: &Row) -> Envelope {
-        let half = row.envelope.unwrap();
-        let data = if half.wrapped { mapping::wrap(&row.payload).unwrap() } else { row.payload.clone() };
-        let expiry = row.sent_secs() + half.ttl;
-        Unsealed::new(expiry, half.ttl, Topic(half.topic), data).unwrap().seal(half.mined.unwrap().nonce)
+    fn envelope_again(row: &Row) -> Option<Envelope> {
+        rows::envelope(row)
     }
 
     #[test]
@@ -262,7 +268,7 @@ mod tests {
         let rows = rows_of(kept.clone(), 7);
         assert_eq!((rows.len(), rows[0].reason.as_deref(), rows[0].stored_at), (1, Some("late"), 7));
         assert_eq!(message_hash(&pubsub(), &message_again(&rows[0])), kept.message.hash);
-        assert_eq!(Some(envelope_again(&rows[0]).hash()), kept.envelope.hash);
+        assert_eq!(envelope_again(&rows[0]).map(|envelope| envelope.hash()), kept.envelope.hash);
     }
 
     #[test]
@@ -277,7 +283,7 @@ mod tests {
         };
         let rows = rows_of(plain.clone(), 7);
         assert_eq!((rows.len(), &rows[0].payload), (1, &payload));
-        assert_eq!(Some(envelope_again(&rows[0]).hash()), plain.envelope.hash);
+        assert_eq!(envelope_again(&rows[0]).map(|envelope| envelope.hash()), plain.envelope.hash);
     }
 
     #[test]
@@ -288,10 +294,10 @@ mod tests {
         let rows = rows_of(retimed.clone(), 7);
         assert_eq!(rows.iter().map(|row| row.sent_ns).collect::<Vec<_>>(), [sent, sent + 90 * NANOS]);
         assert!(rows[0].message.is_none() && rows[1].envelope.is_none());
-        assert_eq!(Some(envelope_again(&rows[0]).hash()), retimed.envelope.hash);
+        assert_eq!(envelope_again(&rows[0]).map(|envelope| envelope.hash()), retimed.envelope.hash);
         assert_eq!(message_hash(&pubsub(), &message_again(&rows[1])), retimed.message.hash);
         let timeless = rows_of(kept(&data, None, sent + 5), 7);
         assert_eq!((timeless.len(), timeless[0].sent_ns), (1, sent));
-        assert_eq!(Some(envelope_again(&timeless[0]).hash()), retimed.envelope.hash);
+        assert_eq!(envelope_again(&timeless[0]).map(|envelope| envelope.hash()), retimed.envelope.hash);
     }
 }

@@ -14,10 +14,12 @@ mod legacy;
 mod link;
 #[path = "../support/load.rs"]
 mod load;
+mod mailserver;
 #[path = "../support/name_server.rs"]
 mod name_server;
 mod node;
 mod process;
+mod records;
 mod routes;
 mod trace;
 

@@ -185,6 +185,25 @@ impl Bridge {
         Self::spawn(data_dir, &[&["legacy"], flags].concat(), &[])
     }
 
+    /// A mailserver.
+    pub(crate) fn mailserver_in(data_dir: &Path, flags: &[&str]) -> Self {
+        Self::spawn(data_dir, &[&["mailserver"], flags].concat(), &[])
+    }
+
+    /// The same where no file may grow beyond so many KiB: writes fail as on a full disk.
+    pub(crate) fn mailserver_with_little_disk(data_dir: &Path, kib: u32) -> Self {
+        let data = format!("--data-dir={}", data_dir.display());
+        // The signal that a file is too long would end it; a shell counts in blocks of 512 bytes.
+        let script = format!("trap '' XFSZ; ulimit -f {}; exec \"$0\" \"$@\"", 2 * kib);
+        let fixed = ["mailserver", &data, "--listen-address=127.0.0.1", "--devp2p-tcp-port=0", "--rest-port=0"];
+        let mut command = Command::new("sh");
+        command.args(["-c", &script, env!("CARGO_BIN_EXE_causeway")]).args(fixed);
+        let command = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let output = Output::spawned(command);
+        let ready = output.wait_for_error_line("Node setup complete");
+        Self::met(output, ready)
+    }
+
     /// A node of the Waku Network, with what else the flags ask for.
     pub(crate) fn node_in(data_dir: &Path, flags: &[&str], environment: Environment<'_>) -> Self {
         Self::spawn(data_dir, &[&["node", "--tcp-port=0", "--websocket-port=0"], flags].concat(), environment)

@@ -109,6 +109,7 @@ impl Load {
             network: Network::default(),
             settings: Settings::default(),
             accounts: None,
+            mail: None,
         };
         let v0 = waku0::run::start(config, events).await?.0;
         let (events, v2_events) = mpsc::channel(EVENTS);

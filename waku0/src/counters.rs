@@ -45,6 +45,12 @@ pub struct Counters {
     pub p2p_untrusted: AtomicU64,
     /// Requests for history ignored, because there is none here.
     pub requests_ignored: AtomicU64,
+    /// Requests for history that were handed to the server.
+    pub requests_taken: AtomicU64,
+    /// Of these, requests that the server was too busy for; the peer was told.
+    pub requests_shed: AtomicU64,
+    /// New envelopes that were not archived because the archive was too busy.
+    pub archive_shed: AtomicU64,
     /// Packets of codes that are unknown or not spoken.
     pub ignored_packets: AtomicU64,
     /// Peers left because they read too slowly.

@@ -5,10 +5,11 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
+use bytes::Bytes;
 use devp2p::{ConnId, DisconnectReason, Enode, Now, PublicKey, ServerHandle, budget::Spent, server::ConnectionCounts};
 use tokio::sync::{mpsc, oneshot};
 
-pub use crate::node::{PostError, Posted};
+pub use crate::node::{NotSent, PostError, Posted};
 use crate::{
     accounting::Traffic,
     confirm::Outcome,
@@ -16,8 +17,11 @@ use crate::{
     envelope::{Envelope, EnvelopeHash},
     interest::Interest,
     limits::Rates,
-    packet::p2p::Direct,
-    peer::PeerOptions,
+    packet::{
+        Code,
+        p2p::{Direct, P2pRequest, Unread},
+    },
+    peer::{PeerOptions, Remote},
     pow::Pow,
     settings::Change,
     version::Version,
@@ -88,6 +92,31 @@ pub struct PeerInfo {
     pub score: Option<f64>,
 }
 
+/// Somebody asks for history.
+#[derive(Debug, Clone)]
+pub struct MailRequest {
+    /// On which connection: the answer goes there and nowhere else.
+    pub conn: ConnId,
+    /// Who.
+    pub remote: Remote,
+    /// Its client's name and version, as it says.
+    pub client_id: String,
+    /// What is spoken with it.
+    pub version: Version,
+    /// What, or that it could not be read.
+    pub request: Result<P2pRequest, Unread>,
+}
+
+/// Who serves history.
+#[derive(Debug, Clone)]
+pub struct Mailroom {
+    /// Takes requests. When it is full, the peer is told that the server is busy.
+    pub requests: mpsc::Sender<MailRequest>,
+    /// Takes every new envelope, own posts too, to be archived; `None` where that is done otherwise. When it is full, the envelope is
+    /// shed and counted.
+    pub envelopes: Option<mpsc::Sender<Arc<Envelope>>>,
+}
+
 /// A running node. Cheap to clone; the node stops when the last handle is dropped.
 #[derive(Debug, Clone)]
 pub struct Handle {
@@ -103,6 +132,7 @@ pub(crate) enum Command {
     PostFollowed { envelope: Envelope, reply: oneshot::Sender<Result<(Posted, PostWatch), PostError>> },
     Change { change: Change, reply: oneshot::Sender<()> },
     Trust { conn: ConnId, trusted: bool, reply: oneshot::Sender<bool> },
+    Mail { conn: ConnId, code: Code, body: Bytes, reply: oneshot::Sender<Result<(), NotSent>> },
     Peers { reply: oneshot::Sender<Vec<PeerInfo>> },
     Shutdown { reply: oneshot::Sender<()> },
 }
@@ -175,6 +205,15 @@ impl Handle {
     /// Returns whether there is such a peer. When cancelled, it may be trusted or not.
     pub async fn trust(&self, conn: ConnId, trusted: bool) -> bool {
         self.ask(|reply| Command::Trust { conn, trusted, reply }).await.unwrap_or(false)
+    }
+
+    /// Sends a peer a packet outside of gossip, behind everything else that waits for it. Returns when its connection has taken
+    /// the packet; when cancelled, it may be sent or not.
+    ///
+    /// # Errors
+    /// [`NotSent`] when the peer is gone, or reads nothing of what waits.
+    pub async fn mail(&self, conn: ConnId, code: Code, body: Bytes) -> Result<(), NotSent> {
+        self.ask(|reply| Command::Mail { conn, code, body, reply }).await.unwrap_or(Err(NotSent::Gone))
     }
 
     /// The peers connected now; none when the node has stopped. Cancelling is safe.

@@ -22,6 +22,7 @@
 //! | [`limits`], [`whitelist`] | how much peers may send | 5/WAKU0 "Rate Limits" |
 //! | [`budget`], [`outbox`] | how much a peer may be sent, and what waits for it | 5/WAKU0 "Rate Limits" |
 //! | [`confirm`] | what became of own posts | 5/WAKU0 "Message Confirmations" |
+//! | [`mail`] | history: requests, who answers them, and who asks | 8/WAKU-MAIL |
 //! | [`accounting`] | what each peer brought and was brought, by epoch | 5/WAKU0 "Accounting for resources" |
 //! | [`upkeep`] | how many peers are sought, and who is left for a better one | |
 //! | [`fault`] | why a session ends, and what the peer is told | |
@@ -29,7 +30,7 @@
 //! | [`node`] | the core | |
 //! | [`run`], [`handle`] | the shell and what others hold of it | |
 //!
-//! waku/0, waku/1 and shh/6 are spoken, in one pool. Requests for history are recognised and ignored.
+//! waku/0, waku/1 and shh/6 are spoken, in one pool. Requests for history are handed to who serves it, and ignored where nobody does.
 
 pub mod acceptance;
 pub mod accounting;
@@ -46,6 +47,7 @@ pub mod handle;
 pub mod interest;
 pub mod keccak;
 pub mod limits;
+pub mod mail;
 pub mod node;
 pub mod outbox;
 pub mod packet;

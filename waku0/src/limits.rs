@@ -237,7 +237,7 @@ impl Bucket {
     }
 
     /// Whether it is full again, so that it may be forgotten.
-    fn is_full(&self, now: Instant) -> bool {
+    pub(crate) fn is_full(&self, now: Instant) -> bool {
         self.full_at <= now
     }
 }

@@ -26,11 +26,13 @@ mod answers;
 mod change;
 mod gossip;
 mod intake;
+mod mail;
 mod members;
 
 use change::Update;
 
 pub use change::UPDATE_DELAY;
+pub use mail::NotSent;
 
 pub use crate::settings::{Change, Settings};
 use crate::{
@@ -45,7 +47,10 @@ use crate::{
     keccak::Lanes,
     limits::{Addresses, Gate, OverRate, Rates},
     outbox::Overflow,
-    packet::{Code, MAX_READ_BEFORE_STATUS, MAX_READ_BODY, MAX_SENT_BODY, messages, p2p::Direct},
+    packet::{
+        Code, MAX_READ_BEFORE_STATUS, MAX_READ_BODY, MAX_SENT_BODY, messages,
+        p2p::{Direct, P2pRequest, Unread},
+    },
     peer::{Awaiting, Peer, PeerOptions, Remote, Running},
     pool::{Entry, Pool, PoolFull},
     status::StatusOptions,
@@ -101,6 +106,20 @@ pub enum Action {
         /// What.
         packet: Direct,
     },
+    /// Somebody asks for history.
+    MailRequest {
+        /// On which connection.
+        conn: ConnId,
+        /// Who.
+        remote: Remote,
+        /// What, or that it could not be read.
+        request: Result<P2pRequest, Unread>,
+    },
+    /// A packet of history may leave: [`Node::take_mail`] when the connection has little to do, [`Node::delay_mail`] when not.
+    MailReady {
+        /// To whom.
+        conn: ConnId,
+    },
     /// A peer's Status was exchanged.
     PeerRunning {
         /// Its connection.
@@ -154,6 +173,7 @@ pub struct Node {
     lanes: Lanes,
     light: bool,
     confirmations: bool,
+    serves_mail: bool,
     rates: Rates,
     whitelist: Whitelist,
     max_waiting: usize,
@@ -177,6 +197,8 @@ pub struct Node {
     actions: VecDeque<Action>,
     /// Peers with envelopes waiting and a connection that takes them.
     draining: BTreeSet<ConnId>,
+    /// Peers whose mail may be able to leave.
+    mailing: BTreeSet<ConnId>,
     next_sweep: Instant,
     /// The latest time that was told.
     now: Now,
@@ -197,6 +219,7 @@ impl Node {
             lanes: Lanes::detected(),
             light: settings.light,
             confirmations: settings.confirmations,
+            serves_mail: settings.serves_mail,
             rates: settings.rates,
             whitelist: settings.whitelist,
             max_waiting: settings.pool.max_envelopes,
@@ -214,6 +237,7 @@ impl Node {
             forwards: Forwards::default(),
             actions: VecDeque::new(),
             draining: BTreeSet::new(),
+            mailing: BTreeSet::new(),
             next_sweep: now.instant + SWEEP_INTERVAL,
             now,
             counters: Arc::default(),
@@ -347,7 +371,7 @@ impl Node {
     /// The next thing to do. The shell takes all there are before it reads on or waits.
     pub fn next_action(&mut self) -> Option<Action> {
         self.flush();
-        self.actions.pop_front().or_else(|| self.drain())
+        self.actions.pop_front().or_else(|| self.drain()).or_else(|| self.drain_mail())
     }
 }
 
@@ -382,9 +406,9 @@ impl Node {
             Some(Code::SyncResponse) => return self.receive_sync_response(conn, body),
             Some(Code::P2pRequestComplete) => return self.receive_completion(conn, body),
             Some(Code::P2pMessage) => return self.receive_direct(conn, body),
+            Some(Code::P2pRequest) => return self.receive_request(conn, body),
             Some(Code::BatchAck) => self.receive_ack(conn, body),
             Some(Code::MessageResponse) => self.receive_response(conn, body),
-            Some(Code::P2pRequest) => count(&self.counters.requests_ignored),
             // A second Status is ignored by every deployed peer.
             Some(Code::Status) | None => count(&self.counters.ignored_packets),
         }
@@ -454,6 +478,9 @@ impl Node {
                 if running.outbox.may_send(now) {
                     self.draining.insert(conn);
                 }
+                if running.outbox.may_mail(now) {
+                    self.mailing.insert(conn);
+                }
                 if running.offer_at.is_some_and(|at| at <= now) {
                     running.offer_at = None;
                     running.offered_at = now;
@@ -482,6 +509,7 @@ impl Node {
 
     fn forget(&mut self, conn: ConnId) {
         self.draining.remove(&conn);
+        self.mailing.remove(&conn);
         if let Some(Peer::Running(running)) = self.peers.remove(&conn) {
             self.slots[running.slot] = None;
             self.addresses.leave(running.remote.ip);

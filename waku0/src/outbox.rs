@@ -3,10 +3,12 @@
 //! As a rule nothing does: what is forwarded leaves at once. When the connection's queue is full, the refused packets
 //! are kept, and what follows waits as hashes; both leave as the queue empties. A newcomer's share of the pool goes the
 //! same way, one packet at a time, and so does what exceeds the rate that the peer has announced ([`crate::budget`]).
-//! Envelopes of a topic that has had its share wait apart, so that other topics pass them.
+//! Envelopes of a topic that has had its share wait apart, so that other topics pass them. Answers to requests for history
+//! wait apart from all of these and leave when nothing else does.
 //!
 //! Limits: hashes up to the pool's bound on envelopes, twice that before those that have left the pool are taken out;
-//! [`MAX_HELD`] packets, and a peer further behind is left; [`MAX_ANSWERS`] acknowledgements, and later ones are not sent.
+//! [`MAX_HELD`] packets, and a peer further behind is left; [`MAX_ANSWERS`] acknowledgements, and later ones are not sent;
+//! [`MAX_MAIL`] packets of history, and more are not taken.
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -27,6 +29,12 @@ pub const MAX_HELD: usize = 64;
 /// Acknowledgements that wait for a peer which wants few packets. Two belong together.
 pub const MAX_ANSWERS: usize = 64;
 
+/// After how long a connection is looked at again that has enough to do without history.
+pub const MAIL_RETRY: Duration = Duration::from_millis(5);
+
+/// Packets of history that wait for a peer: one of an answer, and the ends of others that were refused.
+pub const MAX_MAIL: usize = 8;
+
 /// The peer is further behind than anyone who reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Overflow;
@@ -46,6 +54,8 @@ pub(crate) struct Outbox {
     update: bool,
     /// What is left to be told of the last update; one packet for each option at most.
     changes: VecDeque<(Code, Body)>,
+    mail: VecDeque<(Code, Bytes)>,
+    mail_at: Option<Instant>,
 }
 
 impl Outbox {
@@ -171,6 +181,39 @@ impl Outbox {
         let answer = self.answers.pop_front();
         self.answered_last = answer.is_some();
         answer
+    }
+
+    /// Adds a packet of history behind those that wait.
+    pub(crate) fn mail(&mut self, code: Code, body: Bytes) -> Result<(), Overflow> {
+        if self.mail.len() >= MAX_MAIL {
+            return Err(Overflow);
+        }
+        self.mail.push_back((code, body));
+        Ok(())
+    }
+
+    /// Whether a packet of history may leave, because nothing else does.
+    pub(crate) fn may_mail(&self, now: Instant) -> bool {
+        !self.mail.is_empty()
+            && self.retry_at.is_none()
+            && !self.may_send(now)
+            && self.mail_at.is_none_or(|at| at <= now)
+    }
+
+    /// The next packet of history.
+    pub(crate) fn take_mail(&mut self) -> Option<(Code, Bytes)> {
+        self.mail_at = None;
+        self.mail.pop_front()
+    }
+
+    /// The connection has enough to do: history waits a little.
+    pub(crate) fn delay_mail(&mut self, now: Instant) {
+        self.mail_at = Some(now + MAIL_RETRY);
+    }
+
+    /// When history is to be looked at again.
+    pub(crate) fn mail_at(&self) -> Option<Instant> {
+        self.mail_at.filter(|_| !self.mail.is_empty())
     }
 
     /// The peer is to be told what has changed.

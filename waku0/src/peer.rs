@@ -221,8 +221,9 @@ impl Running {
 
     /// When it next needs a tick.
     pub(crate) fn wake_at(&self, now: Instant) -> Option<Instant> {
-        let within_budget = if self.outbox.may_send(now) { self.budget.next_at() } else { self.outbox.due_at() };
-        [self.outbox.retry_at(), within_budget, self.offer_at].into_iter().flatten().min()
+        let waits = self.outbox.may_send(now) || self.outbox.may_mail(now);
+        let within_budget = if waits { self.budget.next_at() } else { self.outbox.due_at() };
+        [self.outbox.retry_at(), within_budget, self.offer_at, self.outbox.mail_at()].into_iter().flatten().min()
     }
 }
 

@@ -10,6 +10,7 @@ use std::{
     sync::Arc,
 };
 
+use bytes::Bytes;
 use devp2p::{
     CloseCause, ConnId, Enode, Limits, Network, NodeKey, Packet, Server, ServerConfig, ServerEvent, ServerHandle,
     TrySendError, clock::now,
@@ -31,8 +32,12 @@ use crate::{
     confirm::Outcome,
     counters::count,
     envelope::{Envelope, EnvelopeHash},
-    handle::{COMMAND_QUEUE, Command, Event, Handle, PeerInfo, PostWatch},
+    handle::{COMMAND_QUEUE, Command, Event, Handle, MailRequest, Mailroom, NotSent, PeerInfo, PostWatch},
     node::{Action, Node, PostError, Posted, Settings},
+    packet::{
+        Code,
+        p2p::{Completion, P2pRequest, Unread},
+    },
     peer::Remote,
     upkeep::{Member, Shares, Upkeep},
     version::Version,
@@ -47,6 +52,10 @@ pub const BATCH_EVENTS: usize = 64;
 
 /// Bytes of packets read before what follows from them is sent: about a millisecond of hashing.
 pub const BATCH_BYTES: usize = 128 << 10;
+
+/// Bytes that a connection may have to do before history waits: little enough that gossip behind it is not held up, and
+/// enough that the connection never waits for the next packet of an answer.
+pub const MAIL_AHEAD: usize = 256 << 10;
 
 /// News of peers that wait for the consumer: two for each peer that a node can have.
 const MAX_OWED: usize = 2 * crate::node::MAX_PEERS;
@@ -70,6 +79,8 @@ pub struct Config {
     pub settings: Settings,
     /// Who keeps accounts, if anyone does. When this queue is full, an epoch is lost and counted.
     pub accounts: Option<mpsc::Sender<Epoch>>,
+    /// Who serves history, if anyone does.
+    pub mail: Option<Mailroom>,
 }
 
 /// Starts a node. The task ends after [`Handle::shutdown`], or when all handles are dropped.
@@ -78,7 +89,7 @@ pub struct Config {
 /// [`StartError`] when the port is taken or the system gives no randomness.
 pub async fn start(config: Config, events: mpsc::Sender<Event>) -> Result<(Handle, JoinHandle<()>), StartError> {
     let (inbox, packets) = mpsc::channel(SERVER_EVENTS);
-    let mut settings = config.settings;
+    let mut settings = Settings { serves_mail: config.mail.is_some(), ..config.settings };
     let known = config.static_nodes.iter().chain(&config.network.trusted_nodes);
     settings.whitelist.extend(known.map(Into::into));
     let shares = Shares::new(&settings.versions, config.limits.outbound_peers(), config.limits.max_peers);
@@ -104,6 +115,8 @@ pub async fn start(config: Config, events: mpsc::Sender<Event>) -> Result<(Handl
         followed: HashMap::new(),
         consumer: Consumer { events, owed: VecDeque::new() },
         accounts: config.accounts,
+        mail: config.mail,
+        mailed: HashMap::new(),
     };
     Ok((handle, tokio::spawn(shell.run(packets, orders))))
 }
@@ -130,6 +143,9 @@ struct Shell {
     followed: HashMap<EnvelopeHash, Vec<oneshot::Sender<Outcome>>>,
     consumer: Consumer,
     accounts: Option<mpsc::Sender<Epoch>>,
+    mail: Option<Mailroom>,
+    /// Who waits until a packet of history has gone to its connection, in the order of the packets; as many as a node keeps.
+    mailed: HashMap<ConnId, VecDeque<oneshot::Sender<Result<(), NotSent>>>>,
 }
 
 impl Shell {
@@ -161,7 +177,8 @@ impl Shell {
     /// Carries out one command. Whoever asked may have gone; it is carried out all the same.
     fn obey(&mut self, order: Command) {
         match order {
-            Command::Post { envelope, reply } => drop(reply.send(self.node.post(now(), envelope))),
+            Command::Post { envelope, reply } => drop(reply.send(self.post(envelope))),
+            Command::Mail { conn, code, body, reply } => self.put_mail(conn, code, body, Some(reply)),
             Command::PostFollowed { envelope, reply } => drop(reply.send(self.post_followed(envelope))),
             Command::Peers { reply } => drop(reply.send(self.peers())),
             Command::Change { change, reply } => {
@@ -173,8 +190,17 @@ impl Shell {
         }
     }
 
-    fn post_followed(&mut self, envelope: Envelope) -> Result<(Posted, PostWatch), PostError> {
+    fn post(&mut self, envelope: Envelope) -> Result<Posted, PostError> {
+        let kept = self.mail.as_ref().and_then(|mail| mail.envelopes.as_ref()).map(|_| Arc::new(envelope.clone()));
         let posted = self.node.post(now(), envelope)?;
+        if let Some(envelope) = kept.filter(|_| !posted.already_pooled) {
+            self.archive(&envelope);
+        }
+        Ok(posted)
+    }
+
+    fn post_followed(&mut self, envelope: Envelope) -> Result<(Posted, PostWatch), PostError> {
+        let posted = self.post(envelope)?;
         let (ended, watch) = oneshot::channel();
         if self.node.follows(&posted.hash) {
             let watchers = self.followed.entry(posted.hash).or_default();
@@ -299,14 +325,23 @@ impl Shell {
                     info!(conn = conn.0, %fault, "leaving peer");
                     self.server.disconnect(conn, fault.reason());
                 }
-                Action::Deliver { envelope, from } => self.tell(Event::Envelope { envelope, from }),
+                Action::Deliver { envelope, from } => {
+                    self.archive(&envelope);
+                    self.tell(Event::Envelope { envelope, from });
+                }
                 Action::PostEnded { hash, outcome } => self.post_ended(hash, outcome),
                 Action::Direct { conn, packet } => self.tell(Event::Direct { conn, packet }),
                 Action::PeerRunning { conn } => {
                     self.upkeep.stir(now().instant);
                     self.tell(Event::PeerRunning { conn });
                 }
-                Action::PeerGone { conn } => self.tell(Event::PeerGone { conn }),
+                Action::MailRequest { conn, remote, request } => self.take_request(conn, remote, request),
+                Action::MailReady { conn } => self.send_mail(conn),
+                Action::PeerGone { conn } => {
+                    // Whoever waits for it is told by the end of the channel.
+                    self.mailed.remove(&conn);
+                    self.tell(Event::PeerGone { conn });
+                }
                 Action::EpochClosed(epoch) => self.keep_accounts(epoch),
             }
         }
@@ -317,6 +352,52 @@ impl Shell {
             Ok(()) => {}
             Err(TrySendError::Full) => self.node.stalled(now(), to, packet),
             Err(TrySendError::Gone) => debug!(conn = to.0, "packet for a connection that is over"),
+        }
+    }
+
+    fn archive(&mut self, envelope: &Arc<Envelope>) {
+        let Some(archive) = self.mail.as_ref().and_then(|mail| mail.envelopes.as_ref()) else { return };
+        if archive.try_send(Arc::clone(envelope)).is_err() {
+            count(&self.node.counters().archive_shed);
+        }
+    }
+
+    fn take_request(&mut self, conn: ConnId, remote: Remote, request: Result<P2pRequest, Unread>) {
+        let (Some(mail), Some(info)) = (&self.mail, self.connected.get(&conn)) else { return };
+        let id = match &request {
+            Ok(request) => request.id(),
+            Err(unread) => unread.id,
+        };
+        let (client_id, version) = (info.client_id.clone(), info.version);
+        if mail.requests.try_send(MailRequest { conn, remote, client_id, version, request }).is_err() {
+            count(&self.node.counters().requests_shed);
+            let busy = Completion::Failed { request: id, text: "the server is busy".into() };
+            self.put_mail(conn, Code::P2pRequestComplete, busy.encode_for(&info.client_id), None);
+        }
+    }
+
+    fn put_mail(&mut self, conn: ConnId, code: Code, body: Bytes, reply: Option<oneshot::Sender<Result<(), NotSent>>>) {
+        let put = self.node.mail(now(), conn, code, body);
+        match (put, reply) {
+            (Ok(()), reply) => {
+                // Each packet has its place, also where nobody waits.
+                let reply = reply.unwrap_or_else(|| oneshot::channel().0);
+                self.mailed.entry(conn).or_default().push_back(reply);
+            }
+            (Err(refused), Some(reply)) => drop(reply.send(Err(refused))),
+            (Err(_), None) => {}
+        }
+    }
+
+    /// Hands a packet of history to a connection that has little else to do.
+    fn send_mail(&mut self, conn: ConnId) {
+        if self.server.queued_bytes(conn).is_some_and(|bytes| bytes > MAIL_AHEAD) {
+            return self.node.delay_mail(now(), conn);
+        }
+        let Some(packet) = self.node.take_mail(now(), conn) else { return };
+        self.send(conn, packet);
+        if let Some(waiting) = self.mailed.get_mut(&conn).and_then(VecDeque::pop_front) {
+            let _ = waiting.send(Ok(()));
         }
     }
 
@@ -389,8 +470,6 @@ impl Consumer {
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
-
     use super::*;
     use crate::{envelope::Envelope, topic::Topic};
 

@@ -26,6 +26,8 @@ pub struct Settings {
     pub light: bool,
     /// Whether packets of envelopes are acknowledged.
     pub confirmations: bool,
+    /// Whether requests for history are taken; else they are ignored.
+    pub serves_mail: bool,
     /// How much peers may send; announced to them, and kept.
     pub rates: Rates,
     /// Who is not left for sending more.
@@ -48,6 +50,7 @@ impl Default for Settings {
             interest: Interest::EVERYTHING,
             light: false,
             confirmations: false,
+            serves_mail: false,
             rates: Rates::default(),
             whitelist: Whitelist::default(),
             max_message_size: 1 << 20, // status-go's and Nimbus's default.

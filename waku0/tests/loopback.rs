@@ -30,6 +30,7 @@ fn config(seed: u64, static_nodes: Vec<Enode>) -> Config {
         network: Network::default(),
         settings: Settings { min_pow: Pow::new(0.001).unwrap(), ..Settings::default() },
         accounts: None,
+        mail: None,
     }
 }
 

@@ -7,8 +7,10 @@ use rand::{SeedableRng, rngs::StdRng};
 use waku0::{
     Envelope, EnvelopeHash,
     keccak::Lanes,
+    mail::request::{Form, MAX_LIMIT, Request},
     packet::{
         Code, messages,
+        p2p::{Completion, P2pRequest},
         sync::{SyncRequest, SyncResponse},
     },
     payload::{Content, plaintext},
@@ -111,4 +113,22 @@ pub fn payload(input: &[u8]) {
     let again = plaintext::decode(&again.into()).expect("our own plaintext");
     assert_eq!((again.payload, again.signature), (content.payload, None));
     assert!(again.padding == content.padding || content.padding.is_empty());
+}
+
+/// Requests for history, in the open and as the payload of an envelope, and ends of answers.
+pub fn mail(input: &[u8]) {
+    let body = Bytes::copy_from_slice(input);
+    if let Ok(P2pRequest::Plain(plain)) = P2pRequest::decode(&body) {
+        assert_eq!(P2pRequest::decode(&plain.encode()), Ok(P2pRequest::Plain(plain)));
+    }
+    if let Ok(completion) = Completion::decode(input)
+        && !matches!(&completion, Completion::Done { last: None, cursor: Some(_), .. })
+    {
+        assert_eq!(Completion::decode(&completion.encode()), Ok(completion));
+    }
+    let Ok((request, form)) = Request::decode(input) else { return };
+    assert_eq!(Request::decode(&request.encode(Form::Deployed)), Ok((request.clone(), Form::Deployed)));
+    if let Ok(query) = request.query(form, 1_600_000_000) {
+        assert!(query.lower <= query.upper && (1..=MAX_LIMIT).contains(&query.limit));
+    }
 }

@@ -32,7 +32,19 @@ impl Causeway {
     /// # Errors
     /// When the banner does not come, or lacks an address.
     pub(crate) fn start(program: &Path, name: &str, data_dir: &Path, flags: &[&str]) -> Result<Self> {
-        let mut arguments = bridge_arguments(data_dir)?;
+        Self::start_as(program, name, bridge_arguments(data_dir)?, flags)
+    }
+
+    /// Starts a mailserver in the same way.
+    ///
+    /// # Errors
+    /// As [`Causeway::start`].
+    pub(crate) fn mailserver(program: &Path, name: &str, data_dir: &Path, flags: &[&str]) -> Result<Self> {
+        Self::start_as(program, name, node_arguments("mailserver", data_dir)?, flags)
+    }
+
+    fn start_as(program: &Path, name: &str, mut arguments: Vec<String>, flags: &[&str]) -> Result<Self> {
+        let has_libp2p = arguments.first().is_some_and(|command| command == "bridge");
         let name_of = |flag: &str| flag.split_once('=').map(|(name, _)| name.to_owned());
         // What the scenario sets itself is not set twice.
         arguments.retain(|ours| {
@@ -47,7 +59,8 @@ impl Causeway {
                 words.split_whitespace().next().map(str::to_owned)
             })
         };
-        let (enode, multiaddr, url) = (field("enode ")?, field("libp2p ")?, field("http ")?);
+        let multiaddr = if has_libp2p { field("libp2p ")? } else { String::new() };
+        let (enode, url) = (field("enode ")?, field("http ")?);
         let http = url.strip_prefix("http://").and_then(|rest| rest.split('/').next()?.parse().ok());
         let http = http.ok_or_else(|| anyhow!("{name}: no address in {url}"))?;
         Ok(Self { process, enode, multiaddr, http })
@@ -61,6 +74,7 @@ impl Causeway {
         &self.enode
     }
 
+    /// Empty for a mailserver.
     pub(crate) fn multiaddr(&self) -> &str {
         &self.multiaddr
     }

@@ -66,6 +66,21 @@ impl Postgres {
         Err(anyhow!("PostgreSQL does not start: {log}"))
     }
 
+    /// Has it carry out some SQL.
+    ///
+    /// # Errors
+    /// When it does not, with what it says.
+    pub(crate) fn execute(&self, sql: &str) -> Result<()> {
+        let file = self.folder.path().join("statements.sql");
+        fs::write(&file, sql)?;
+        let beside = programs()?.join("psql");
+        let program = if beside.exists() { beside } else { "psql".into() };
+        let mut psql = command(&program, self.folder.path(), None);
+        psql.args(["-q", "-v", "ON_ERROR_STOP=1", "-U", "causeway", "-d", "postgres", "-h"]);
+        let said = psql.arg(self.folder.path()).arg("-f").arg(&file).output().context("psql")?;
+        if said.status.success() { Ok(()) } else { bail!("psql: {}", String::from_utf8_lossy(&said.stderr)) }
+    }
+
     /// Where it is reached.
     pub(crate) fn url(&self) -> String {
         format!("postgres://causeway@localhost/postgres?host={}", self.folder.path().display())

@@ -87,6 +87,7 @@ impl Clients {
             network: Network::default(),
             settings: Settings::default(),
             accounts: None,
+            mail: None,
         };
         let v0 = waku0::run::start(config, events).await?.0;
         let (events, v2_events) = mpsc::channel(EVENTS);

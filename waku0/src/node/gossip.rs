@@ -168,6 +168,7 @@ impl Node {
                 return Some(Action::Send { to: conn, packet });
             }
             self.draining.remove(&conn);
+            self.look_for_mail(conn);
         }
         None
     }

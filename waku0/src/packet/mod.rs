@@ -46,7 +46,7 @@ pub enum Code {
     SyncResponse,
     /// Ends the answer to a request for history. Taken from trusted peers.
     P2pRequestComplete,
-    /// Asks a mailserver for history. Recognised and ignored.
+    /// Asks a mailserver for history. Ignored by who is none.
     P2pRequest,
     /// Envelopes from a trusted peer, never gossiped.
     P2pMessage,

@@ -36,6 +36,9 @@ pub const MAX_ERROR_TEXT: usize = 1024;
 /// What an error in place of a completion begins with. Source: status-go `waku/common/mailserver_response.go`.
 const ERROR_PREFIX: &[u8] = b"ERROR=";
 
+/// How Nimbus and what was made of it call themselves: `Nimbus waku node`, `nim-eth-p2p/0.2.0`, `nim-waku v1 node`.
+const NIMBUS: [&str; 2] = ["nim-", "nimbus"];
+
 /// Where in an archive a page ends.
 pub type Cursor = [u8; CURSOR_LEN];
 
@@ -151,7 +154,32 @@ pub struct PlainRequest {
     pub topics: Vec<Topic>,
 }
 
+/// A plain request that could be read only as far as its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Unread {
+    /// Its name, in completions.
+    pub id: [u8; 32],
+    /// What is wrong with it.
+    pub error: P2pError,
+}
+
 impl P2pRequest {
+    /// Its name, in completions: of an envelope its hash.
+    #[must_use]
+    pub fn id(&self) -> [u8; 32] {
+        match self {
+            Self::Sealed(envelope) => *envelope.hash().as_bytes(),
+            Self::Plain(plain) => plain.id,
+        }
+    }
+
+    /// The name of a plain request of which no more can be read.
+    #[must_use]
+    pub fn id_of_unread(body: &[u8]) -> Option<[u8; 32]> {
+        let mut items = whole_list(body).ok()?;
+        <[u8; 32]>::decode(&mut items).ok()
+    }
+
     /// Reads the body of a P2P Request.
     ///
     /// # Errors
@@ -188,9 +216,7 @@ impl PlainRequest {
         [self.from, self.to, self.limit].iter().for_each(|number| number.encode(&mut items));
         self.cursor.as_ref().map_or(&[][..], |cursor| cursor).encode(&mut items);
         self.bloom.as_ref().map_or(&[][..], |bloom| bloom.as_bytes()).encode(&mut items);
-        let mut topics = BytesMut::new();
-        self.topics.iter().for_each(|topic| topic.0.encode(&mut topics));
-        put_list(&mut items, &topics);
+        put_topics(&mut items, &self.topics);
         let mut body = BytesMut::new();
         put_list(&mut body, &items);
         body.freeze()
@@ -271,20 +297,44 @@ impl Completion {
         bytes.as_slice().encode(&mut body);
         body.freeze()
     }
+
+    /// The form that a client of this name reads. Nimbus leaves a peer that sends the other one.
+    #[must_use]
+    pub fn encode_for(&self, client_id: &str) -> Bytes {
+        let name = client_id.trim_start().to_ascii_lowercase();
+        if NIMBUS.iter().any(|begin| name.starts_with(begin)) { self.encode_list() } else { self.encode() }
+    }
+
+    /// The same as a list, as the specification has it and Nimbus reads it. An error has no place there: it is an answer in
+    /// which nothing was found.
+    #[must_use]
+    pub fn encode_list(&self) -> Bytes {
+        let (request, last, cursor) = match self {
+            Self::Done { request, last, cursor } => (request, last.as_ref(), cursor.as_ref()),
+            Self::Failed { request, .. } => (request, None, None),
+        };
+        let mut items = BytesMut::new();
+        request.encode(&mut items);
+        last.map_or([0; 32], |hash| *hash.as_bytes()).encode(&mut items);
+        cursor.map_or(&[][..], |cursor| cursor).encode(&mut items);
+        let mut body = BytesMut::new();
+        put_list(&mut body, &items);
+        body.freeze()
+    }
 }
 
 pub(super) fn shortened(text: &[u8]) -> String {
     String::from_utf8_lossy(&text[..text.len().min(MAX_ERROR_TEXT)]).into_owned()
 }
 
-pub(super) fn decode_cursor(bytes: &[u8]) -> Result<Option<Cursor>, P2pError> {
+pub(crate) fn decode_cursor(bytes: &[u8]) -> Result<Option<Cursor>, P2pError> {
     if bytes.is_empty() {
         return Ok(None);
     }
     Cursor::try_from(bytes).map(Some).map_err(|_| P2pError::CursorLength(bytes.len()))
 }
 
-pub(super) fn decode_bloom(bytes: &[u8]) -> Result<Option<Bloom>, P2pError> {
+pub(crate) fn decode_bloom(bytes: &[u8]) -> Result<Option<Bloom>, P2pError> {
     if bytes.is_empty() {
         return Ok(None);
     }
@@ -292,7 +342,7 @@ pub(super) fn decode_bloom(bytes: &[u8]) -> Result<Option<Bloom>, P2pError> {
     Ok(Some(Bloom::from_bytes(bytes)))
 }
 
-fn decode_topics(mut items: &[u8]) -> Result<Vec<Topic>, P2pError> {
+pub(crate) fn decode_topics(mut items: &[u8]) -> Result<Vec<Topic>, P2pError> {
     let count = items.len() / (TOPIC_LEN + 1);
     if count > MAX_REQUEST_TOPICS {
         return Err(P2pError::TooManyTopics(count));
@@ -304,14 +354,20 @@ fn decode_topics(mut items: &[u8]) -> Result<Vec<Topic>, P2pError> {
     Ok(topics)
 }
 
+pub(crate) fn put_topics(out: &mut BytesMut, topics: &[Topic]) {
+    let mut items = BytesMut::new();
+    topics.iter().for_each(|topic| topic.0.encode(&mut items));
+    put_list(out, &items);
+}
+
 /// The items of a body that is one list and nothing else.
-pub(super) fn whole_list(body: &[u8]) -> Result<&[u8], P2pError> {
+pub(crate) fn whole_list(body: &[u8]) -> Result<&[u8], P2pError> {
     let mut after = body;
     let items = Header::decode_bytes(&mut after, true)?;
     if after.is_empty() { Ok(items) } else { Err(P2pError::TrailingBytes(after.len())) }
 }
 
-pub(super) fn put_list(out: &mut BytesMut, items: &[u8]) {
+pub(crate) fn put_list(out: &mut BytesMut, items: &[u8]) {
     Header { list: true, payload_length: items.len() }.encode(out);
     out.extend_from_slice(items);
 }
@@ -433,6 +489,42 @@ mod tests {
         assert_eq!(of_bytes(101), Err(P2pError::CompletionLength(101)));
         assert_eq!(of_bytes(99), Ok(done(Some([7; 32].into()), None)));
         assert_eq!(Completion::decode(&body("8000")), Err(P2pError::TrailingBytes(1)));
+        for completion in [done(Some(hash), None), done(Some(hash), Some([9; CURSOR_LEN]))] {
+            assert_eq!(Completion::decode(&completion.encode_list()), Ok(completion));
+        }
+        let nothing = done(Some([0; 32].into()), None);
+        assert_eq!(Completion::decode(&done(None, None).encode_list()), Ok(nothing.clone()));
+        let failed = Completion::Failed { request, text: "no".into() };
+        assert_eq!(Completion::decode(&failed.encode_list()), Ok(nothing));
+    }
+
+    #[test]
+    fn every_recorded_completion() {
+        let file: serde_json::Value =
+            serde_json::from_str(include_str!("../../../fixtures/mail/mailserver.json")).unwrap();
+        let cases = file["responses"].as_array().unwrap();
+        assert_eq!(cases.len(), 40);
+        let bytes = |value: &serde_json::Value| hex::decode(value.as_str().unwrap()).unwrap();
+        for case in cases {
+            let (parsed, packet, kind) = (&case["parsed"], bytes(&case["packet_rlp"]), case["kind"].as_str().unwrap());
+            if kind.starts_with("too ") {
+                assert!(matches!(Completion::decode(&packet), Err(P2pError::CompletionLength(31 | 101))), "{case}");
+                continue;
+            }
+            let request: [u8; 32] = bytes(&parsed["request_id"]).try_into().unwrap();
+            let last: [u8; 32] = bytes(&parsed["last_envelope_hash"]).try_into().unwrap();
+            let expected = match parsed["error"].as_str() {
+                Some(text) => Completion::Failed { request, text: text.into() },
+                None => {
+                    let cursor = decode_cursor(&bytes(&parsed["cursor"])).unwrap();
+                    Completion::Done { request, last: (kind != "request id only").then(|| last.into()), cursor }
+                }
+            };
+            assert_eq!(Completion::decode(&packet), Ok(expected.clone()), "{case}");
+            if kind != "short cursor" {
+                assert_eq!(expected.encode(), packet, "{case}");
+            }
+        }
     }
 
     #[test]

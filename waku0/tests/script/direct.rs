@@ -4,8 +4,10 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use bytes::Bytes;
 use waku0::{
-    Envelope, Topic,
+    Envelope, Settings, Topic,
     fault::Fault,
+    node::{Action, Node, NotSent},
+    outbox::MAX_MAIL,
     packet::{
         Code,
         p2p::{Completion, Direct},
@@ -99,4 +101,65 @@ fn r_062_requests_are_ignored_by_a_node_without_an_archive() {
     network.say(0, conn, Code::P2pRequest, Bytes::from_static(b"\xff"));
     assert_eq!(network.nodes[0].counters().requests_ignored.load(Relaxed), 2);
     assert!(network.left_with(0).is_empty() && network.nodes[0].pool().is_empty());
+}
+
+fn mailserver() -> Settings {
+    Settings { serves_mail: true, ..easy() }
+}
+
+#[test]
+fn requests_of_anybody_are_handed_to_who_serves_history() {
+    let mut network = Network::new([mailserver()]);
+    let conn = network.dial_wanting_all(0);
+    network.say(0, conn, Code::P2pRequest, envelope(TOPIC, 10, 1).raw().clone());
+    assert_eq!((&network.stories[0].asked[..], network.left_with(0)), (&[conn][..], vec![]));
+    // With a name and no more it is a request that is to be refused; without a name it is a breach.
+    let named = [&[0xe2, 0xa0][..], &[7; 32], &[1]].concat();
+    network.say(0, conn, Code::P2pRequest, named.into());
+    assert_eq!(network.stories[0].asked.len(), 2);
+    network.say(0, conn, Code::P2pRequest, Bytes::from_static(b"\xff"));
+    assert_eq!(network.left_with(0), [0x02]);
+}
+
+#[test]
+fn history_waits_for_a_full_connection_and_behind_gossip() {
+    let mut network = Network::new([mailserver()]);
+    let conn = network.dial_wanting_all(0);
+    let now = network.now;
+    let old = bundle([&Envelope::new(5, 0, Topic(*b"hist"), Bytes::from_static(b"x"), 0).unwrap()]);
+    network.nodes[0].mail(now, conn, Code::P2pMessage, old.clone()).unwrap();
+    network.nodes[0].post(now, envelope(TOPIC, 10, 1)).unwrap();
+    let mut codes = Vec::new();
+    while let Some(action) = network.nodes[0].next_action() {
+        match action {
+            Action::Send { packet, .. } => codes.push(packet.code),
+            // The connection has enough to do.
+            Action::MailReady { conn } => {
+                codes.push(0);
+                network.nodes[0].delay_mail(now, conn);
+            }
+            _ => {}
+        }
+    }
+    assert_eq!(codes, [Code::Messages.number(), 0]);
+    let wake_at = network.nodes[0].wake_at();
+    assert!(wake_at <= now.instant + waku0::outbox::MAIL_RETRY);
+    let later = waku0::Now { instant: wake_at, unix: now.unix + waku0::outbox::MAIL_RETRY };
+    network.nodes[0].tick(later);
+    assert!(matches!(network.nodes[0].next_action(), Some(Action::MailReady { conn: to }) if to == conn));
+    let packet = network.nodes[0].take_mail(later, conn).unwrap();
+    assert_eq!((packet.code, packet.body.plain()), (Code::P2pMessage.number(), &old));
+    assert!(network.nodes[0].next_action().is_none());
+}
+
+#[test]
+fn history_that_nobody_reads_is_bounded_and_keeps_to_the_peers_rate() {
+    let mut network = Network::new([mailserver()]);
+    let conn = network.dial_wanting_all(0);
+    let now = network.now;
+    let mail = |node: &mut Node| node.mail(now, conn, Code::P2pMessage, Bytes::from_static(&[0xc0]));
+    assert!((0..MAX_MAIL).all(|_| mail(&mut network.nodes[0]).is_ok()));
+    assert_eq!(mail(&mut network.nodes[0]), Err(NotSent::Full));
+    network.cut(0, conn);
+    assert_eq!(mail(&mut network.nodes[0]), Err(NotSent::Gone));
 }

@@ -68,6 +68,8 @@ pub(crate) struct Story {
     pub(crate) ended: Vec<(EnvelopeHash, Outcome)>,
     pub(crate) direct: Vec<(ConnId, Direct)>,
     pub(crate) epochs: Vec<Epoch>,
+    /// Connections on which history was asked for.
+    pub(crate) asked: Vec<ConnId>,
 }
 
 /// Where a connection of a node leads.
@@ -296,6 +298,12 @@ impl Network {
             Action::Deliver { envelope, from } => self.stories[node].delivered.push((envelope.hash(), from)),
             Action::PostEnded { hash, outcome } => self.stories[node].ended.push((hash, outcome)),
             Action::Direct { conn, packet } => self.stories[node].direct.push((conn, packet)),
+            Action::MailRequest { conn, .. } => self.stories[node].asked.push(conn),
+            Action::MailReady { conn } => {
+                if let Some(packet) = self.nodes[node].take_mail(self.now, conn) {
+                    self.carry(node, Action::Send { to: conn, packet }, mail);
+                }
+            }
             Action::PeerRunning { conn } => self.stories[node].running.push(conn),
             Action::PeerGone { conn } => self.stories[node].gone.push(conn),
             Action::EpochClosed(epoch) => self.stories[node].epochs.push(epoch),

@@ -99,6 +99,8 @@ func (n *node) execute(name string, a []string) error {
 			return err
 		}
 		return done(n.w.Unsubscribe(a[0]))
+	case "mail":
+		return n.askMail(name, a)
 	case "send", "make":
 		e, err := n.build(a)
 		if err != nil {

@@ -37,6 +37,8 @@ func (n *node) envelopeEvents(events chan common.EnvelopeEvent) {
 			f["hash"] = e.Hash.Hex()
 			f["batch"] = e.Batch.Hex()
 			emit("envelope-sent", f)
+		case common.EventMailServerEnvelopeArchived:
+			emit("archived", fields{"hash": e.Hash.Hex()})
 		case common.EventEnvelopeExpired:
 			emit("envelope-expired", fields{"hash": e.Hash.Hex()})
 		case common.EventBatchAcknowledged:

@@ -69,6 +69,10 @@ func (l *link) ReadMsg() (p2p.Msg, error) {
 		emit("peer-added", f)
 	case m.Code == codeStatusUpdate:
 		emit("status-update", fields{"dir": "in", "peer": id, "body": toHex(b)})
+	case m.Code == codeP2PMessages:
+		if err := mailArrived(id, b); err != nil {
+			emit("bad-packet", fields{"peer": id, "code": m.Code, "size": m.Size, "error": err.Error()})
+		}
 	case m.Code == codeMessages:
 		var list []*common.Envelope
 		if err := rlp.DecodeBytes(b, &list); err != nil {

@@ -21,6 +21,7 @@ import (
 	"github.com/ethereum/go-ethereum/p2p"
 	"github.com/ethereum/go-ethereum/p2p/enode"
 	"github.com/ethereum/go-ethereum/p2p/netutil"
+	"github.com/status-im/status-go/mailserver"
 	"github.com/status-im/status-go/waku"
 	"github.com/status-im/status-go/waku/common"
 	"go.uber.org/zap"
@@ -66,6 +67,7 @@ type node struct {
 	w      *waku.Waku
 	server *p2p.Server
 	key    *ecdsa.PrivateKey
+	mail   *mailserver.WakuMailServer
 
 	mu    sync.Mutex
 	links map[enode.ID]*link
@@ -154,6 +156,9 @@ func (n *node) startWaku(logger *zap.Logger) error {
 			BytesLimitPerSecIP: *optRateBytes, BytesLimitPerSecPeerID: *optRateBytes,
 		}, &common.DropPeerRateLimiterHandler{Tolerance: *optRateDrop}))
 	}
+	if err := n.startMail(); err != nil {
+		return err
+	}
 	if !*optQuiet {
 		events := make(chan common.EnvelopeEvent, 1<<16)
 		n.w.SubscribeEnvelopeEvents(events)
@@ -204,6 +209,7 @@ func (n *node) startServer() error {
 
 func (n *node) quit() {
 	n.server.Stop()
+	n.stopMail()
 	emit("bye", nil)
 	os.Exit(0)
 }

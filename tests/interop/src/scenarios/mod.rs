@@ -6,9 +6,11 @@ mod crossing;
 mod cut_off;
 mod discovery;
 mod gossip;
+mod history;
 mod js_waku;
 mod json_rpc;
 mod limits;
+mod mailserver;
 mod mesh;
 mod odd_peers;
 mod peers;
@@ -221,6 +223,30 @@ pub(crate) const ALL: &[Scenario] = &[
         run: limits::flooded,
     },
     Scenario {
+        name: "mailserver",
+        claim: "status-go asks our mailserver: both forms, both keys, limit, cursor, wrong password, both orders, after a restart too",
+        beside: true,
+        run: mailserver::asked_by_status_go,
+    },
+    Scenario {
+        name: "mailserver-postgres",
+        claim: "two of our mailservers on one PostgreSQL: each envelope is kept once, and a cursor of one leads on at the other",
+        beside: true,
+        run: mailserver::two_on_one_database,
+    },
+    Scenario {
+        name: "history",
+        claim: "`history` asks status-go's mail servers: pages, cursors, wrong passwords, a kill, a server that dies",
+        beside: true,
+        run: history::asked_of_status_go,
+    },
+    Scenario {
+        name: "import",
+        claim: "`import` takes the LevelDB that a status-go mail server wrote, killed or stopped; `export` gives the same",
+        beside: true,
+        run: history::imported_from_status_go,
+    },
+    Scenario {
         name: "rate-limited",
         claim: "a peer that takes 5 packets a second gets 2,000 envelopes without ever seeing a sixth",
         beside: false,
@@ -297,6 +323,14 @@ impl Lab {
     /// When it does not start.
     pub(crate) fn bridge(&self, name: &str, flags: &[&str]) -> Result<Causeway> {
         Causeway::start(&self.programs.causeway, name, &self.data_dir(name), flags)
+    }
+
+    /// Starts a mailserver, in a data directory of that name.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub(crate) fn mailserver(&self, name: &str, flags: &[&str]) -> Result<Causeway> {
+        Causeway::mailserver(&self.programs.causeway, name, &self.data_dir(name), flags)
     }
 
     /// Starts a bridge that dials these two peers, and waits until each has it as a peer.

@@ -1,0 +1,368 @@
+//! The sub-command `history`: asks mail servers for what was sent, and prints it.
+//!
+//! [`waku0::mail::client`] knows what to ask whom for; here it gets a connection to one server at a time, a terminal, and a file
+//! from which another run goes on. Envelopes are printed as they come, each once; what of a page was printed when the program was killed is
+//! printed again by the next run.
+
+use std::{
+    ops::RangeInclusive,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+
+use devp2p::clock::now;
+use tokio::time::sleep_until;
+use waku0::{
+    Envelope, Topic,
+    mail::client::{Action, Client, MAX_ENVELOPES, Report, Resume, Settings, Wanted},
+    payload::{self, Key, Opened, SymKey},
+};
+
+use crate::{
+    cli::HistoryArgs,
+    keys,
+    moment::{Moment, MomentError},
+    output::{Reader, say},
+    progress::{Progress, bytes},
+    rows::{self, line},
+};
+
+mod server;
+mod state;
+
+use server::{Heard, Link};
+pub use server::{MailServer, ServerError};
+pub use state::ResumeError;
+
+/// Why an envelope that is printed in the form of an export is in it.
+const REASON: &str = "history";
+
+/// Said beside a server's refusal.
+const NO_PASSWORD: &str = " (give its password: enode://KEY:PASSWORD@HOST:PORT; most had status-offline-inbox)";
+
+/// Wrongly called.
+#[derive(Debug, thiserror::Error)]
+pub enum HistoryError {
+    /// A wrong time.
+    #[error(transparent)]
+    Time(#[from] MomentError),
+    /// No mail server.
+    #[error(transparent)]
+    Server(#[from] ServerError),
+    /// It ends before it begins.
+    #[error("--from is after --to")]
+    Inverted,
+    /// A key that is none.
+    #[error("--sym-key: {0}")]
+    SymKey(#[from] payload::SymKeyError),
+    /// A file with a key that is none.
+    #[error("--private-key-file: {0}")]
+    PrivateKey(#[from] keys::KeyError),
+}
+
+/// Not all has come.
+#[derive(Debug, thiserror::Error)]
+#[error("incomplete: what was sent from {0} to {1} (unix seconds) is missing{2}")]
+pub struct Incomplete(u32, u32, &'static str);
+
+/// Asks, and prints what comes.
+///
+/// # Errors
+/// [`HistoryError`]; [`Incomplete`] when no server goes on; a resume file or standard output that can't be written.
+pub async fn run(args: HistoryArgs) -> anyhow::Result<()> {
+    let servers = args.server.iter().map(|text| text.parse()).collect::<Result<Vec<MailServer>, ServerError>>();
+    let servers = servers.map_err(HistoryError::from)?;
+    let topics: Vec<Topic> = args.topic.iter().map(|text| topic(text)).collect();
+    let (sent, resume) = match args.resume.as_deref().map(|path| state::read(path, &topics, &servers)).transpose()? {
+        Some(Some((sent, resume))) => (sent, Some(resume)),
+        _ => (range(&args)?, None),
+    };
+    let printer = Printer { json: args.json, keys: Keys::of(&args)? };
+    let settings =
+        Settings { page: args.page, limit: if args.all { MAX_ENVELOPES } else { args.limit }, ..Settings::default() };
+    let wanted = Wanted { sent, topics };
+    let client = Client::new(wanted.clone(), settings, servers.len(), resume);
+    let mut asking = Asking {
+        client,
+        wanted,
+        servers,
+        resume_file: args.resume,
+        printer,
+        link: None,
+        progress: Progress::start(args.quiet),
+        began: now().instant,
+    };
+    let asked = asking.run().await;
+    asking.finish(asked).await
+}
+
+/// Eight hex digits, or else a name, as Status makes topics of names.
+fn topic(text: &str) -> Topic {
+    text.parse().unwrap_or_else(|_| Topic::of_name(text))
+}
+
+fn range(args: &HistoryArgs) -> Result<RangeInclusive<u32>, HistoryError> {
+    let now_secs = now().unix_secs();
+    let secs = |text: &str| Ok::<_, MomentError>(text.parse::<Moment>()?.envelope_secs(now_secs));
+    let (from, to) = (secs(&args.from)?, secs(&args.to)?);
+    if from > to { Err(HistoryError::Inverted) } else { Ok(from..=to) }
+}
+
+/// A request under way.
+struct Asking {
+    client: Client,
+    wanted: Wanted,
+    servers: Vec<MailServer>,
+    resume_file: Option<PathBuf>,
+    printer: Printer,
+    link: Option<Link>,
+    progress: Progress,
+    began: Instant,
+}
+
+impl Asking {
+    /// To the end of it, or until nobody reads.
+    async fn run(&mut self) -> anyhow::Result<Reader> {
+        loop {
+            while let Some(action) = self.client.next_action() {
+                match action {
+                    Action::Ask { server, request } => match self.ask(server, &request).await {
+                        Ok(name) => self.client.asked(now(), name),
+                        Err(error) => {
+                            self.progress.remark(format_args!("{}: {error}", self.servers[server]));
+                            self.client.lost(now(), server);
+                        }
+                    },
+                    Action::Deliver(envelope) => {
+                        if self.printer.print(&envelope)? == Reader::Left {
+                            return Ok(Reader::Left);
+                        }
+                    }
+                    Action::Page(resume) => self.page(&resume)?,
+                    Action::Leave { server, why } => {
+                        let hint = if self.servers[server].lacks_password(&why) { NO_PASSWORD } else { "" };
+                        self.progress.remark(format_args!("{}: {why}{hint}", self.servers[server]));
+                        if let Some(link) = self.link.take() {
+                            link.close().await;
+                        }
+                    }
+                    Action::End => return Ok(Reader::Listens),
+                }
+            }
+            self.wait().await;
+        }
+    }
+
+    async fn ask(
+        &mut self,
+        server: usize,
+        request: &waku0::mail::request::Request,
+    ) -> Result<[u8; 32], server::AskError> {
+        let link = match &mut self.link {
+            Some(link) => link,
+            None => {
+                let opened = Link::open(&self.servers[server]).await?;
+                self.progress.remark(format_args!("asking {}", self.servers[server]));
+                self.link.insert(opened)
+            }
+        };
+        link.ask(request).await
+    }
+
+    /// Waits for the server, as long as it may take.
+    async fn wait(&mut self) {
+        let wake_at = self.client.wake_at();
+        let heard = async {
+            match &mut self.link {
+                Some(link) => link.next().await,
+                None => std::future::pending().await,
+            }
+        };
+        let late = async {
+            match wake_at {
+                Some(at) => sleep_until(at.into()).await,
+                None => std::future::pending().await,
+            }
+        };
+        let server = self.client.server();
+        tokio::select! {
+            heard = heard => match heard {
+                Heard::Packet { packet, shed } => {
+                    if shed {
+                        self.client.shed();
+                    }
+                    self.client.receive(now(), server, packet);
+                    self.tell();
+                }
+                Heard::Gone => {
+                    self.link = None;
+                    self.client.lost(now(), server);
+                }
+            },
+            () = late => self.client.tick(now()),
+        }
+    }
+
+    fn page(&self, resume: &Resume) -> anyhow::Result<()> {
+        match &self.resume_file {
+            Some(path) => Ok(state::write(path, &self.wanted, resume, &self.servers)?),
+            None => Ok(()),
+        }
+    }
+
+    fn tell(&mut self) {
+        let (report, began) = (self.client.report(), self.began);
+        let (done, all) = self.client.covered();
+        self.progress.tell(done, all, || told(report, now().instant.duration_since(began)));
+    }
+
+    /// Says what came of it.
+    async fn finish(self, asked: anyhow::Result<Reader>) -> anyhow::Result<()> {
+        if let Some(link) = self.link {
+            link.close().await;
+        }
+        let report = self.client.report().clone();
+        let took = now().instant.duration_since(self.began);
+        self.progress.remark(told(&report, took));
+        self.progress.end();
+        let reader = asked?;
+        match (&self.resume_file, report.is_complete()) {
+            (Some(path), true) => state::remove(path)?,
+            // Nothing has come yet; the range is kept all the same, for `24h` ago is another time later.
+            (Some(path), false) => {
+                if let Some(resume) = self.client.resume() {
+                    state::write(path, &self.wanted, &resume, &self.servers)?;
+                }
+            }
+            (None, _) => {}
+        }
+        match report.gap {
+            Some(gap) if !report.limited && reader == Reader::Listens => {
+                let how = if self.resume_file.is_some() { "; the same command goes on there" } else { "" };
+                Err(Incomplete(*gap.start(), *gap.end(), how).into())
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// How much has come, and how fast.
+fn told(report: &Report, took: Duration) -> String {
+    let millis = u64::try_from(took.as_millis()).unwrap_or(u64::MAX).max(1);
+    let Report { envelopes, pages, bytes: received, duplicates, .. } = report;
+    let rate = bytes(received.saturating_mul(1_000) / millis);
+    let mut told = format!("{envelopes} envelopes on {pages} pages, {} ({rate}/s)", bytes(*received));
+    let others = [
+        (*duplicates, "came twice"),
+        (report.unwanted, "not asked for"),
+        (report.unreadable, "unreadable"),
+        (report.unasked, "stray packets"),
+    ];
+    for (count, what) in others.into_iter().filter(|(count, _)| *count > 0) {
+        told.push_str(&format!(", {count} {what}"));
+    }
+    if report.limited {
+        told.push_str("; there is more, --all or a larger --limit gets it");
+    }
+    told
+}
+
+/// With what payloads are opened.
+struct Keys(Vec<Key>);
+
+impl Keys {
+    fn of(args: &HistoryArgs) -> Result<Self, HistoryError> {
+        let mut keys = Vec::new();
+        for password in &args.sym_password {
+            keys.push(Key::Symmetric(SymKey::from_password(password)));
+        }
+        for text in &args.sym_key {
+            keys.push(Key::Symmetric(text.parse()?));
+        }
+        if let Some(path) = &args.private_key_file {
+            keys.push(Key::Private(keys::read_key(path)?));
+        }
+        Ok(Self(keys))
+    }
+
+    fn open(&self, envelope: &Envelope) -> Option<Opened> {
+        self.0.iter().find_map(|key| payload::open(envelope.data(), key).ok())
+    }
+}
+
+/// Writes envelopes to standard output.
+struct Printer {
+    json: bool,
+    keys: Keys,
+}
+
+impl Printer {
+    fn print(&self, envelope: &Envelope) -> anyhow::Result<Reader> {
+        let opened = self.keys.open(envelope);
+        Ok(say(if self.json { json(envelope, opened.as_ref())? } else { text(envelope, opened.as_ref()) })?)
+    }
+}
+
+/// A line of an export, which `import` takes, with what it says beside it.
+fn json(envelope: &Envelope, opened: Option<&Opened>) -> anyhow::Result<String> {
+    let line = line::write(&rows::of_envelope(envelope, Some(REASON), now().unix_secs()))?;
+    let Some(opened) = opened else { return Ok(line) };
+    let mut line: serde_json::Value = serde_json::from_str(&line)?;
+    line["opened"] = serde_json::json!({
+        "payload": data_encoding::BASE64.encode(&opened.payload),
+        "text": std::str::from_utf8(&opened.payload).ok(),
+        "signer": opened.signer().map(|key| format!("0x04{key}")),
+    });
+    Ok(line.to_string())
+}
+
+/// When, what about, which, how large, and the text if it can be read.
+fn text(envelope: &Envelope, opened: Option<&Opened>) -> String {
+    let said = match opened.map(|opened| std::str::from_utf8(&opened.payload)) {
+        Some(Ok(text)) if !text.chars().any(|c| c.is_control() && c != '\n') => text.trim_end(),
+        Some(_) => "(binary)",
+        None => "",
+    };
+    let (sent, topic, hash, size) = (envelope.sent(), envelope.topic(), envelope.hash(), envelope.data().len());
+    format!("{sent}  {topic}  {hash}  {size:>6} B  {said}").trim_end().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use waku0::payload::{Content, SealTo, seal};
+
+    use super::*;
+    use crate::keys::seeded_rng;
+
+    fn sealed() -> Envelope {
+        let key = SymKey::from_password("test");
+        let data = seal(&Content::from(Bytes::from("hello\nthere")), SealTo::Symmetric(&key), None, &mut seeded_rng(1));
+        Envelope::new(1_700_000_050, 50, Topic([1, 2, 3, 4]), data.unwrap(), 7).unwrap()
+    }
+
+    #[test]
+    fn a_line_can_be_imported_and_says_what_was_opened() {
+        let keys =
+            Keys(vec![Key::Symmetric(SymKey::from_password("no")), Key::Symmetric(SymKey::from_password("test"))]);
+        let line = json(&sealed(), keys.open(&sealed()).as_ref()).unwrap();
+        assert_eq!(rows::envelope(&line::read(line.as_bytes()).unwrap()), Some(sealed()));
+        assert!(line.contains("\"text\":\"hello\\nthere\""), "{line}");
+        let closed = json(&sealed(), Keys(vec![]).open(&sealed()).as_ref()).unwrap();
+        assert!(!closed.contains("opened"), "{closed}");
+    }
+
+    #[test]
+    fn a_line_for_people() {
+        let keys = Keys(vec![Key::Symmetric(SymKey::from_password("test"))]);
+        let line = text(&sealed(), keys.open(&sealed()).as_ref());
+        assert!(line.starts_with("1700000000  0x01020304  0x") && line.ends_with("hello\nthere"), "{line}");
+        assert!(text(&sealed(), None).ends_with(" B"));
+    }
+
+    #[test]
+    fn topics_are_digits_or_names() {
+        assert_eq!(topic("0xcd423760"), topic("status"));
+        assert_eq!(topic("cd423760"), Topic([0xcd, 0x42, 0x37, 0x60]));
+    }
+}

@@ -1,0 +1,311 @@
+//! The mailserver as the program runs it: [`waku0::mail::server`] over an archive and a node.
+//!
+//! One task holds the core; pages are read, and packets handed over, in tasks of their own, so that a slow disk or peer holds up
+//! nobody else. A second task hands new envelopes to the archive.
+//!
+//! Limits: [`REQUESTS`] requests and [`ENVELOPES`] envelopes wait; the core's for everything else.
+
+use std::{
+    future::pending,
+    ops::RangeInclusive,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Instant,
+};
+
+use archive::{Query, View, query::seconds};
+use bridge::histogram::Histogram;
+use devp2p::{ConnId, clock::now};
+use tokio::{
+    sync::mpsc,
+    task::{JoinHandle, JoinSet},
+    time::sleep_until,
+};
+use waku0::{
+    Envelope, Topic,
+    handle::MailRequest,
+    mail::{
+        Place,
+        answer::TOPIC_STEP,
+        server::{ArchiveFailed, Asker, Ended, Page, PageQuery, Server, Settings, Step, Ticket},
+    },
+    packet::Code,
+};
+
+use crate::{rows, storage::archive::History};
+
+/// Requests on their way from the node. Full: the node answers that the server is busy.
+pub const REQUESTS: usize = 256;
+/// Envelopes on their way to the archive. A peer that has just connected hands over a pool of thousands. Full: shed and counted.
+pub const ENVELOPES: usize = 8_192;
+/// Envelopes handed to the archive together.
+const BATCH: usize = 256;
+
+/// Bounds of times, in seconds. Source: the default of Prometheus's Go client, which statusd has.
+const SECONDS: &[f64] = &[0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+/// Bounds of packets, in bytes. Source: status-go `mailserver/metrics.go`.
+const PACKET_BYTES: &[f64] =
+    &[1024.0, 4096.0, 16384.0, 65536.0, 262_144.0, 1_048_576.0, 4_194_304.0, 16_777_216.0, 67_108_864.0, 268_435_456.0];
+/// Bounds of envelopes, in bytes. Source: as above.
+const ENVELOPE_BYTES: &[f64] =
+    &[1024.0, 2048.0, 4096.0, 8192.0, 16384.0, 32768.0, 65536.0, 131_072.0, 262_144.0, 524_288.0, 1_048_576.0];
+
+/// Kinds of failed requests, as metrics name them.
+pub const FAILURES: [&str; 7] = ["rate_limit", "still_answering", "busy", "validation", "request", "archive", "left"];
+
+/// What a mailserver counts.
+#[derive(Debug)]
+pub struct Stats {
+    /// Requests that came to the server.
+    pub requests: AtomicU64,
+    /// Packets with several envelopes, or that may have them.
+    pub packets: AtomicU64,
+    /// Envelopes sent.
+    pub sent: AtomicU64,
+    /// Answers under way, now.
+    pub running: AtomicU64,
+    /// Requests that failed, by [`FAILURES`].
+    failures: [AtomicU64; FAILURES.len()],
+    /// How long an answer took, in seconds.
+    pub took: Histogram,
+    /// How long a packet waited for its connection, in seconds.
+    pub packet_took: Histogram,
+    /// How long it took to read a page, in seconds.
+    pub page_took: Histogram,
+    /// Lengths of packets of envelopes.
+    pub packet_bytes: Histogram,
+    /// Lengths of envelopes that were archived.
+    pub archived_bytes: Histogram,
+}
+
+impl Stats {
+    fn new() -> Self {
+        Self {
+            requests: AtomicU64::default(),
+            packets: AtomicU64::default(),
+            sent: AtomicU64::default(),
+            running: AtomicU64::default(),
+            failures: Default::default(),
+            took: Histogram::new(SECONDS),
+            packet_took: Histogram::new(SECONDS),
+            page_took: Histogram::new(SECONDS),
+            packet_bytes: Histogram::new(PACKET_BYTES),
+            archived_bytes: Histogram::new(ENVELOPE_BYTES),
+        }
+    }
+
+    fn failed(&self, kind: &str) {
+        let place = FAILURES.iter().position(|known| *known == kind);
+        if let Some(failures) = place.and_then(|place| self.failures.get(place)) {
+            failures.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// Requests that failed, by kind.
+    pub fn failures(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
+        FAILURES.iter().zip(&self.failures).map(|(kind, failures)| (*kind, failures.load(Relaxed)))
+    }
+}
+
+/// A running mailserver.
+#[derive(Debug)]
+pub struct Mailserver {
+    /// What it counts.
+    pub stats: Arc<Stats>,
+    /// What it reads and writes.
+    pub history: History,
+    /// Answers; ends with the node.
+    pub server: JoinHandle<()>,
+    /// Archives; ends with the node. `None` where that is done otherwise.
+    pub archiver: Option<JoinHandle<()>>,
+}
+
+impl Mailserver {
+    /// Starts it: what the node takes in comes by the channels.
+    #[must_use]
+    pub fn start(
+        settings: Settings,
+        history: History,
+        node: waku0::Handle,
+        requests: mpsc::Receiver<MailRequest>,
+        envelopes: Option<mpsc::Receiver<Arc<Envelope>>>,
+    ) -> Self {
+        let stats = Arc::new(Stats::new());
+        let shell = Shell {
+            server: Server::new(settings),
+            history: history.clone(),
+            node,
+            work: JoinSet::new(),
+            stats: Arc::clone(&stats),
+        };
+        let server = tokio::spawn(shell.run(requests));
+        let archiver = envelopes.map(|envelopes| tokio::spawn(archive(history.clone(), envelopes, Arc::clone(&stats))));
+        Self { stats, history, server, archiver }
+    }
+}
+
+/// Hands over what comes, in batches. The archive's own queue lets this wait, and then the node sheds.
+async fn archive(history: History, mut inbox: mpsc::Receiver<Arc<Envelope>>, stats: Arc<Stats>) {
+    let mut batch = Vec::with_capacity(BATCH);
+    let mut last = None;
+    while inbox.recv_many(&mut batch, BATCH).await > 0 {
+        for envelope in batch.drain(..) {
+            stats.archived_bytes.record(envelope.raw().len() as f64);
+            match history.writer().hand_in(rows::of_envelope(&envelope, None, now().unix_secs())).await {
+                Ok(pending) => last = Some(pending),
+                Err(_) => return, // The archive is closed.
+            }
+        }
+    }
+    if let Some(last) = last {
+        // Rows are written in their order; whether one could not be is counted by the writer.
+        let _ = last.durable().await;
+    }
+}
+
+/// The task that holds the core.
+struct Shell {
+    server: Server,
+    history: History,
+    node: waku0::Handle,
+    /// What is being read and sent, as much as the core allows.
+    work: JoinSet<Done>,
+    stats: Arc<Stats>,
+}
+
+/// What has been read or sent.
+enum Done {
+    Topics(Ticket, Result<Vec<Topic>, ArchiveFailed>),
+    Page(Ticket, Result<Page, ArchiveFailed>),
+    Sent(Option<Ticket>, bool),
+}
+
+impl Shell {
+    async fn run(mut self, mut requests: mpsc::Receiver<MailRequest>) {
+        loop {
+            self.carry();
+            let wake_at = self.server.wake_at();
+            tokio::select! {
+                request = requests.recv() => match request {
+                    Some(request) => self.ask(request),
+                    None => return,
+                },
+                Some(done) = self.work.join_next() => if let Ok(done) = done { self.done(done) },
+                () = wake(wake_at) => self.server.tick(now()),
+            }
+            self.stats.running.store(self.server.running() as u64, Relaxed);
+        }
+    }
+
+    fn ask(&mut self, MailRequest { conn, remote, client_id, version, request }: MailRequest) {
+        self.stats.requests.fetch_add(1, Relaxed);
+        self.server.asked(now(), Asker { conn, remote, client_id, version }, request);
+    }
+
+    fn done(&mut self, done: Done) {
+        match done {
+            Done::Topics(ticket, topics) => self.server.topics(now(), ticket, topics),
+            Done::Page(ticket, page) => self.server.page(now(), ticket, page),
+            Done::Sent(Some(ticket), sent) => self.server.taken(now(), ticket, sent),
+            Done::Sent(None, _) => {}
+        }
+    }
+
+    fn carry(&mut self) {
+        while let Some(step) = self.server.next_step() {
+            match step {
+                Step::Topics { ticket, sent, after } => {
+                    let history = self.history.clone();
+                    self.work.spawn(async move { Done::Topics(ticket, topics(&history, &sent, after).await) });
+                }
+                Step::Page { ticket, page: query } => {
+                    let (history, stats) = (self.history.clone(), Arc::clone(&self.stats));
+                    self.work.spawn(async move {
+                        let began = now().instant;
+                        let read = page(&history, query).await;
+                        stats.page_took.record(seconds_since(began));
+                        Done::Page(ticket, read)
+                    });
+                }
+                Step::Send { ticket, conn, code, body } => self.send(ticket, conn, code, body),
+                Step::Ended { asker, how } => self.ended(&asker, &how),
+            }
+        }
+    }
+
+    fn send(&mut self, ticket: Option<Ticket>, conn: ConnId, code: Code, body: bytes::Bytes) {
+        if code == Code::P2pMessage {
+            self.stats.packets.fetch_add(1, Relaxed);
+            self.stats.packet_bytes.record(body.len() as f64);
+        }
+        let (node, stats) = (self.node.clone(), Arc::clone(&self.stats));
+        self.work.spawn(async move {
+            let began = now().instant;
+            let sent = node.mail(conn, code, body).await.is_ok();
+            stats.packet_took.record(seconds_since(began));
+            Done::Sent(ticket, sent)
+        });
+    }
+
+    fn ended(&self, asker: &Asker, how: &Ended) {
+        let conn = asker.conn.0;
+        match how {
+            Ended::Answered { envelopes, took } => {
+                self.stats.took.record(took.as_secs_f64());
+                self.stats.sent.fetch_add(*envelopes as u64, Relaxed);
+                tracing::debug!(conn, envelopes, ms = took.as_millis(), "history was sent");
+            }
+            Ended::Refused(refusal) => {
+                self.stats.failed(refusal.name());
+                tracing::debug!(conn, %refusal, "a request for history is refused");
+            }
+            Ended::ArchiveFailed => self.stats.failed("archive"),
+            Ended::Left => {
+                self.stats.failed("left");
+                tracing::debug!(conn, "a peer has left, or stopped reading, before its history was sent");
+            }
+        }
+    }
+}
+
+async fn wake(at: Option<Instant>) {
+    match at {
+        Some(at) => sleep_until(at.into()).await,
+        None => pending().await,
+    }
+}
+
+fn seconds_since(began: Instant) -> f64 {
+    now().instant.saturating_duration_since(began).as_secs_f64()
+}
+
+async fn topics(
+    history: &History,
+    sent: &RangeInclusive<u32>,
+    after: Option<Topic>,
+) -> Result<Vec<Topic>, ArchiveFailed> {
+    let sent = seconds(*sent.start(), *sent.end());
+    let read = history.archive().topics_between(sent, after.map(|topic| topic.0), TOPIC_STEP).await;
+    Ok(read.map_err(failed)?.into_iter().map(Topic).collect())
+}
+
+async fn page(history: &History, query: PageQuery) -> Result<Page, ArchiveFailed> {
+    let after =
+        query.after.map(|place| archive::EnvelopePosition { sent_secs: place.sent, hash: *place.hash.as_bytes() });
+    let view = View::Envelopes { after, topics: query.topics.into_iter().map(|topic| topic.0).collect() };
+    let sent_ns = seconds(*query.sent.start(), *query.sent.end());
+    let query = Query { view, newest_first: query.newest_first, sent_ns, limit: query.rows };
+    let archive::Page { rows, more } = history.archive().page(&query).await.map_err(failed)?;
+    let last = rows.last().and_then(archive::Row::envelope_position);
+    let last = last.map(|place| Place { sent: place.sent_secs, hash: place.hash.into() });
+    // A row that is not what its hash says is left out; the next page begins behind it all the same.
+    let envelopes = rows.iter().filter_map(rows::envelope).map(Arc::new).collect();
+    Ok(Page { envelopes, last, more })
+}
+
+fn failed(error: archive::Error) -> ArchiveFailed {
+    tracing::error!(%error, "the archive can't be read for a request for history");
+    ArchiveFailed
+}
