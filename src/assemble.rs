@@ -120,6 +120,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let lost_memory = data_dir.has_key() && !Database::is_in(data_dir.path());
     let key = data_dir.node_key(config.nodekey.as_deref(), config.nodekey_file.as_deref())?;
     let v2_key = key.to_bytes();
+    let own_key = key.clone();
     let bridges = config.bridge.is_some();
     // Of a node that bridges nothing nobody hears, and nothing waits.
     let (v0_sender, v0_events) = mpsc::channel(V0_EVENTS);
@@ -176,7 +177,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let http = http::start(config.http, Arc::new(probe)).await?;
     let rpc = match (rpc_config, &v0) {
         (Some((config, events)), Some(v0)) => {
-            let node = rpc::Node { handle: v0.node.clone(), record: v0.record.clone(), settings };
+            let node = rpc::Node { handle: v0.node.clone(), key: own_key, record: v0.record.clone(), settings };
             Some(rpc::start(config, node, data_dir.path(), events).await?)
         }
         _ => None,

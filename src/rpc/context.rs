@@ -6,17 +6,21 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use devp2p::{NodeId, PublicKey, enr::Enr};
+use devp2p::{NodeId, NodeKey, PublicKey, enr::Enr};
 use jsonrpsee::types::ErrorObjectOwned;
 use tokio::sync::{Notify, Semaphore, mpsc};
 use waku0::{
     Envelope, Event, Handle, Pow, Settings,
     filter::{Criteria, FilterId, Filters, Message, Reader},
     interest::Interest,
+    packet::p2p::Direct,
     payload::{Key, SymKey},
 };
 
-use super::values::{self, failed};
+use super::{
+    history::Requests,
+    values::{self, failed},
+};
 use crate::{cli::BytesForm, keys::system_rng, keystore::KeyStore};
 
 /// Posts that search a nonce at the same time; further ones wait.
@@ -27,6 +31,8 @@ const MINERS: usize = 1;
 pub(crate) struct Node {
     /// It.
     pub(crate) handle: Handle,
+    /// What it signs requests for history with.
+    pub(crate) key: NodeKey,
     /// Its signed record, if it knows an address of its own.
     pub(crate) record: Option<Enr>,
     /// How it was started.
@@ -37,6 +43,7 @@ pub(crate) struct Node {
 #[derive(Debug)]
 pub(crate) struct Context {
     pub(super) node: Handle,
+    pub(super) key: NodeKey,
     pub(super) record: Option<Enr>,
     pub(super) data_dir: PathBuf,
     pub(super) form: BytesForm,
@@ -47,6 +54,7 @@ pub(crate) struct Context {
     keys: Mutex<KeyStore>,
     /// Peers that are trusted as soon as they connect.
     trusted: Mutex<HashSet<PublicKey>>,
+    requests: Mutex<Requests>,
 }
 
 /// What one panicked with is whole: every change here is a single step.
@@ -56,9 +64,10 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Context {
     pub(super) fn new(node: Node, keys: KeyStore, data_dir: &Path, form: BytesForm) -> Self {
-        let Node { handle, record, settings } = node;
+        let Node { handle, key, record, settings } = node;
         Self {
             node: handle,
+            key,
             record,
             data_dir: data_dir.to_owned(),
             form,
@@ -68,6 +77,7 @@ impl Context {
             subscribers: Mutex::default(),
             keys: Mutex::new(keys),
             trusted: Mutex::default(),
+            requests: Mutex::default(),
         }
     }
 
@@ -76,11 +86,12 @@ impl Context {
         while let Some(event) = events.recv().await {
             match event {
                 Event::Envelope { envelope, .. } => self.offer(&envelope, false),
-                Event::Direct { packet: waku0::packet::p2p::Direct::Envelopes(envelopes), .. } => {
+                Event::Direct { packet: Direct::Envelopes(envelopes), .. } => {
                     for envelope in envelopes.flatten().flatten() {
                         self.offer(&envelope, true);
                     }
                 }
+                Event::Direct { packet: Direct::Completion(completion), .. } => self.requests().complete(completion),
                 Event::PeerRunning { .. } => self.trust_known().await,
                 Event::PeerGone { .. } | Event::PostEnded { .. } | Event::Direct { .. } => {}
             }
@@ -159,11 +170,16 @@ impl Context {
     }
 
     /// The key pair of an id.
-    pub(super) fn key_pair(&self, id: &str) -> Result<devp2p::NodeKey, ErrorObjectOwned> {
+    pub(super) fn key_pair(&self, id: &str) -> Result<NodeKey, ErrorObjectOwned> {
         match self.key(id) {
             Some(Key::Private(key)) => Ok(key),
             _ => Err(failed("invalid id")),
         }
+    }
+
+    /// Requests for history that are under way.
+    pub(super) fn requests(&self) -> MutexGuard<'_, Requests> {
+        locked(&self.requests)
     }
 
     /// How the node is set.

@@ -7,6 +7,7 @@
 //! | `waku`, `keys` | `waku_*`, the same as `shh_*`, and what Status added |
 //! | `admin` | `admin_*`, `net_*`, `web3_*`, `rpc_modules` |
 //! | `guard` | who may ask over HTTP and WebSocket |
+//! | `history` | requests for history |
 //! | `ipc` | the Unix socket |
 //!
 //! Off unless asked for, and then on loopback; what changes the node's peers is served over HTTP only when named. Limits: requests of
@@ -16,6 +17,7 @@
 mod admin;
 mod context;
 mod guard;
+mod history;
 mod ipc;
 mod keys;
 mod values;

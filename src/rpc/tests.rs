@@ -7,7 +7,7 @@ use jsonrpsee::RpcModule;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::sync::mpsc;
-use waku0::{Settings, Topic, filter::IDLE, payload};
+use waku0::{Settings, Topic, filter::IDLE, packet::p2p::Direct, payload};
 
 use super::*;
 use crate::{cli::BytesForm, keys::seeded_rng};
@@ -41,7 +41,8 @@ impl Scene {
         let directory = tempfile::tempdir().unwrap();
         let (handle, events) = node(Vec::new(), 1).await;
         let keys = KeyStore::open(directory.path()).unwrap();
-        let node = Node { handle, record: None, settings: Settings::default() };
+        let node =
+            Node { handle, key: NodeKey::from_bytes(&[1; 32]).unwrap(), record: None, settings: Settings::default() };
         let context = Arc::new(Context::new(node, keys, directory.path(), form));
         tokio::spawn(Arc::clone(&context).follow(events));
         Self { module: module(&context, &ALL).unwrap(), context, _directory: directory }
@@ -206,11 +207,26 @@ async fn peers_are_named_added_trusted_and_removed() {
     assert_eq!(scene.ok("net_peerCount", json!([])).await, "0x1");
     assert_eq!(scene.ok("waku_markTrustedPeer", json!([enode])).await, true);
     assert_eq!(scene.ok("admin_peers", json!([])).await[0]["network"]["trusted"], true);
+    // What is for one peer goes to it alone, with no work.
+    let conn = other.peers().await[0].conn;
+    assert!(other.trust(conn, true).await);
+    let key = scene.ok("waku_addSymKey", json!([format!("0x{}", "07".repeat(32))])).await;
+    let direct = |to: &str| json!([{ "symKeyID": key, "topic": TOPIC, "payload": "0x01", "powTarget": 0, "powTime": 1, "targetPeer": to }]);
+    let hash = scene.ok("waku_post", direct(&enode)).await;
+    let got = loop {
+        if let Event::Direct { packet: Direct::Envelopes(envelopes), .. } = events.recv().await.unwrap() {
+            break envelopes.flatten().flatten().next().unwrap();
+        }
+    };
+    assert_eq!(json!(format!("0x{}", hex::encode(got.hash().as_bytes()))), hash);
     assert_eq!(scene.ok("admin_removeTrustedPeer", json!([enode])).await, true);
     assert_eq!(scene.ok("admin_addTrustedPeer", json!([enode])).await, true);
     assert_eq!(scene.ok("admin_addPeer", json!([enode])).await, true);
     let stranger = format!("enode://{}@127.0.0.1:1", NodeKey::from_bytes(&[9; 32]).unwrap().public());
     assert_eq!(scene.error("waku_markTrustedPeer", json!([stranger])).await.0, -32000);
+    assert_eq!(scene.error("waku_post", direct(&stranger)).await.0, -32000);
+    let asked = json!([{ "mailServerPeer": stranger }]);
+    assert_eq!(scene.error("wakuext_requestMessages", asked).await.0, -32000);
     assert_eq!(scene.ok("admin_removePeer", json!([enode])).await, true);
     while !matches!(events.recv().await, Some(Event::PeerGone { .. }) | None) {}
     assert_eq!(scene.error("admin_addPeer", json!(["enode://x"])).await.0, -32602);

@@ -15,15 +15,17 @@ use jsonrpsee::{
 };
 use serde_json::json;
 use waku0::{
-    Pow, Topic, Unsealed,
+    PeerInfo, Pow, Topic, Unsealed,
     bloom::{BLOOM_LEN, Bloom},
     filter,
     interest::Interest,
+    packet::{Code, p2p::encode_messages},
     payload::{self, Content, Key, SealTo},
 };
 
 use super::{
     context::Context,
+    history,
     values::{Answer, Blob, Criteria, NewMessage, failed, first, message, misread, pow},
 };
 use crate::{client::Mined, keys::system_rng};
@@ -83,13 +85,23 @@ register!(shh, "shh", "6.0");
 
 /// What Status added to `waku_*`.
 pub(super) fn wakuext(module: &mut RpcModule<Arc<Context>>) -> Result<(), RegisterMethodError> {
-    methods!(module, "wakuext", { "_post" => post, "_getNewFilterMessages" => get_filter_messages, });
+    methods!(module, "wakuext", {
+        "_post" => post,
+        "_getNewFilterMessages" => get_filter_messages,
+        "_requestMessages" => history::request_messages,
+        "_requestMessagesSync" => history::request_messages_sync,
+    });
     Ok(())
 }
 
 /// The same under the name of Whisper.
 pub(super) fn shhext(module: &mut RpcModule<Arc<Context>>) -> Result<(), RegisterMethodError> {
-    methods!(module, "shhext", { "_post" => post, "_getNewFilterMessages" => get_filter_messages, });
+    methods!(module, "shhext", {
+        "_post" => post,
+        "_getNewFilterMessages" => get_filter_messages,
+        "_requestMessages" => history::request_messages,
+        "_requestMessagesSync" => history::request_messages_sync,
+    });
     Ok(())
 }
 
@@ -161,11 +173,13 @@ async fn cancel_light_client(context: Arc<Context>, _: Params<'static>) -> Answe
 /// Answers the hash of the envelope, as status-go and go-ethereum do; 9/WAKU-RPC has `true`.
 async fn post(context: Arc<Context>, params: Params<'static>) -> Answer {
     let new: NewMessage = first(&params)?;
-    if !new.target_peer.is_empty() {
-        return Err(failed("targetPeer is not served: post without it, and the envelope goes to all peers"));
-    }
+    let to = match &*new.target_peer {
+        "" => None,
+        enode => Some(connected(&context, &enode.parse().map_err(misread)?).await?),
+    };
     let target = pow(new.pow_target)?;
-    if target < context.settings().min_pow {
+    // What goes to one peer alone is judged by nobody.
+    if to.is_none() && target < context.settings().min_pow {
         return Err(failed("message rejected, PoW too low"));
     }
     let (topic, data) = sealed(&context, &new)?;
@@ -179,10 +193,23 @@ async fn post(context: Arc<Context>, params: Params<'static>) -> Answer {
     };
     let envelope =
         mined.map_err(|_| failed("failed to reach the PoW target, specified PoW time is too short"))?.envelope;
+    let hash = context.form.write(envelope.hash().as_bytes());
+    if let Some(peer) = to {
+        for body in encode_messages(peer.version, &[Arc::new(envelope)]) {
+            context.node.mail(peer.conn, Code::P2pMessage, body).await.map_err(failed)?;
+        }
+        return Ok(json!(hash));
+    }
     context.node.post(envelope.clone()).await.map_err(failed)?;
     // A node hears itself too.
     context.offer(&envelope, false);
-    Ok(json!(context.form.write(envelope.hash().as_bytes())))
+    Ok(json!(hash))
+}
+
+/// The connected peer of an enode.
+pub(super) async fn connected(context: &Context, enode: &Enode) -> Result<PeerInfo, ErrorObjectOwned> {
+    let peers = context.node.peers().await;
+    peers.into_iter().find(|peer| peer.key == enode.key).ok_or_else(|| failed("could not find peer with ID"))
 }
 
 /// The topic and the data of a post.

@@ -79,6 +79,35 @@ fn a_post_from_elsewhere_is_found_over_http() {
     assert_eq!(call(&served(&again)[0], "waku_hasSymKey", json!([key])), true);
 }
 
+/// The node wants nothing by gossip, so what it has is from the mailserver's archive.
+#[test]
+fn history_is_asked_of_a_connected_mailserver() {
+    let (archive, data) = (tempfile::tempdir().expect("a directory"), tempfile::tempdir().expect("a directory"));
+    let server = Bridge::mailserver_in(archive.path(), &[]);
+    let node = Bridge::legacy_in(data.path(), &[&FLAGS[..], &[&format!("--staticnode-v1={}", server.enode)]].concat());
+    let [http, ..] = served(&node);
+    assert_eq!(call(&http, "waku_setBloomFilter", json!([format!("0x{}", "00".repeat(64))])), true);
+    let key = call(&http, "waku_generateSymKeyFromPassword", json!(["secret"]));
+    let password = call(&http, "waku_generateSymKeyFromPassword", json!(["status-offline-inbox"]));
+    let criteria = json!([{ "symKeyID": key, "topics": ["0x01020304"], "allowP2P": true }]);
+    let filter = call(&http, "waku_newMessageFilter", criteria);
+    let posted = run(&["post", &server.enode, "--topic=0x01020304", "--sym-password=secret", "--text=hello", "--json"]);
+    let posted: Value = serde_json::from_str(&posted.stdout).expect("JSON");
+    let wanted = |key: &Value| json!({ "mailServerPeer": server.enode, "topics": ["0x01020304"], "symKeyID": key, "force": true });
+    // Until it is connected, and the envelope is in the archive.
+    let found = (0..600).find_map(|_| {
+        let answer = call(&http, "wakuext_requestMessagesSync", json!([{ "MaxRetries": 1 }, wanted(&password)]));
+        assert!(answer.is_null() || answer == json!({ "cursor": "", "error": null }), "{answer}");
+        call(&http, "waku_getFilterMessages", json!([filter])).get(0).cloned()
+    });
+    let found = found.expect("it is found");
+    assert_eq!((&found["payload"], &found["hash"]), (&json!("0x68656c6c6f"), &posted["hash"]));
+    let name = call(&http, "wakuext_requestMessages", json!([wanted(&password)]));
+    assert_eq!(name.as_str().map(str::len), Some(66));
+    let wrong = call(&http, "shhext_requestMessagesSync", json!([{}, wanted(&key)]));
+    assert_eq!(wrong, json!({ "cursor": "", "error": "failed to decrypt p2p request" }));
+}
+
 /// One text frame of a client, whose mask is zero.
 fn frame(text: &str) -> Vec<u8> {
     let length = u16::try_from(text.len()).expect("a short text");
