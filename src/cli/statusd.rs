@@ -1,7 +1,7 @@
 //! Configuration files of statusd: JSON, of which each key becomes a flag, or a word on why it has no effect here.
 //!
 //! Several files are merged in their order, as statusd merges them. Older files have `WhisperConfig` in place of `WakuConfig`.
-//! Limit: [`MAX_FILE_BYTES`] of each.  Deployed: statusd, `params/config.go`.
+//! Limit: a MiB of each.  Deployed: statusd, `params/config.go`.
 
 use std::{fs::File, io::Read, path::PathBuf};
 

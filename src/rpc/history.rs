@@ -143,7 +143,7 @@ pub(super) async fn request_messages_sync(context: Arc<Context>, params: Params<
         let (_, completion) = ask(&context, &asked).await?;
         match timeout(within.min(MAX_TIMEOUT), completion).await {
             Ok(Ok(Completion::Done { cursor, .. })) => {
-                let cursor = cursor.map(|cursor| ::hex::encode(cursor)).unwrap_or_default();
+                let cursor = cursor.map(::hex::encode).unwrap_or_default();
                 return Ok(json!({ "cursor": cursor, "error": null }));
             }
             Ok(Ok(Completion::Failed { text, .. })) => return Ok(json!({ "cursor": "", "error": text })),

@@ -259,6 +259,8 @@ impl Client {
             return;
         }
         match self.state {
+            // Between two pages it ends as well as within one.
+            State::Asking if self.report.servers[server].pages > 0 => self.fail(now, Trouble::Lost),
             State::Asking => self.fail(now, Trouble::Unreached),
             State::Page(_) => self.fail(now, Trouble::Lost),
             State::Pause(_) | State::Ended => {}
