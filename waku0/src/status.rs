@@ -4,7 +4,7 @@
 //! association list `[[key, value], ...]`. What is written is exactly what status-go writes: in waku/0 its keys are the ASCII
 //! digits "0" to "5", hence the numbers 48 to 53 of the specification, in waku/1 the integers 0 to 6. Nimbus has integers in
 //! waku/0 too, where both are read; in any order; the last of equal keys wins, unknown keys and items too many are skipped. In
-//! shh/6, and in waku/0 before February 2020, the options stand by position: [`positional`].
+//! shh/6, and in waku/0 before February 2020, the options stand by position: `positional`.
 //!
 //! Limits: [`crate::interest::MAX_TOPICS`] topics; the packet sets the rest.
 
