@@ -24,7 +24,7 @@ use v0::V0Room;
 use v2::V2Room;
 
 use crate::{
-    config::{Config, ConfigError, archive::Place},
+    config::{self, Config, ConfigError, archive::Place},
     discovery,
     http::{self, Served},
     keys::{DataDir, KeyError},
@@ -163,16 +163,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         }
         _ => None,
     };
-    let engine = match config.archive.map(|archive| archive.place) {
-        Some(Place::Postgres { .. }) => "postgres",
-        Some(Place::Sqlite(_)) | None => "sqlite",
-    };
-    let mail_probe = mail.as_ref().zip(v0.as_ref()).map(|(mail, v0)| MailProbe {
-        stats: Arc::clone(&mail.server.stats),
-        node: v0.node.clone(),
-        history: crossing.is_none().then(|| mail.server.history.clone()),
-        engine,
-    });
+    let mail_probe = mail_probe(mail.as_ref(), v0.as_ref(), crossing.as_ref(), config.archive.as_ref());
     let probe = Probe { mail: mail_probe, ..probe(v0.as_ref(), v2.as_ref(), crossing.as_ref()) };
     let http = http::start(config.http, Arc::new(probe)).await?;
     let rpc = match (rpc_config, &v0) {
@@ -183,6 +174,25 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         _ => None,
     };
     Ok(Running { data_dir, v0, v2, crossing, mail, http, rpc })
+}
+
+/// A mailserver beside a bridge leaves the archive's own figures to the bridge's.
+fn mail_probe(
+    mail: Option<&MailRoom>,
+    v0: Option<&V0Room>,
+    crossing: Option<&Crossing>,
+    archive: Option<&config::archive::Archive>,
+) -> Option<MailProbe> {
+    let (mail, v0) = mail.zip(v0)?;
+    Some(MailProbe {
+        stats: Arc::clone(&mail.server.stats),
+        node: v0.node.clone(),
+        history: crossing.is_none().then(|| mail.server.history.clone()),
+        engine: match archive.map(|archive| &archive.place) {
+            Some(Place::Postgres { .. }) => "postgres",
+            Some(Place::Sqlite(_)) | None => "sqlite",
+        },
+    })
 }
 
 fn probe(v0: Option<&V0Room>, v2: Option<&V2Room>, crossing: Option<&Crossing>) -> Probe {
