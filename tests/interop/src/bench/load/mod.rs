@@ -31,8 +31,9 @@ const WINDOW: u64 = 1_000;
 const PACE: Duration = Duration::from_millis(5);
 /// No arrival for so long: what is missing is lost.
 const SILENCE: Duration = Duration::from_secs(30);
-/// Sent before anything is measured, each way.
-const WARM_UP: u64 = 2_000;
+/// How long a steady load lasts before its lag is measured, in seconds: beyond the 15 s that an envelope lives, so that as many
+/// expire as come.
+const STEADY_SECS: u64 = 20;
 
 /// Which way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -101,19 +102,20 @@ struct Run {
 impl Load {
     async fn measure(&mut self, bridge: &Causeway, way: Way, effort: &Effort) -> Result<Vec<Figure>> {
         let pid = bridge.process().pid();
-        self.as_fast_as_it_goes(pid, way, WARM_UP).await?;
-        let (mut per_cpu_second, mut per_second) = (Vec::new(), Vec::new());
-        for _ in 0..effort.runs {
-            let run = self.as_fast_as_it_goes(pid, way, effort.own_crossings).await?;
-            per_cpu_second.push(run.lags.len() as f64 / run.cpu_seconds);
-            per_second.push(run.lags.len() as f64 / run.wall.as_secs_f64());
-        }
+        // The lag first: what a run at full speed leaves behind expires second by second, and would weigh on it.
+        self.paced(pid, way, STEADY_SECS * way.paced_rate()).await?;
         let (mut middle, mut worst, mut share) = (Vec::new(), Vec::new(), Vec::new());
         for _ in 0..effort.runs {
             let run = self.paced(pid, way, effort.own_crossings).await?;
             middle.push(run.lag_ms(0.5));
             worst.push(run.lag_ms(0.99));
             share.push(100.0 * run.cpu_seconds / run.wall.as_secs_f64());
+        }
+        let (mut per_cpu_second, mut per_second) = (Vec::new(), Vec::new());
+        for _ in 0..effort.runs {
+            let run = self.as_fast_as_it_goes(pid, way, effort.own_crossings).await?;
+            per_cpu_second.push(run.lags.len() as f64 / run.cpu_seconds);
+            per_second.push(run.lags.len() as f64 / run.wall.as_secs_f64());
         }
         let figure = |name: String, values: Vec<f64>, unit| {
             let (name, ours) = (format!("{}, own peers{name}", way.name()), median(values));
