@@ -13,7 +13,19 @@ const CONTRACT: Duration = Duration::from_secs(600);
 pub(super) fn in_postgres(lab: &Lab) -> Result<String> {
     // Nobody cuts the power here, so nothing need reach the disk.
     let server = Postgres::start(&["fsync=off", "full_page_writes=off"])?;
-    let contract = Process::spawn("postgres_contract", &lab.programs().postgres_contract, &[server.url()])?;
+    contract(lab, server.url())
+}
+
+/// The same over TLS, by a server that takes nothing else.
+pub(super) fn in_secure_postgres(lab: &Lab) -> Result<String> {
+    let server = Postgres::start_secure(&["fsync=off", "full_page_writes=off"])?;
+    let plain = Process::spawn("plain", &lab.programs().postgres_contract, &[server.plain_url()?])?;
+    ensure!(!plain.exit(CONTRACT)?.success(), plain.failure("the server takes connections without TLS"));
+    contract(lab, server.secure_url()?)
+}
+
+fn contract(lab: &Lab, url: String) -> Result<String> {
+    let contract = Process::spawn("postgres_contract", &lab.programs().postgres_contract, &[url])?;
     let status = contract.exit(CONTRACT)?;
     let lines = contract.log().since(0);
     let said = lines.last().and_then(|line| line.as_str()).unwrap_or_default().to_owned();

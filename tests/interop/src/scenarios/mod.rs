@@ -72,6 +72,12 @@ pub(crate) const ALL: &[Scenario] = &[
         run: archive::in_postgres,
     },
     Scenario {
+        name: "archive-postgres-tls",
+        claim: "the same over TLS, of a PostgreSQL that takes nothing else, at a certificate that is looked at",
+        beside: false,
+        run: archive::in_secure_postgres,
+    },
+    Scenario {
         name: "crossing",
         claim: "we dial both peers: all payloads cross exactly once, both ways, 1 B to 100 KiB, and none comes back",
         beside: false,
