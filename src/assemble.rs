@@ -117,63 +117,57 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     config.notices.iter().for_each(|notice| warn!("{notice}"));
     let data_dir = DataDir::open(config.data_dir)?;
     // A bridge that has lost its memory stands by for a while: what it brought over lately it does not know.
-    let lost_memory = data_dir.has_key() && !Database::is_in(data_dir.path());
+    let memory_lost = data_dir.has_key() && !Database::is_in(data_dir.path());
     let key = data_dir.node_key(config.nodekey.as_deref(), config.nodekey_file.as_deref())?;
-    let v2_key = key.to_bytes();
-    let own_key = key.clone();
-    let bridges = config.bridge.is_some();
+    let at = data_dir.path();
     // Of a node that bridges nothing nobody hears, and nothing waits.
     let (v0_sender, v0_events) = mpsc::channel(V0_EVENTS);
     let (v2_sender, v2_events) = mpsc::channel(V2_EVENTS);
-    let settings = config.v0.as_ref().map(|v0| v0.settings.clone()).unwrap_or_default();
-    let (mailroom, mail_inbox) = config.mail.as_ref().map(|_| mail::channels(config.bridge.is_none())).unzip();
+    let (mailroom, inbox) = config.mail.as_ref().map(|_| mail::channels(config.bridge.is_none())).unzip();
     let v0 = match config.v0 {
-        Some(config) => Some(V0Room::start(config, key.clone(), data_dir.path(), v0_sender, mailroom).await?),
+        Some(config) => Some(V0Room::start(config, key.clone(), at, v0_sender, mailroom).await?),
         None => None,
     };
     let v2 = match config.v2 {
-        Some(config) => Some(V2Room::start(config, v2_key, data_dir.path(), v2_sender).await?),
+        Some(config) => Some(V2Room::start(config, key.to_bytes(), at, v2_sender).await?),
         None => None,
     };
-    // JSON-RPC hears what the bridge hears, and nothing is in between where there is none.
-    let (rpc_config, v0_events) = match config.rpc {
-        Some(config) => {
-            let (sender, events) = mpsc::channel(V0_EVENTS);
-            (Some((config, rpc::tap(v0_events, bridges.then_some(sender)))), events)
-        }
-        None => (None, v0_events),
-    };
+    let (calls, v0_events) = calls(config.rpc, v0_events, config.bridge.is_some());
     let crossing = match (config.bridge, &v0, &v2) {
         (Some(mut bridging), Some(v0), Some(v2)) => {
-            bridging.config.memory_lost = lost_memory;
+            bridging.config.memory_lost = memory_lost;
             let (v0_side, v2_side) = ((v0.node.clone(), v0_events), (v2.node.clone(), v2_events));
-            let keeping =
-                Keeping { database: &v0.database, data_dir: data_dir.path(), archive: config.archive.as_ref() };
+            let keeping = Keeping { database: &v0.database, data_dir: at, archive: config.archive.as_ref() };
             Some(Crossing::start(bridging, keeping, v0_side, v2_side).await?)
         }
         _ => None,
     };
-    let mail = match (config.mail, &config.archive, mail_inbox, &v0) {
+    let mail = match (config.mail, &config.archive, inbox, &v0) {
         (Some(mail), Some(archive), Some(inbox), Some(v0)) => {
-            let node = v0.node.clone();
-            Some(match crossing.as_ref().and_then(|crossing| crossing.history.clone()) {
-                Some(history) => MailRoom::beside(mail, history, key, node, inbox),
-                None => MailRoom::start(mail, archive, data_dir.path(), key, node, inbox).await?,
-            })
+            let kept = crossing.as_ref().and_then(|crossing| crossing.history.clone());
+            Some(MailRoom::start(mail, (archive, at), kept, key.clone(), v0.node.clone(), inbox).await?)
         }
         _ => None,
     };
     let mail_probe = mail_probe(mail.as_ref(), v0.as_ref(), crossing.as_ref(), config.archive.as_ref());
     let probe = Probe { mail: mail_probe, ..probe(v0.as_ref(), v2.as_ref(), crossing.as_ref()) };
     let http = http::start(config.http, Arc::new(probe)).await?;
-    let rpc = match (rpc_config, &v0) {
-        (Some((config, events)), Some(v0)) => {
-            let node = rpc::Node { handle: v0.node.clone(), key: own_key, record: v0.record.clone(), settings };
-            Some(rpc::start(config, node, data_dir.path(), events).await?)
-        }
+    let rpc = match (calls, &v0) {
+        (Some((config, events)), Some(v0)) => Some(rpc::start(config, v0.asked(key, mail.as_ref()), at, events).await?),
         _ => None,
     };
     Ok(Running { data_dir, v0, v2, crossing, mail, http, rpc })
+}
+
+/// JSON-RPC hears what the bridge hears, and nothing is in between where there is none.
+fn calls(
+    config: Option<config::Rpc>,
+    events: mpsc::Receiver<waku0::Event>,
+    bridges: bool,
+) -> (Option<(config::Rpc, rpc::Tapped)>, mpsc::Receiver<waku0::Event>) {
+    let Some(config) = config else { return (None, events) };
+    let (sender, others) = mpsc::channel(V0_EVENTS);
+    (Some((config, rpc::tap(events, bridges.then_some(sender)))), others)
 }
 
 /// A mailserver beside a bridge leaves the archive's own figures to the bridge's.

@@ -27,8 +27,8 @@ mod v2;
 pub use archive::ArchiveArgs;
 pub use base::BaseArgs;
 pub use clients::{
-    DemoArgs, DnsTreeArgs, KeyArgs, KeyCommand, ListenArgs, NameArgs, OpenArgs, PeerArgs, PostArgs, PowArgs,
-    PowCommand, SealArgs, TraceArgs,
+    DemoArgs, DnsTreeArgs, KeyArgs, KeyCommand, ListenArgs, NameArgs, OpenArgs, PlaceArgs, PostArgs, PostAtArgs,
+    PowArgs, PowCommand, SealArgs, TraceArgs,
 };
 pub use crossing::CrossingArgs;
 pub use foreign::{FOREIGN, Fate, Foreign, ForeignArgs, Form};

@@ -1,6 +1,6 @@
 //! A client of one peer, on either network: what `demo`, `listen` and `post` are made of.
 
-use std::{str::FromStr, sync::Arc, time::Duration};
+use std::{fmt::Display, str::FromStr, sync::Arc, time::Duration};
 
 use bridge::content_topic::canonical;
 use bytes::Bytes;
@@ -45,6 +45,9 @@ pub enum PeerAddress {
 /// What can go wrong between a client and its peer.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
+    /// Of both networks.
+    #[error("peers of one network are listened to at a time: enode URLs, or multiaddrs")]
+    Mixed,
     /// Neither form of address.
     #[error("{0:?} is neither an enode URL (enode://…@host:port) nor a multiaddr that ends in /p2p/ID")]
     Address(String),
@@ -79,6 +82,13 @@ pub enum ClientError {
     Stopped,
 }
 
+impl ClientError {
+    fn not_reached<T: Display>(peers: &[T], wait: Duration) -> Self {
+        let peers: Vec<String> = peers.iter().map(T::to_string).collect();
+        Self::NotReached(peers.join(", "), wait.as_secs())
+    }
+}
+
 impl FromStr for PeerAddress {
     type Err = ClientError;
 
@@ -103,17 +113,41 @@ impl V0Client {
     /// # Errors
     /// If the peer has no session with us within `wait`.
     pub async fn connect(peer: &Enode, wait: Duration) -> Result<Self, ClientError> {
-        // Of the one peer that it was pointed at, a client takes all that there is.
-        let settings = Settings { min_pow: Pow::ZERO, rates: Rates::NONE, ..Settings::default() };
-        Ok(Self::start(peer, wait, NodeKey::generate(&mut system_rng()), settings).await?.0)
+        Self::connect_to(std::slice::from_ref(peer), 1, wait).await
     }
 
-    /// The same with a key and settings of the caller's, and the connection to the peer.
+    /// The same with several peers, as soon as so many of them are there.
+    ///
+    /// # Errors
+    /// As [`V0Client::connect`].
+    pub async fn connect_to(peers: &[Enode], count: usize, wait: Duration) -> Result<Self, ClientError> {
+        // Of the peers that it was pointed at, a client takes all that there is.
+        let settings = Settings { min_pow: Pow::ZERO, rates: Rates::NONE, ..Settings::default() };
+        let key = NodeKey::generate(&mut system_rng());
+        let (mut client, _) = Self::start(peers, wait, key, settings).await?;
+        let others = async {
+            let mut there = 1;
+            while there < count {
+                match client.events.recv().await? {
+                    waku0::Event::PeerRunning { .. } => there += 1,
+                    waku0::Event::PeerGone { .. } => there -= 1,
+                    _ => {}
+                }
+            }
+            Some(())
+        };
+        match tokio::time::timeout(wait, others).await {
+            Ok(Some(())) => Ok(client),
+            _ => Err(ClientError::not_reached(peers, wait)),
+        }
+    }
+
+    /// Connects to one of these peers with a key and settings of the caller's; and the connection.
     ///
     /// # Errors
     /// As [`V0Client::connect`].
     pub(crate) async fn start(
-        peer: &Enode,
+        peers: &[Enode],
         wait: Duration,
         key: NodeKey,
         settings: Settings,
@@ -123,7 +157,7 @@ impl V0Client {
             key,
             client_id: agent(),
             listen: None,
-            static_nodes: vec![peer.clone()],
+            static_nodes: peers.to_vec(),
             limits: devp2p::Limits::default(),
             network: devp2p::Network::default(),
             settings,
@@ -142,7 +176,7 @@ impl V0Client {
         };
         match tokio::time::timeout(wait, reached).await {
             Ok(Some(conn)) => Ok((client, conn)),
-            _ => Err(ClientError::NotReached(peer.to_string(), wait.as_secs())),
+            _ => Err(ClientError::not_reached(peers, wait)),
         }
     }
 
@@ -151,7 +185,7 @@ impl V0Client {
     /// # Errors
     /// If no envelope can be made or the node refuses it.
     pub async fn post(&self, topic: Topic, ttl: u32, data: Bytes) -> Result<EnvelopeHash, ClientError> {
-        Ok(self.handle.post(Mined::make(topic, ttl, data, None).await?.envelope).await?.hash)
+        Ok(self.handle.post(Mined::make(topic, ttl, data, None, |_| {}).await?.envelope).await?.hash)
     }
 
     /// Posts an envelope, and waits for what the peer says of it, if it is one that confirms what it gets.
@@ -190,6 +224,19 @@ impl V0Client {
     }
 }
 
+/// How far the search for a nonce has come.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Search {
+    /// Nonces that did not do.
+    pub tried: u64,
+    /// How many it takes on average.
+    pub expected: f64,
+    /// How long it has been going on.
+    pub took: Duration,
+    /// After this time it is given up.
+    pub within: Duration,
+}
+
 /// An envelope of our own, with its proof of work.
 #[derive(Debug, Clone)]
 pub struct Mined {
@@ -200,41 +247,55 @@ pub struct Mined {
 }
 
 impl Mined {
-    /// Makes an envelope that is sent now, with `target` as its work, or that of Status clients.
+    /// Makes an envelope that is sent now, with `target` as its work, or that of Status clients. A search that takes long is told of.
     ///
     /// # Errors
     /// If no envelope can be made of this, or its time to live is over before enough work is done.
-    pub async fn make(topic: Topic, ttl: u32, data: Bytes, target: Option<Pow>) -> Result<Self, ClientError> {
+    pub async fn make(
+        topic: Topic,
+        ttl: u32,
+        data: Bytes,
+        target: Option<Pow>,
+        tell: impl FnMut(Search) + Send + 'static,
+    ) -> Result<Self, ClientError> {
         let ttl = ttl.max(1);
         let expiry = u32::try_from(devp2p::clock::now().unix_secs()).unwrap_or(u32::MAX).saturating_add(ttl);
         let target = target.unwrap_or_else(|| usual_work(data.len()));
         let unsealed = Unsealed::new(expiry, ttl, topic, data)?;
-        tokio::task::spawn_blocking(move || Self::mine(unsealed, target, Duration::from_secs(ttl.into())))
+        tokio::task::spawn_blocking(move || Self::mine(unsealed, target, Duration::from_secs(ttl.into()), tell))
             .await
             .map_err(|_| ClientError::Stopped)?
     }
 
-    /// Searches until `within` is over.
+    /// Searches until `within` is over, and tells how far it has come each time that many nonces did not do.
     ///
     /// # Errors
     /// [`ClientError::Pow`] when it is.
-    pub fn mine(unsealed: Unsealed, target: Pow, within: Duration) -> Result<Self, ClientError> {
+    pub fn mine(
+        unsealed: Unsealed,
+        target: Pow,
+        within: Duration,
+        mut tell: impl FnMut(Search),
+    ) -> Result<Self, ClientError> {
         let start = devp2p::clock::now().instant;
         let (bits, bytes) = (unsealed.required_bits(target), unsealed.short_rlp_len());
+        let expected = 2f64.powi(i32::try_from(bits).unwrap_or(i32::MAX));
         for from in (0..).step_by(NONCES_AT_ONCE) {
             if let Some(nonce) = unsealed.search(0, from, NONCES_AT_ONCE as u64, bits) {
                 return Ok(Self { envelope: unsealed.seal(nonce), took: start.elapsed() });
             }
-            if start.elapsed() >= within {
+            let took = start.elapsed();
+            if took >= within {
                 break;
             }
+            tell(Search { tried: from + NONCES_AT_ONCE as u64, expected, took, within });
         }
         Err(ClientError::Pow(bytes))
     }
 }
 
 /// What Status clients do for so many bytes of data.
-fn usual_work(bytes: usize) -> Pow {
+pub(crate) fn usual_work(bytes: usize) -> Pow {
     let target = if bytes > LARGE_BYTES { POST_POW_LARGE } else { POST_POW };
     Pow::new(target).unwrap_or(Pow::ZERO)
 }
@@ -258,11 +319,25 @@ impl V2Client {
         topic: PubsubTopic,
         wait: Duration,
     ) -> Result<Self, ClientError> {
+        Self::connect_to(std::slice::from_ref(peer), 1, cluster, topic, wait).await
+    }
+
+    /// The same with several peers, as soon as so many of them do.
+    ///
+    /// # Errors
+    /// As [`V2Client::connect`].
+    pub async fn connect_to(
+        peers: &[Multiaddr],
+        count: usize,
+        cluster: ClusterId,
+        topic: PubsubTopic,
+        wait: Duration,
+    ) -> Result<Self, ClientError> {
         let (sender, events) = mpsc::channel(MAX_EVENTS);
         let config = waku2::Config {
             cluster,
             topics: vec![topic.clone()],
-            static_peers: vec![peer.clone()],
+            static_peers: peers.to_vec(),
             agent: agent(),
             ..waku2::Config::new(NodeKey::generate(&mut system_rng()).to_bytes())
         };
@@ -270,7 +345,7 @@ impl V2Client {
         let mut client = Self { handle, events, topic };
         let reached = async {
             while let Some(event) = client.events.recv().await {
-                if matches!(event, waku2::Event::RelayPeers { count: 1.., .. }) {
+                if matches!(event, waku2::Event::RelayPeers { count: there, .. } if there >= count.max(1)) {
                     // And the peer knows that we do.
                     client.handle.settle().await;
                     return true;
@@ -280,7 +355,7 @@ impl V2Client {
         };
         match tokio::time::timeout(wait, reached).await {
             Ok(true) => Ok(client),
-            _ => Err(ClientError::NotReached(peer.to_string(), wait.as_secs())),
+            _ => Err(ClientError::not_reached(peers, wait)),
         }
     }
 
@@ -303,15 +378,7 @@ impl V2Client {
         payload: Bytes,
         signing: Option<&SigningKey>,
     ) -> Result<MessageHash, ClientError> {
-        let message = WakuMessage {
-            payload,
-            content_topic,
-            version: 1,
-            timestamp: Some(unix_nanos),
-            meta: Meta::default(),
-            rate_limit_proof: None,
-            ephemeral: false,
-        };
+        let message = message_at(unix_nanos, content_topic, payload);
         let message = match signing {
             Some(key) => key.sign(&self.topic, message).map_err(PublishError::from)?,
             None => message,
@@ -334,6 +401,24 @@ impl V2Client {
     pub async fn close(self) {
         self.handle.shutdown().await;
     }
+}
+
+/// A message of version 1.
+fn message_at(unix_nanos: i64, content_topic: ContentTopic, payload: Bytes) -> WakuMessage {
+    WakuMessage {
+        payload,
+        content_topic,
+        version: 1,
+        timestamp: Some(unix_nanos),
+        meta: Meta::default(),
+        rate_limit_proof: None,
+        ephemeral: false,
+    }
+}
+
+/// What a letter is on the Waku Network, sent now. Nobody has signed it.
+pub(crate) fn message(letter: &Letter) -> WakuMessage {
+    message_at(letter.unix_nanos(), canonical(letter.topic), letter.text.clone())
 }
 
 /// A client of either generation.
@@ -362,6 +447,14 @@ pub struct Letter {
     pub signing: Option<SigningKey>,
 }
 
+impl Letter {
+    /// Now, or near it.
+    fn unix_nanos(&self) -> i64 {
+        let now = devp2p::clock::now().unix_nanos();
+        if self.fudge { fudged(now, &mut system_rng()) } else { now }
+    }
+}
+
 /// A time near that one, by chance.
 fn fudged(unix_nanos: i64, rng: &mut impl Rng) -> i64 {
     unix_nanos.saturating_add(rng.random_range(-FUDGE_NANOS..=FUDGE_NANOS))
@@ -372,9 +465,9 @@ fn fudged(unix_nanos: i64, rng: &mut impl Rng) -> i64 {
 pub struct Sent {
     /// What it is: an envelope or a message.
     pub kind: &'static str,
-    /// Envelope hash or message hash.
-    pub hash: String,
-    /// Bytes of the envelope, or of the message's payload.
+    /// Envelope hash or message hash; `None` of a message whose shard another node chooses.
+    pub hash: Option<String>,
+    /// Bytes of the envelope, if it was made here; else of the payload.
     pub size: usize,
     /// The work of an envelope, and how long it took.
     pub work: Option<(Pow, Duration)>,
@@ -398,19 +491,29 @@ pub struct Heard {
 }
 
 impl Client {
-    /// Connects by the form of the address; cluster and pubsub topic matter to Waku Network peers alone.
+    /// Connects by the form of the addresses, until so many of them are reached; cluster and pubsub topic matter to Waku Network peers
+    /// alone.
     ///
     /// # Errors
-    /// As [`V0Client::connect`] and [`V2Client::connect`].
+    /// [`ClientError::Mixed`]; as [`V0Client::connect_to`] and [`V2Client::connect_to`].
     pub async fn connect(
-        peer: &PeerAddress,
+        peers: &[PeerAddress],
+        count: usize,
         cluster: ClusterId,
         pubsub: PubsubTopic,
         wait: Duration,
     ) -> Result<Self, ClientError> {
-        match peer {
-            PeerAddress::V0(enode) => V0Client::connect(enode, wait).await.map(Self::V0),
-            PeerAddress::V2(address) => V2Client::connect(address, cluster, pubsub, wait).await.map(Self::V2),
+        let (mut enodes, mut multiaddrs) = (Vec::new(), Vec::new());
+        for peer in peers {
+            match peer {
+                PeerAddress::V0(enode) => enodes.push(enode.clone()),
+                PeerAddress::V2(address) => multiaddrs.push(address.clone()),
+            }
+        }
+        match (enodes.is_empty(), multiaddrs.is_empty()) {
+            (false, true) => V0Client::connect_to(&enodes, count, wait).await.map(Self::V0),
+            (true, false) => V2Client::connect_to(&multiaddrs, count, cluster, pubsub, wait).await.map(Self::V2),
+            (true, true) | (false, false) => Err(ClientError::Mixed),
         }
     }
 
@@ -443,25 +546,24 @@ impl Client {
         }
     }
 
-    /// Sends a text.
+    /// Sends a text, and tells of a search for work that takes long.
     ///
     /// # Errors
     /// As [`Mined::make`], [`V0Client::post_confirmed`] and [`V2Client::publish_at`].
-    pub async fn post(&self, letter: Letter) -> Result<Sent, ClientError> {
-        let Letter { topic, ttl, text, pow, fudge, signing } = letter;
+    pub async fn post(&self, letter: Letter, tell: impl FnMut(Search) + Send + 'static) -> Result<Sent, ClientError> {
         match self {
             Self::V0(client) => {
-                let Mined { envelope, took } = Mined::make(topic, ttl, text, pow).await?;
-                let (hash, size, pow) = (envelope.hash().to_string(), envelope.raw().len(), envelope.pow());
+                let Letter { topic, ttl, text, pow, .. } = letter;
+                let Mined { envelope, took } = Mined::make(topic, ttl, text, pow, tell).await?;
+                let (hash, size, pow) = (Some(envelope.hash().to_string()), envelope.raw().len(), envelope.pow());
                 let outcome = client.post_confirmed(envelope).await?;
                 Ok(Sent { kind: "envelope", hash, size, work: Some((pow, took)), outcome })
             }
             Self::V2(client) => {
-                let now = devp2p::clock::now().unix_nanos();
-                let time = if fudge { fudged(now, &mut system_rng()) } else { now };
-                let size = text.len();
-                let hash = client.publish_at(time, canonical(topic), text, signing.as_ref()).await?.to_string();
-                Ok(Sent { kind: "message", hash, size, work: None, outcome: None })
+                let (time, size) = (letter.unix_nanos(), letter.text.len());
+                let Letter { topic, text, signing, .. } = letter;
+                let hash = client.publish_at(time, canonical(topic), text, signing.as_ref()).await?;
+                Ok(Sent { kind: "message", hash: Some(hash.to_string()), size, work: None, outcome: None })
             }
         }
     }

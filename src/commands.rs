@@ -1,6 +1,7 @@
 //! The sub-commands. Those that run nodes are here; `listen`, `post`, `key` and `pow` have files below, `demo`, `trace` and
 //! `dns-tree` beside this one.
 
+pub mod by_http;
 pub mod key;
 pub mod listen;
 pub mod post;
@@ -16,11 +17,12 @@ use waku2::ClusterId;
 use crate::{
     assemble,
     banner::{self, Banner},
-    cli::{BridgeArgs, LegacyArgs, LogArgs, MailserverArgs, NodeArgs, PeerArgs, sample::sample},
-    client::Client,
+    cli::{BridgeArgs, LegacyArgs, LogArgs, MailserverArgs, NodeArgs, PlaceArgs, sample::sample},
+    client::{Client, PeerAddress, Search},
     config::{self, Config, ConfigError, routes},
     logging,
     output::say,
+    progress::Progress,
     reload::Reloader,
     route_check::Explained,
 };
@@ -150,7 +152,17 @@ async fn reload(reloader: Option<&Reloader>) {
     }
 }
 
-async fn connect(peer: &PeerArgs, wait: Duration) -> anyhow::Result<Client> {
-    let pubsub = peer.pubsub_topic.parse()?;
-    Ok(Client::connect(&peer.peer.parse()?, ClusterId(peer.cluster_id), pubsub, wait).await?)
+/// The pubsub topic of a Waku Network peer where none is named.
+const PUBSUB_TOPIC: &str = "/waku/2/rs/0/0";
+
+async fn connect(peers: &[PeerAddress], count: usize, place: &PlaceArgs, wait: Duration) -> anyhow::Result<Client> {
+    let pubsub = place.pubsub_topic.as_deref().unwrap_or(PUBSUB_TOPIC).parse()?;
+    Ok(Client::connect(peers, count, ClusterId(place.cluster_id), pubsub, wait).await?)
+}
+
+/// Tells how far mining has come; the bar is of the time for which it goes on at most.
+fn mining(progress: &mut Progress, search: &Search) {
+    let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+    let Search { tried, expected, took, within } = search;
+    progress.tell(millis(*took), millis(*within), || format!("mining: {tried} nonces, it takes about {expected:.0}"));
 }

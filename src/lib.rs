@@ -34,6 +34,7 @@ pub mod rows;
 pub mod rpc;
 pub mod storage;
 pub mod trace;
+mod web;
 
 /// This program's version.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

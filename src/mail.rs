@@ -27,9 +27,10 @@ use waku0::{
     Envelope, Topic,
     handle::MailRequest,
     mail::{
-        Place,
+        Asked, Place,
         answer::TOPIC_STEP,
-        server::{ArchiveFailed, Asker, Ended, Page, PageQuery, Server, Settings, Step, Ticket},
+        reply::Reply,
+        server::{ArchiveFailed, Asker, Ended, Page, PageQuery, Queries, Server, Settings, Step, Ticket},
     },
     packet::Code,
 };
@@ -55,19 +56,47 @@ const ENVELOPE_BYTES: &[f64] =
 /// Kinds of failed requests, as metrics name them.
 pub const FAILURES: [&str; 7] = ["rate_limit", "still_answering", "busy", "validation", "request", "archive", "left"];
 
+/// Kinds of answers begun, in the order of [`Queries`]: by a whole filter or by some topics, of a whole range or of what is left of it. Source:
+/// status-go `mailserver/mailserver_db_postgres.go`, `BuildIterator`, where both words are labels.
+const QUERIES: [(&str, &str); 4] = [("full", "full"), ("full", "partial"), ("partial", "full"), ("partial", "partial")];
+
+/// Requests that failed, by [`FAILURES`].
+#[derive(Debug, Default)]
+pub struct Failures([AtomicU64; FAILURES.len()]);
+
+impl Failures {
+    fn count(&self, kind: &str) {
+        let place = FAILURES.iter().position(|known| *known == kind);
+        if let Some(failures) = place.and_then(|place| self.0.get(place)) {
+            failures.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// Each kind, and how many there were.
+    pub fn by_kind(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
+        FAILURES.iter().zip(&self.0).map(|(kind, failures)| (*kind, failures.load(Relaxed)))
+    }
+}
+
 /// What a mailserver counts.
 #[derive(Debug)]
 pub struct Stats {
-    /// Requests that came to the server.
+    /// Requests of clients that came to the server.
     pub requests: AtomicU64,
+    /// Requests of other mailservers.
+    pub syncs: AtomicU64,
     /// Packets with several envelopes, or that may have them.
     pub packets: AtomicU64,
     /// Envelopes sent.
     pub sent: AtomicU64,
     /// Answers under way, now.
     pub running: AtomicU64,
-    /// Requests that failed, by [`FAILURES`].
-    failures: [AtomicU64; FAILURES.len()],
+    /// Requests of clients that failed.
+    pub failures: Failures,
+    /// Requests of other mailservers that failed.
+    pub sync_failures: Failures,
+    /// Answers begun, by [`QUERIES`].
+    queries: [AtomicU64; QUERIES.len()],
     /// How long an answer took, in seconds.
     pub took: Histogram,
     /// How long a packet waited for its connection, in seconds.
@@ -84,10 +113,13 @@ impl Stats {
     fn new() -> Self {
         Self {
             requests: AtomicU64::default(),
+            syncs: AtomicU64::default(),
             packets: AtomicU64::default(),
             sent: AtomicU64::default(),
             running: AtomicU64::default(),
-            failures: Default::default(),
+            failures: Failures::default(),
+            sync_failures: Failures::default(),
+            queries: Default::default(),
             took: Histogram::new(SECONDS),
             packet_took: Histogram::new(SECONDS),
             page_took: Histogram::new(SECONDS),
@@ -96,16 +128,20 @@ impl Stats {
         }
     }
 
-    fn failed(&self, kind: &str) {
-        let place = FAILURES.iter().position(|known| *known == kind);
-        if let Some(failures) = place.and_then(|place| self.failures.get(place)) {
-            failures.fetch_add(1, Relaxed);
+    fn failed(&self, reply: Reply, kind: &str) {
+        match reply {
+            Reply::Client { .. } => self.failures.count(kind),
+            Reply::Mailserver => self.sync_failures.count(kind),
         }
     }
 
-    /// Requests that failed, by kind.
-    pub fn failures(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
-        FAILURES.iter().zip(&self.failures).map(|(kind, failures)| (*kind, failures.load(Relaxed)))
+    fn set_queries(&self, queries: Queries) {
+        self.queries.iter().zip(queries).for_each(|(sum, now)| sum.store(now, Relaxed));
+    }
+
+    /// Answers begun, by how much of the topics and of the range was asked for: "full" or "partial".
+    pub fn queries(&self) -> impl Iterator<Item = ((&'static str, &'static str), u64)> + '_ {
+        QUERIES.iter().zip(&self.queries).map(|(kind, sum)| (*kind, sum.load(Relaxed)))
     }
 }
 
@@ -196,12 +232,17 @@ impl Shell {
                 () = wake(wake_at) => self.server.tick(now()),
             }
             self.stats.running.store(self.server.running() as u64, Relaxed);
+            self.stats.set_queries(self.server.queries());
         }
     }
 
-    fn ask(&mut self, MailRequest { conn, remote, client_id, version, request }: MailRequest) {
-        self.stats.requests.fetch_add(1, Relaxed);
-        self.server.asked(now(), Asker { conn, remote, client_id, version }, request);
+    fn ask(&mut self, MailRequest { conn, remote, client_id, version, asked }: MailRequest) {
+        let sum = match &asked {
+            Asked::History(_) => &self.stats.requests,
+            Asked::Sync(_) => &self.stats.syncs,
+        };
+        sum.fetch_add(1, Relaxed);
+        self.server.asked(now(), Asker { conn, remote, client_id, version }, asked);
     }
 
     fn done(&mut self, done: Done) {
@@ -230,7 +271,7 @@ impl Shell {
                     });
                 }
                 Step::Send { ticket, conn, code, body } => self.send(ticket, conn, code, body),
-                Step::Ended { asker, how } => self.ended(&asker, &how),
+                Step::Ended { asker, reply, how } => self.ended(&asker, reply, &how),
             }
         }
     }
@@ -249,7 +290,7 @@ impl Shell {
         });
     }
 
-    fn ended(&self, asker: &Asker, how: &Ended) {
+    fn ended(&self, asker: &Asker, reply: Reply, how: &Ended) {
         let conn = asker.conn.0;
         match how {
             Ended::Answered { envelopes, took } => {
@@ -258,12 +299,12 @@ impl Shell {
                 tracing::debug!(conn, envelopes, ms = took.as_millis(), "history was sent");
             }
             Ended::Refused(refusal) => {
-                self.stats.failed(refusal.name());
+                self.stats.failed(reply, refusal.name());
                 tracing::debug!(conn, %refusal, "a request for history is refused");
             }
-            Ended::ArchiveFailed => self.stats.failed("archive"),
+            Ended::ArchiveFailed => self.stats.failed(reply, "archive"),
             Ended::Left => {
-                self.stats.failed("left");
+                self.stats.failed(reply, "left");
                 tracing::debug!(conn, "a peer has left, or stopped reading, before its history was sent");
             }
         }

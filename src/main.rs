@@ -67,7 +67,8 @@ fn runtime() -> io::Result<Runtime> {
 
 fn failed(error: &anyhow::Error) -> ExitCode {
     remark(format_args!("causeway: {error:#}"));
-    let misread = matches!(error.downcast_ref(), Some(ClientError::Address(_) | ClientError::NothingToSign));
+    let misread =
+        matches!(error.downcast_ref(), Some(ClientError::Address(_) | ClientError::Mixed | ClientError::NothingToSign));
     let misread = misread || matches!(error.downcast_ref(), Some(TraceError::Hash(_)));
     let misread = misread || matches!(error.downcast_ref(), Some(ExportError::Time(_) | ExportError::Topic(_)));
     let misread =

@@ -65,9 +65,13 @@ impl Progress {
         }
     }
 
-    /// Takes the bar away.
-    pub(crate) fn end(self) {
-        if let Some(bar) = self.bar {
+    /// Takes the bar away, as does dropping it.
+    pub(crate) fn end(self) {}
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        if let Some(bar) = &self.bar {
             bar.finish_and_clear();
         }
     }

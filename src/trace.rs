@@ -6,11 +6,8 @@ use std::{
 };
 
 use anyhow::Context;
-use http_body_util::{BodyExt, Empty, Limited};
-use hyper::{Request, StatusCode, body::Bytes, client::conn::http1, header::HOST};
-use hyper_util::rt::TokioIo;
+use hyper::StatusCode;
 use serde_json::Value;
-use tokio::{net::TcpStream, time::timeout};
 
 use crate::{
     cli::TraceArgs,
@@ -19,10 +16,9 @@ use crate::{
         messages::{Archived, Remembered, Told, Waiting, any_hash},
     },
     output::say,
+    web,
 };
 
-/// Longest answer read, in bytes: some thousand ends of one content.
-const MAX_ANSWER_BYTES: usize = 4 * 1024 * 1024;
 /// How long the bridge may take. It walks over its whole memory.
 const ANSWER_WITHIN: Duration = Duration::from_secs(20);
 
@@ -47,13 +43,9 @@ pub enum TraceError {
 pub async fn run(args: &TraceArgs) -> anyhow::Result<()> {
     let hash = any_hash(&args.hash).ok_or_else(|| TraceError::Hash(args.hash.chars().take(80).collect()))?;
     let path = format!("/bridge/v1/messages/0x{}", hex::encode(hash));
-    let asked = timeout(ANSWER_WITHIN, ask(&args.rest, &path)).await;
-    let unreached = |error: &dyn Display| TraceError::Unreached(args.rest.clone(), error.to_string());
-    let (status, answer) = match asked {
-        Err(_) => return Err(unreached(&"no answer in time").into()),
-        Ok(Err(error)) => return Err(unreached(&format!("{error:#}")).into()),
-        Ok(Ok(answered)) => answered,
-    };
+    let asked = web::get(&args.rest, &path, ANSWER_WITHIN).await;
+    let (status, answer) =
+        asked.map_err(|unreached| TraceError::Unreached(args.rest.clone(), unreached.why().to_owned()))?;
     if status != StatusCode::OK {
         return Err(TraceError::Refused(why(status, &answer)).into());
     }
@@ -64,17 +56,6 @@ pub async fn run(args: &TraceArgs) -> anyhow::Result<()> {
         say(told.to_string().trim_end())?;
     }
     Ok(())
-}
-
-async fn ask(to: &str, path: &str) -> anyhow::Result<(StatusCode, Bytes)> {
-    let (mut sender, connection) = http1::handshake(TokioIo::new(TcpStream::connect(to).await?)).await?;
-    // It ends with the answer; what went wrong with it, the answer says.
-    tokio::spawn(connection);
-    let request = Request::get(path).header(HOST, to).body(Empty::<Bytes>::new())?;
-    let answer = sender.send_request(request).await?;
-    let status = answer.status();
-    let body = Limited::new(answer.into_body(), MAX_ANSWER_BYTES).collect().await;
-    Ok((status, body.map_err(anyhow::Error::from_boxed)?.to_bytes()))
 }
 
 /// The bridge's own word, or the status.

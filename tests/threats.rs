@@ -296,6 +296,7 @@ const THREATS: &[(&str, &str, Met)] = &[
             "h38_an_interval_between_requests_is_kept",
             "h38_answers_are_bounded_in_bytes_and_the_bytes_of_a_peer_and_an_address_too",
             "h38_a_peer_that_stops_reading_is_waited_for_a_minute",
+            "h38_another_mailserver_is_bounded_as_clients_are",
         ]),
     ),
     (

@@ -1,6 +1,6 @@
 //! Whom to dial, and when: the core of the dialler.
 //!
-//! Static nodes are redialled for ever. The wait between attempts begins at 1 s and doubles up to 5 min, with jitter, so
+//! Static nodes are redialled for ever, until they are released. The wait between attempts begins at 1 s and doubles up to 5 min, with jitter, so
 //! that nodes started together do not dial together; it begins anew after a connection that lasted. Beside them a number
 //! of connections is sought among the nodes of the address book, good ones first; while none is connected, static ones that do not
 //! answer, and others that once did, are dialled at least every [`ALONE_WAIT`], for then it is likely the network that is away. A node that is connected, whoever
@@ -38,11 +38,16 @@ pub const MAX_ACTIVE: usize = 16;
 /// A wait is lengthened or shortened by up to this share of it, in percent.
 const JITTER_PERCENT: u64 = 25;
 
+/// Static nodes that may be added while the server runs, beside those that it was started with. With more, further ones are refused.
+pub const MAX_ADDED: usize = 256;
+
 /// The nodes to dial and the state of each.
 #[derive(Debug)]
 pub struct Schedule {
     own: NodeId,
     statics: Vec<Node>,
+    /// As many as may be there with those that are added.
+    max_statics: usize,
     book: Book,
     /// Connections sought among the nodes of the book.
     wanted: usize,
@@ -96,17 +101,42 @@ impl Schedule {
     /// Dials each of `nodes` at once. One entry is kept for a node named twice, and none for `own`.
     #[must_use]
     pub fn new(nodes: &[Enode], own: NodeId, seed: [u8; 32], now: Now) -> Self {
-        let mut schedule =
-            Self { own, statics: Vec::new(), book: Book::default(), wanted: 0, rng: StdRng::from_seed(seed) };
-        for enode in nodes {
-            let id = enode.key.id();
-            if id != own && schedule.node(id).is_none() {
-                let state = State::Waiting { until: now.instant };
-                let (enode, backoff) = (enode.clone(), Backoff::default());
-                schedule.statics.push(Node { enode, elsewhere: None, id, state, backoff });
-            }
-        }
+        let mut schedule = Self {
+            own,
+            statics: Vec::new(),
+            max_statics: nodes.len().saturating_add(MAX_ADDED),
+            book: Book::default(),
+            wanted: 0,
+            rng: StdRng::from_seed(seed),
+        };
+        nodes.iter().for_each(|enode| schedule.keep(now, enode.clone(), None));
         schedule
+    }
+
+    /// Makes a node static; with `connected`, one that is connected, since now and dialled by us or not. Of one that is static already, this
+    /// is where it is to be dialled from now on.
+    pub fn keep(&mut self, now: Now, enode: Enode, connected: Option<bool>) {
+        let id = enode.key.id();
+        if let Some(node) = self.node(id) {
+            (node.enode, node.elsewhere) = (enode, None);
+            return;
+        }
+        if id == self.own || self.statics.len() >= self.max_statics {
+            return;
+        }
+        let known = self.book.state(id);
+        self.book.remove(id);
+        let state = match (known, connected) {
+            (Some(busy @ (State::Dialling | State::Connected { .. })), _) => busy,
+            (_, Some(dialled)) => State::Connected { since: now.instant, dialled },
+            _ => State::Waiting { until: now.instant },
+        };
+        self.statics.push(Node { enode, elsewhere: None, id, state, backoff: Backoff::default() });
+    }
+
+    /// Makes a static node one like any other: it is not dialled again unless it is named to us. Its connection is left alone.
+    pub fn release(&mut self, id: NodeId) {
+        self.statics.retain(|node| node.id != id);
     }
 
     /// Seeks so many connections among the nodes of the book, which begins with these entries.
@@ -344,6 +374,55 @@ mod tests {
         schedule.connected(now, id, true);
         schedule.failed(now, id, false);
         assert_eq!(schedule.wake_at(), None, "the failed dial does not end the other connection");
+    }
+
+    #[test]
+    fn a_node_that_is_kept_is_dialled_for_ever_and_one_that_is_released_is_not() {
+        let mut now = clock::now();
+        let mut schedule = schedule(&[], now);
+        let id = enode(2).key.id();
+        schedule.keep(now, enode(2), None);
+        for _ in 0..20 {
+            assert_eq!(schedule.next_dial(now), Some(enode(2)));
+            schedule.failed(now, id, true);
+            wait(&schedule, &mut now);
+        }
+        // It has moved, and is connected when that is told.
+        schedule.connected(now, id, false);
+        let moved = Enode { tcp: 30304, ..enode(2) };
+        schedule.keep(now, moved.clone(), Some(false));
+        assert_eq!((schedule.next_dial(now), schedule.contains(id)), (None, true));
+        schedule.ended(now, id, false);
+        wait(&schedule, &mut now);
+        assert_eq!(schedule.next_dial(now), Some(moved));
+        schedule.release(id);
+        schedule.failed(now, id, false);
+        assert_eq!((schedule.next_dial(now), schedule.wake_at(), schedule.contains(id)), (None, None, false));
+    }
+
+    #[test]
+    fn a_node_of_the_book_that_becomes_static_keeps_its_connection() {
+        let now = clock::now();
+        let mut schedule = schedule(&[], now);
+        schedule.seek(now, 1, Vec::new());
+        schedule.suggest(now, enode(2));
+        assert_eq!(schedule.next_dial(now), Some(enode(2)));
+        schedule.keep(now, enode(2), None);
+        assert_eq!(schedule.next_dial(now), None, "it is being dialled");
+        schedule.connected(now, enode(2).key.id(), true);
+        schedule.keep(now, enode(3), Some(false));
+        assert_eq!((schedule.next_dial(now), schedule.wake_at()), (None, None));
+    }
+
+    #[test]
+    fn so_many_nodes_may_be_kept() {
+        let now = clock::now();
+        let mut schedule = schedule(&[enode(2), enode(1)], now);
+        let key = |n: usize| NodeKey::from_bytes(&[&[9; 24][..], &n.to_be_bytes()].concat().try_into().unwrap());
+        for n in 0..=MAX_ADDED + 9 {
+            schedule.keep(now, Enode { key: key(n).unwrap().public(), ..enode(2) }, None);
+        }
+        assert_eq!(schedule.statics.len(), MAX_ADDED + 2);
     }
 
     #[test]

@@ -27,7 +27,7 @@ pub(crate) const MAX_SUGGESTIONS: usize = 256;
 const SAVE_DELAY: Duration = Duration::from_secs(30);
 
 /// What the dialler is told.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Notice {
     /// A connection with the node is up; `dialled` when it came of our dial.
     Up { id: NodeId, dialled: bool },
@@ -37,6 +37,10 @@ pub(crate) enum Notice {
     Failed { id: NodeId, hopeless: bool },
     /// So many connections are to be sought beside static nodes.
     Want { connections: usize },
+    /// The node is static from now on; `connected` says that it is there, and whether we have dialled it.
+    Keep { enode: Enode, connected: Option<bool> },
+    /// It is static no longer.
+    Release { id: NodeId },
 }
 
 /// What the dialler hears.
@@ -74,6 +78,8 @@ fn take_note(schedule: &mut Schedule, notice: Notice) {
         Notice::Down { id, hopeless } => schedule.ended(now(), id, hopeless),
         Notice::Failed { id, hopeless } => schedule.failed(now(), id, hopeless),
         Notice::Want { connections } => schedule.want(connections),
+        Notice::Keep { enode, connected } => schedule.keep(now(), enode, connected),
+        Notice::Release { id } => schedule.release(id),
     }
 }
 

@@ -23,7 +23,7 @@ use crate::disconnect::DisconnectReason;
 use crate::enode::{Enode, Host};
 use crate::hello::{Capability, Offered};
 use crate::inbound::{Inbound, InboundLimits, Refusal};
-use crate::key::{NodeKey, PublicKey};
+use crate::key::{NodeId, NodeKey, PublicKey};
 use crate::network::Network;
 use crate::packet::Packet;
 use crate::purse::{Purse, ReadBudget};
@@ -292,9 +292,14 @@ impl Shared {
             Host::Dns(_) => None,
         });
         let inbound = Inbound::new(config.limits.inbound.clone(), favoured_ips);
-        let favoured_ids = favoured.iter().map(|node| node.key.id()).collect();
+        let trusted = config.network.trusted_nodes.iter().map(|node| node.key.id()).collect();
+        let mut table = Table::new(config.key.public().id(), trusted, &config.limits);
+        for node in &config.static_nodes {
+            // Nobody is connected yet.
+            let _ = table.keep(node.key.id());
+        }
         Self {
-            table: Mutex::new(Table::new(config.key.public().id(), favoured_ids, &config.limits)),
+            table: Mutex::new(table),
             inbound: Mutex::new(inbound),
             budget: Arc::new(ReadBudget::new(config.limits.read_budget_bytes)),
             local: Local {
@@ -446,6 +451,27 @@ impl ServerHandle {
     #[must_use]
     pub fn seek(&self, connections: usize) -> bool {
         self.shared.notices.try_send(Notice::Want { connections }).is_ok()
+    }
+
+    /// Makes a node static: it is dialled at once and whenever its connection has ended, and admitted beside all limits. False when the
+    /// dialler is too busy to hear it: say it again later. [`crate::dial::MAX_ADDED`] nodes may be added.
+    #[must_use]
+    pub fn keep(&self, enode: Enode) -> bool {
+        let Ok(notice) = self.shared.notices.try_reserve() else { return false };
+        // In one step with the look at what is connected, or an end of that connection could be heard before this.
+        let mut table = self.shared.table();
+        let connected = table.keep(enode.key.id());
+        notice.send(Notice::Keep { enode, connected });
+        true
+    }
+
+    /// Makes a static node one like any other. Its connection is left alone. False as with [`ServerHandle::keep`].
+    #[must_use]
+    pub fn release(&self, id: NodeId) -> bool {
+        let Ok(notice) = self.shared.notices.try_reserve() else { return false };
+        self.shared.table().release(id);
+        notice.send(Notice::Release { id });
+        true
     }
 
     /// How many connections there are.

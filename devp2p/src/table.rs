@@ -26,8 +26,10 @@ pub(crate) struct Table {
     own: NodeId,
     /// In order of age.
     entries: BTreeMap<ConnId, Entry>,
-    /// Static and trusted nodes, which are admitted beside all limits.
-    favoured: HashSet<NodeId>,
+    /// Trusted nodes, which are admitted beside all limits.
+    trusted: HashSet<NodeId>,
+    /// Static nodes, which are too.
+    statics: HashSet<NodeId>,
     next: u64,
     stopped: bool,
     max_peers: usize,
@@ -58,11 +60,12 @@ pub struct ConnectionCounts {
 }
 
 impl Table {
-    pub(crate) fn new(own: NodeId, favoured: HashSet<NodeId>, limits: &Limits) -> Self {
+    pub(crate) fn new(own: NodeId, trusted: HashSet<NodeId>, limits: &Limits) -> Self {
         Self {
             own,
             entries: BTreeMap::new(),
-            favoured,
+            trusted,
+            statics: HashSet::new(),
             next: 0,
             stopped: false,
             max_peers: limits.max_peers,
@@ -114,13 +117,28 @@ impl Table {
         if self.is_double(id, inbound) {
             return Err(DisconnectReason::AlreadyConnected);
         }
-        if !self.favoured.contains(&id) && self.is_full(inbound) {
+        if !self.is_favoured(id) && self.is_full(inbound) {
             return Err(DisconnectReason::TooManyPeers);
         }
         if let Some(entry) = self.entries.get_mut(&conn) {
             entry.id = Some(id);
         }
         Ok(())
+    }
+
+    /// Admits a node beside all limits from now on. Says whether it is connected, and if so whether we have dialled it.
+    pub(crate) fn keep(&mut self, id: NodeId) -> Option<bool> {
+        self.statics.insert(id);
+        self.with(id).find(|entry| entry.queue.is_some()).map(|entry| entry.from.is_none())
+    }
+
+    /// Admits it like any other from now on, unless it is trusted.
+    pub(crate) fn release(&mut self, id: NodeId) {
+        self.statics.remove(&id);
+    }
+
+    fn is_favoured(&self, id: NodeId) -> bool {
+        self.trusted.contains(&id) || self.statics.contains(&id)
     }
 
     /// True when a connection with the node is there, unless it is one that crosses this one and the node decides.
@@ -135,7 +153,7 @@ impl Table {
 
     fn is_full(&self, inbound: bool) -> bool {
         let others = || {
-            let admitted = |entry: &&Entry| entry.id.is_some_and(|id| !self.favoured.contains(&id));
+            let admitted = |entry: &&Entry| entry.id.is_some_and(|id| !self.is_favoured(id));
             self.entries.values().filter(admitted)
         };
         others().count() >= self.max_peers

@@ -60,6 +60,32 @@ async fn no_more_suggested_nodes_are_dialled_than_slots_are_kept_for_them() {
     node.opened().await;
 }
 
+/// Of its one slot nothing is left, and nobody is sought.
+#[tokio::test]
+async fn a_node_that_is_kept_is_dialled_beside_all_limits_until_it_is_released() {
+    let limits = Limits { max_peers: 1, ..Limits::default() };
+    let mut node = Node::start(ServerConfig { limits, ..config(1, &[]) }).await;
+    let mut first = node.puppet(2).await;
+    first.hello().await;
+    node.opened().await;
+    let mut other = Node::start(config(3, &[])).await;
+    assert!(node.handle.keep(other.handle.enode().clone()));
+    let (conn, peer, inbound) = node.opened().await;
+    assert_eq!((peer.key, inbound), (key(3).public(), false));
+    other.opened().await;
+    // Left without a word of release, it is dialled again.
+    node.handle.disconnect(conn, devp2p::DisconnectReason::Requested);
+    node.closed().await;
+    let (conn, peer, _) = node.opened().await;
+    assert_eq!(peer.key, key(3).public());
+    assert!(node.handle.release(key(3).public().id()));
+    node.handle.disconnect(conn, devp2p::DisconnectReason::Requested);
+    node.closed().await;
+    // When it comes by itself, it finds the one slot taken.
+    let mut again = node.puppet(3).await;
+    assert_eq!(again.frames().await[0].data, [0xc1, 0x04][..]);
+}
+
 #[tokio::test]
 async fn too_many_suggestions_are_refused() {
     let node = Node::start(config(1, &[])).await;

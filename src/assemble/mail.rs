@@ -42,21 +42,22 @@ pub(super) struct MailRoom {
 }
 
 impl MailRoom {
-    /// Starts it over an archive of its own.
+    /// Starts it over the archive that a bridge keeps, or else one of its own, which is wanted in this data directory.
     pub(super) async fn start(
         mail: Mail,
-        wanted: &Archive,
-        data_dir: &Path,
+        (wanted, data_dir): (&Archive, &Path),
+        kept: Option<History>,
         key: NodeKey,
         node: waku0::Handle,
         inbox: Inbox,
     ) -> Result<Self, StartError> {
-        let (history, writer) = History::open(wanted, data_dir).await?;
-        Ok(Self { writer: Some(writer), ..Self::beside(mail, history, key, node, inbox) })
-    }
-
-    /// Starts it over an archive that somebody else writes.
-    pub(super) fn beside(mail: Mail, history: History, key: NodeKey, node: waku0::Handle, inbox: Inbox) -> Self {
+        let (history, writer) = match kept {
+            Some(history) => (history, None),
+            None => {
+                let (history, writer) = History::open(wanted, data_dir).await?;
+                (history, Some(writer))
+            }
+        };
         let password = mail.password.as_deref().map(SymKey::from_password);
         let settings = Settings {
             keys: [Key::Private(key)].into_iter().chain(password.map(Key::Symmetric)).collect(),
@@ -68,7 +69,7 @@ impl MailRoom {
             ..Settings::default()
         };
         let server = Mailserver::start(settings, history, node, inbox.requests, inbox.envelopes);
-        Self { server, password: mail.password, writer: None }
+        Ok(Self { server, password: mail.password, writer })
     }
 
     /// Returns the name of what ends by itself, which it should not.

@@ -2,22 +2,24 @@
 //! alone.
 
 use std::{
+    collections::HashSet,
     io::ErrorKind,
     net::{IpAddr, SocketAddr},
     path::Path,
 };
 
 use devp2p::{
-    NodeKey,
+    NodeKey, PublicKey,
     enode::Enode,
     enr::{self, Enr},
 };
 use tokio::{net::UdpSocket, sync::mpsc, task::JoinHandle};
 
-use super::{DISCV4_NODES, DNS_NODES, StartError};
+use super::{DISCV4_NODES, DNS_NODES, MailRoom, StartError};
 use crate::{
     agent, config,
     discovery::{self, Discovery, Queues, Udp},
+    rpc,
     storage::{
         Database,
         accounts::{self, Ledger},
@@ -38,6 +40,10 @@ pub(super) struct V0Room {
     /// Our signed record, which others may put into a list. Without an address of our own there is none.
     pub(super) record: Option<Enr>,
     pub(super) discovery: Discovery,
+    /// How the node was set at the start.
+    settings: waku0::Settings,
+    /// Nodes that it is always to be connected to.
+    statics: HashSet<PublicKey>,
     task: JoinHandle<()>,
     keeper: JoinHandle<()>,
     pub(super) database: Database,
@@ -57,6 +63,8 @@ impl V0Room {
         let (epochs, closed_epochs) = mpsc::channel(accounts::EPOCHS);
         let advertised_ip = config.network.nat.external().or_else(|| bound_to(config.listen.ip()));
         let (sought, retention) = (config.discovery.clone(), config.accounting_retention);
+        let settings = config.settings.clone();
+        let statics = config.static_nodes.iter().map(|node| node.key).collect();
         let config = waku0::run::Config {
             key: key.clone(),
             client_id: agent(),
@@ -75,7 +83,19 @@ impl V0Room {
         let queues = Queues { discv4: mpsc::channel(DISCV4_NODES), dns: mpsc::channel(DNS_NODES) };
         let discovery = Discovery::start(udp, sought.dns, node.clone(), queues)?;
         let record = discovery.record().cloned().or_else(|| record(&key, advertised_ip, node.enode()));
-        Ok(Self { node, ledger, record, discovery, task, keeper, database })
+        Ok(Self { node, ledger, record, discovery, settings, statics, task, keeper, database })
+    }
+
+    /// What JSON-RPC is told of the node, whose key this is, and of the archive that it serves history from.
+    pub(super) fn asked(&self, key: NodeKey, mail: Option<&MailRoom>) -> rpc::Node {
+        rpc::Node {
+            handle: self.node.clone(),
+            key,
+            record: self.record.clone(),
+            settings: self.settings.clone(),
+            statics: self.statics.clone(),
+            archive: mail.map(|mail| mail.server.history.clone()),
+        }
     }
 
     /// Returns the name of the first part that ends by itself, which none should.

@@ -18,12 +18,22 @@ pub struct DemoArgs {
     pub timeout: u64,
 }
 
+/// Peers that one `listen` names at most.
+const MAX_PEERS: usize = 16;
+
 /// Flags of `listen`.
 #[derive(Debug, Args)]
 pub struct ListenArgs {
-    /// Where to listen.
+    /// Enode URLs (waku/0), or multiaddrs that end in /p2p/ID (Waku Network), as a bridge prints them when it starts. What several pass on is
+    /// shown once
+    #[arg(value_name = "ENODE|MULTIADDR", required = true, num_args = 1..=MAX_PEERS)]
+    pub peer: Vec<String>,
+    /// Begin when so many of them are connected
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=MAX_PEERS as i64))]
+    pub peers: u8,
+    /// Where on the Waku Network they are.
     #[command(flatten)]
-    pub peer: PeerArgs,
+    pub place: PlaceArgs,
     /// Show only this topic: 8 hex digits, or a name, of which the topic is then made
     #[arg(long, value_name = "TOPIC")]
     pub topic: Option<String>,
@@ -36,12 +46,15 @@ pub struct ListenArgs {
     /// Print what was said and nothing else: no columns, and no line ends
     #[arg(long, conflicts_with = "json")]
     pub raw: bool,
-    /// End after so many [default: never]
+    /// End after so many [default: never]; it is a failure if --timeout is over before
     #[arg(long, value_name = "N")]
     pub count: Option<u64>,
-    /// Fail after so many seconds [default: never]
+    /// End after so many seconds of listening [default: never]
     #[arg(long, value_name = "SECONDS")]
     pub timeout: Option<u64>,
+    /// Fail if nothing was shown when --timeout is over
+    #[arg(long, requires = "timeout")]
+    pub expect: bool,
 }
 
 /// With what payloads are opened, and which of them are wanted. Without a key all is shown as it came; with one, only what it opens.
@@ -84,7 +97,10 @@ pub struct SealArgs {
 pub struct PostArgs {
     /// Where to post.
     #[command(flatten)]
-    pub peer: PeerArgs,
+    pub at: PostAtArgs,
+    /// Where on the Waku Network that is.
+    #[command(flatten)]
+    pub place: PlaceArgs,
     /// Topic: 8 hex digits, or a name, of which the topic is then made
     #[arg(long, value_name = "TOPIC", default_value = "0xcd423760")]
     pub topic: String,
@@ -118,27 +134,37 @@ pub struct PostArgs {
     pub timeout: u64,
 }
 
+/// Where `post` posts: at a peer, or by way of a node.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub struct PostAtArgs {
+    /// Where to post: an enode URL (waku/0) or a multiaddr that ends in /p2p/ID (Waku Network), as a bridge prints them when it starts
+    #[arg(value_name = "ENODE|MULTIADDR")]
+    pub peer: Option<String>,
+    /// Post by way of a running node instead: rpc:http://HOST:PORT is its JSON-RPC, which seals, mines, and is given the keys for
+    /// that; rest:http://HOST:PORT its REST, or that of a nwaku, with relay or lightpush
+    #[arg(long, value_name = "PLACE")]
+    pub to: Option<String>,
+}
+
 impl PostArgs {
     /// Is the time of a message moved? On the Waku Network it is unless told otherwise: 64/WAKU2-NETWORK allows it, so that times tell
     /// less.
     #[must_use]
     pub fn fudges(&self) -> bool {
-        self.timestamp_fudge.unwrap_or(self.peer.cluster_id == Preset::TWN.cluster.0)
+        self.timestamp_fudge.unwrap_or(self.place.cluster_id == Preset::TWN.cluster.0)
     }
 }
 
-/// The peer that `listen` and `post` talk to.
+/// Where on the Waku Network the peer is that `listen` and `post` talk to.
 #[derive(Debug, Args)]
-pub struct PeerArgs {
-    /// An enode URL (waku/0) or a multiaddr that ends in /p2p/ID (Waku Network), as a bridge prints them when it starts
-    #[arg(value_name = "ENODE|MULTIADDR")]
-    pub peer: String,
+pub struct PlaceArgs {
     /// Cluster of the Waku Network peer
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub cluster_id: u16,
-    /// Pubsub topic on the Waku Network
-    #[arg(long, value_name = "TOPIC", default_value = "/waku/2/rs/0/0")]
-    pub pubsub_topic: String,
+    /// Pubsub topic on the Waku Network [default: /waku/2/rs/0/0; with `post --to=rest:` the one that the node chooses]
+    #[arg(long, value_name = "TOPIC")]
+    pub pubsub_topic: Option<String>,
 }
 
 /// Flags of `trace`.

@@ -1,4 +1,4 @@
-//! `listen`: prints what a peer passes on, opened if a key was given.
+//! `listen`: prints what peers pass on, opened if a key was given.
 
 use std::{io::Write, time::Duration};
 
@@ -13,49 +13,66 @@ use waku0::{
 use super::{connect, secret};
 use crate::{
     cli::ListenArgs,
-    client::{ClientError, Heard},
+    client::{Client, ClientError, Heard, PeerAddress},
     output::{Reader, remark, say, utc},
 };
 
-/// How long it tries to reach its peer.
+/// How long it tries to reach its peers.
 const REACH: Duration = Duration::from_secs(20);
 
 /// Hex digits of a public key in a column: enough to tell people apart.
 const SHORT_KEY: usize = 8;
 
-/// Prints what a peer passes on.
+/// Prints what peers pass on.
 ///
 /// # Errors
-/// If a flag is wrong, the peer can't be reached, or the time is over before enough has come.
+/// If a flag is wrong, the peers can't be reached, or the time is over before what was asked for has come.
 pub async fn run(args: ListenArgs) -> anyhow::Result<()> {
-    let wanted = Wanted::read(&args)?;
-    let heard = hear(&args, &wanted);
-    match args.timeout {
-        None => heard.await,
-        Some(secs) => match tokio::time::timeout(Duration::from_secs(secs), heard).await {
-            Ok(done) => done,
-            Err(_) => anyhow::bail!("not enough was heard within {secs} s"),
-        },
+    let (wanted, count) = (Wanted::read(&args)?, usize::from(args.peers));
+    let peers = args.peer.iter().map(|peer| peer.parse()).collect::<Result<Vec<PeerAddress>, _>>()?;
+    if count > peers.len() {
+        return Err(secret::Misuse::Peers(peers.len()).into());
+    }
+    let limit = args.timeout.map(Duration::from_secs);
+    let mut client = connect(&peers, count, &args.place, REACH).await?;
+    let mut shown = 0;
+    let heard = hear(&args, &wanted, &mut client, &mut shown);
+    let ended = match limit {
+        None => heard.await.map(Some),
+        Some(limit) => tokio::time::timeout(limit, heard).await.ok().transpose(),
+    };
+    client.close().await;
+    match ended? {
+        Some(()) => Ok(()),
+        None => enough(&args, shown),
     }
 }
 
-async fn hear(args: &ListenArgs, wanted: &Wanted) -> anyhow::Result<()> {
-    let mut client = connect(&args.peer, REACH).await?;
+/// Whether what was shown is enough when the time is over.
+fn enough(args: &ListenArgs, shown: u64) -> anyhow::Result<()> {
+    let secs = args.timeout.unwrap_or_default();
+    match args.count {
+        Some(count) if shown < count => anyhow::bail!("not enough was heard within {secs} s: {shown} of {count}"),
+        None if args.expect && shown == 0 => anyhow::bail!("nothing was heard within {secs} s"),
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// Until enough was shown, or nobody reads any more.
+async fn hear(args: &ListenArgs, wanted: &Wanted, client: &mut Client, shown: &mut u64) -> anyhow::Result<()> {
     let topic = wanted.topic.map(|topic| client.name_of(topic));
-    remark("listening for what it passes on");
-    let mut left = args.count.unwrap_or(u64::MAX);
-    while left > 0 {
+    remark("listening for what is passed on");
+    while *shown < args.count.unwrap_or(u64::MAX) {
         let heard = client.next().await.ok_or(ClientError::Stopped)?;
         if topic.as_ref().is_some_and(|topic| *topic != heard.topic) {
             continue;
         }
         let Some(line) = wanted.line(heard) else { continue };
-        left -= 1;
         if line.print(args)? == Reader::Left {
             break;
         }
+        *shown += 1;
     }
-    client.close().await;
     Ok(())
 }
 

@@ -1,9 +1,11 @@
-//! `post`: sends one text to a peer, sealed if a key was given.
+//! `post`: sends one text to a peer or by way of a node, sealed if a key was given.
 
 use std::{fs::File, io::Read, time::Duration};
 
 use anyhow::Context;
+use bridge::content_topic::canonical;
 use bytes::Bytes;
+use devp2p::NodeKey;
 use serde_json::json;
 use waku0::{
     confirm::Outcome,
@@ -12,14 +14,16 @@ use waku0::{
 use waku2::signed::SigningKey;
 
 use super::{
-    connect,
-    secret::{self, MAX_KEY_FILE_BYTES, Reader},
+    by_http, connect, mining,
+    secret::{self, MAX_KEY_FILE_BYTES, Misuse, Reader},
 };
 use crate::{
     cli::{PostArgs, SealArgs},
     client::{ClientError, Letter, PeerAddress, Sent},
     keys::system_rng,
     output::{remark, say},
+    progress::Progress,
+    web::{Url, UrlError},
 };
 
 /// Longest text read from standard input, in bytes: what fits into one message of the Waku Network, with room for the rest.
@@ -33,29 +37,80 @@ pub async fn run(args: PostArgs) -> anyhow::Result<()> {
     let topic = secret::topic(&args.topic)?;
     let (fudge, signing) = (args.fudges(), signing_key(&args)?);
     let pow = args.pow.map(secret::work).transpose()?;
-    if signing.is_some() && matches!(args.peer.peer.parse()?, PeerAddress::V0(_)) {
+    let keys = Keys::of(&args.seal)?;
+    let place = Place::of(&args)?;
+    if signing.is_some() && matches!(place, Place::Peer(PeerAddress::V0(_)) | Place::Rpc(_)) {
         return Err(ClientError::NothingToSign.into());
     }
     let text = match &args.text {
         Some(text) => text.clone().into_bytes(),
         None => read_stdin()?,
     };
-    let letter = Letter { topic, ttl: args.ttl, text: sealed(&args.seal, text.into())?, pow, fudge, signing };
-    let client = connect(&args.peer, Duration::from_secs(args.timeout)).await?;
-    let (name, sent) = (client.name_of(topic), client.post(letter).await?);
-    client.close().await;
-    tell(&args, &name, sent)
+    let letter = |text| Letter { topic, ttl: args.ttl, text, pow, fudge, signing };
+    match place {
+        Place::Peer(peer) => {
+            let letter = letter(keys.seal(text.into())?);
+            let client = connect(&[peer], 1, &args.place, Duration::from_secs(args.timeout)).await?;
+            let mut progress = Progress::start(false);
+            let sent = client.post(letter, move |search| mining(&mut progress, &search)).await?;
+            let name = client.name_of(topic);
+            client.close().await;
+            tell(&args, &name, sent)
+        }
+        Place::Rpc(url) => {
+            let sent = by_http::by_rpc(&url, &letter(text.into()), keys.reader.as_ref(), keys.sign.as_ref()).await?;
+            tell(&args, &topic.to_string(), sent)
+        }
+        Place::Rest(url) => {
+            let letter = letter(keys.seal(text.into())?);
+            let pubsub = args.place.pubsub_topic.as_deref().map(str::parse).transpose()?;
+            let sent = by_http::by_rest(&url, &letter, pubsub.as_ref()).await?;
+            tell(&args, &canonical(topic).to_string(), sent)
+        }
+    }
 }
 
-/// The text as it is sent.
-fn sealed(args: &SealArgs, text: Bytes) -> anyhow::Result<Bytes> {
-    let Some(reader) = secret::reader(args)? else { return Ok(text) };
-    let sign = args.sign.as_deref().map(secret::key_file).transpose()?;
-    let to = match &reader {
-        Reader::Shared(key) => SealTo::Symmetric(key),
-        Reader::Owner(key) => SealTo::Public(key),
-    };
-    Ok(payload::seal(&text.into(), to, sign.as_ref(), &mut system_rng())?)
+/// Where it goes.
+enum Place {
+    Peer(PeerAddress),
+    Rpc(Url),
+    Rest(Url),
+}
+
+impl Place {
+    fn of(args: &PostArgs) -> anyhow::Result<Self> {
+        let Some(to) = &args.at.to else {
+            return Ok(Self::Peer(args.at.peer.as_deref().unwrap_or_default().parse()?));
+        };
+        let url = |text: &str| text.parse().map_err(|error: UrlError| Misuse::Place(error.to_string()));
+        match to.split_once(':') {
+            Some(("rpc", text)) => Ok(Self::Rpc(url(text)?)),
+            Some(("rest", text)) => Ok(Self::Rest(url(text)?)),
+            _ => Ok(Self::Peer(to.parse()?)),
+        }
+    }
+}
+
+/// For whom, and by whom.
+struct Keys {
+    reader: Option<Reader>,
+    sign: Option<NodeKey>,
+}
+
+impl Keys {
+    fn of(args: &SealArgs) -> Result<Self, Misuse> {
+        Ok(Self { reader: secret::reader(args)?, sign: args.sign.as_deref().map(secret::key_file).transpose()? })
+    }
+
+    /// The text as it is sent.
+    fn seal(&self, text: Bytes) -> anyhow::Result<Bytes> {
+        let to = match &self.reader {
+            None => return Ok(text),
+            Some(Reader::Shared(key)) => SealTo::Symmetric(key),
+            Some(Reader::Owner(key)) => SealTo::Public(key),
+        };
+        Ok(payload::seal(&text.into(), to, self.sign.as_ref(), &mut system_rng())?)
+    }
 }
 
 /// Prints what was sent, and what the peer says.
@@ -72,6 +127,7 @@ fn tell(args: &PostArgs, topic: &str, sent: Sent) -> anyhow::Result<()> {
             "acknowledged": outcome.as_ref().map(|outcome| matches!(outcome, Outcome::Acknowledged { .. })),
         }))?;
     } else {
+        let hash = hash.as_deref().unwrap_or("(its hash follows from the shard that the node has chosen)");
         say(format_args!("{kind} {hash} on {topic}"))?;
         match work {
             None => say(format_args!("{size} bytes of payload"))?,

@@ -6,8 +6,11 @@ use anyhow::Context;
 use serde_json::json;
 use waku0::{Envelope, Pow, Topic, Unsealed, keccak::Lanes, pow::required_bits};
 
-use super::secret::{self, Misuse};
-use crate::{cli::PowCommand, client::Mined, output::say};
+use super::{
+    mining,
+    secret::{self, Misuse},
+};
+use crate::{cli::PowCommand, client::Mined, output::say, progress::Progress};
 
 /// Longest envelope read, in hex digits: the largest that status-go's packets hold.
 const MAX_HEX: u64 = 2 << 20;
@@ -82,7 +85,10 @@ fn compute(envelope: &Envelope, as_json: bool) -> anyhow::Result<()> {
 }
 
 fn mine(envelope: &Envelope, target: Pow, within: Duration, as_json: bool) -> anyhow::Result<()> {
-    let Mined { envelope, took } = Mined::mine(unsealed(envelope)?, target, within)?;
+    let mut progress = Progress::start(false);
+    let mined = Mined::mine(unsealed(envelope)?, target, within, |search| mining(&mut progress, &search));
+    progress.end();
+    let Mined { envelope, took } = mined?;
     let (raw, pow, took) = (hex::encode(envelope.raw()), envelope.pow().value(), took.as_secs_f64() * 1e3);
     if as_json {
         let (hash, nonce) = (envelope.hash().to_string(), envelope.nonce());
@@ -166,10 +172,23 @@ mod tests {
     fn mining_ends_with_the_work_or_with_the_time() {
         let envelope = read(Some("d1845e4e74c00f84f8946aac84010203042a".into())).unwrap();
         let target = Pow::new(4.0).unwrap();
-        let mined = Mined::mine(unsealed(&envelope).unwrap(), target, Duration::from_secs(60)).unwrap();
+        let unsealed = || unsealed(&envelope).unwrap();
+        let mined = Mined::mine(unsealed(), target, Duration::from_secs(60), |_| {}).unwrap();
         assert!(mined.envelope.pow() >= target);
-        let never = Mined::mine(unsealed(&envelope).unwrap(), Pow::new(1e60).unwrap(), Duration::ZERO);
-        assert!(matches!(never, Err(ClientError::Pow(_))));
+        let never = Pow::new(1e60).unwrap();
+        assert!(matches!(Mined::mine(unsealed(), never, Duration::ZERO, |_| {}), Err(ClientError::Pow(_))));
+    }
+
+    #[test]
+    fn a_long_search_is_told_of() {
+        let envelope = read(Some("d1845e4e74c00f84f8946aac84010203042a".into())).unwrap();
+        let (mut told, within) = (Vec::new(), Duration::from_secs(600));
+        let mined = Mined::mine(unsealed(&envelope).unwrap(), Pow::new(5_000.0).unwrap(), within, |search| {
+            told.push(search.tried);
+            assert!(search.expected > 1e6 && search.within == within && search.took < within);
+        });
+        let nonce = mined.unwrap().envelope.nonce();
+        assert!(!told.is_empty() && told.is_sorted() && told.iter().all(|tried| *tried <= nonce), "{told:?} {nonce}");
     }
 
     #[test]

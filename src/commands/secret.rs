@@ -38,6 +38,18 @@ pub enum Misuse {
     /// Signed, and for whom?
     #[error("--sign: what is signed is encrypted too; give --sym-password, --sym-key or --pub-key")]
     SignedForNobody,
+    /// Nothing that a node would post.
+    #[error("--to rpc: a node posts nothing that is not encrypted; give --sym-password, --sym-key or --pub-key")]
+    NothingToSealWith,
+    /// A signature that is of a shard, and no shard.
+    #[error("--signing-key-file: what it signs is of one shard; name it with --pubsub-topic")]
+    SignedForNoShard,
+    /// No place to post at.
+    #[error("--to: {0}. Give rpc:http://HOST:PORT or rest:http://HOST:PORT")]
+    Place(String),
+    /// More peers than were named.
+    #[error("--peers: {0} peers are named")]
+    Peers(usize),
     /// A sender without a key.
     #[error(
         "--from: who signed it is known of what was opened alone; give --sym-password, --sym-key or --private-key-file"

@@ -29,8 +29,6 @@ use crate::{
 
 /// How long a server may take until it can be asked.
 const REACH: Duration = Duration::from_secs(20);
-/// The least work of a request, whatever the server asks for: that of Status clients.
-const LEAST_WORK: f64 = 0.002;
 
 /// A mail server, as its operator gives it away: `enode://KEY:PASSWORD@HOST:PORT`.
 #[derive(Clone, PartialEq, Eq)]
@@ -142,7 +140,7 @@ impl Link {
         let key = NodeKey::generate(&mut system_rng());
         let nothing = Interest::topics(Vec::new()).unwrap_or_default();
         let settings = Settings { min_pow: Pow::ZERO, rates: Rates::NONE, interest: nothing, ..Settings::default() };
-        let (client, conn) = V0Client::start(&server.enode, REACH, key.clone(), settings).await?;
+        let (client, conn) = V0Client::start(std::slice::from_ref(&server.enode), REACH, key.clone(), settings).await?;
         let password = server.password.clone();
         let shared = tokio::task::spawn_blocking(move || password.map(|password| SymKey::from_password(&password)));
         let shared = shared.await.map_err(|_| ClientError::Stopped)?;
@@ -154,12 +152,10 @@ impl Link {
         let handle = self.client.handle();
         let peers = handle.peers().await;
         let options = peers.into_iter().find(|peer| peer.conn == self.conn).and_then(|peer| peer.options);
-        let asked_for = options.ok_or(AskError::Gone)?.min_pow;
-        let least = Pow::new(LEAST_WORK).unwrap_or(Pow::ZERO);
-        let work = asked_for.max(least);
+        let floor = options.ok_or(AskError::Gone)?.min_pow;
         let sealed = tokio::task::block_in_place(|| {
             let to = self.shared.as_ref().map_or(SealTo::Public(&self.server.enode.key), SealTo::Symmetric);
-            seal_request(request, to, &self.key, now().unix_secs(), work, &mut system_rng())
+            seal_request(request, to, &self.key, now().unix_secs(), floor, &mut system_rng())
         })?;
         if !handle.trust(self.conn, true).await {
             return Err(AskError::Gone);

@@ -35,12 +35,23 @@ impl MailProbe {
         let mut samples = vec![
             count("mailserver_delivery_attempts", "Requests for history", &stats.requests),
             count("mailserver_requests_batched", "Packets of envelopes sent to who asked", &stats.packets),
+            count("mailserver_sync_attempts", "Requests of other mailservers for what they lack", &stats.syncs),
             count("mailserver_envelopes_sent", "Envelopes sent to who asked", &stats.sent),
             gauge("mailserver_answers_running", "Answers under way", read(&stats.running)),
         ];
-        samples.extend(stats.failures().map(|(kind, failures)| Sample {
-            labels: vec![("type", kind.into())],
-            ..counter("mailserver_delivery_failures", "Requests that were not answered in full", failures)
+        let failures = [
+            ("mailserver_delivery_failures", "Requests that were not answered in full", &stats.failures),
+            ("mailserver_sync_failures", "Of other mailservers", &stats.sync_failures),
+        ];
+        for (name, help, failures) in failures {
+            samples.extend(failures.by_kind().map(|(kind, failures)| Sample {
+                labels: vec![("type", kind.into())],
+                ..counter(name, help, failures)
+            }));
+        }
+        samples.extend(stats.queries().map(|((filter, history), begun)| Sample {
+            labels: vec![("filter", filter.into()), ("history", history.into())],
+            ..counter("mailserver_envelope_queries", "Answers begun, by how much was asked for", begun)
         }));
         let times = [
             ("mailserver_delivery_duration_seconds", "From a request to its completion", &stats.took),

@@ -6,7 +6,7 @@ use clap::ValueEnum;
 use devp2p::Enode;
 use jsonrpsee::{
     RpcModule,
-    server::RegisterMethodError,
+    server::{PendingSubscriptionSink, RegisterMethodError},
     types::{ErrorObjectOwned, Params},
 };
 use serde_json::{Map, Value, json};
@@ -15,7 +15,7 @@ use waku0::PeerInfo;
 
 use super::{
     context::Context,
-    values::{Answer, Blob, failed, first, hex, misread},
+    values::{Answer, Blob, first, hex, misread, no_subscription},
     waku::methods,
 };
 use crate::{agent, cli::Namespace};
@@ -34,6 +34,12 @@ pub(super) fn admin(module: &mut RpcModule<Arc<Context>>) -> Result<(), Register
         "_peers" => peers,
         "_datadir" => datadir,
     });
+    module.register_subscription(
+        "admin_subscribe",
+        "admin_subscription",
+        "admin_unsubscribe",
+        |params, pending, context, _| subscribe(Arc::clone(&context), params, pending),
+    )?;
     Ok(())
 }
 
@@ -63,6 +69,15 @@ pub(super) fn modules(module: &mut RpcModule<Arc<Context>>, api: &[Namespace]) -
     Ok(())
 }
 
+/// `["peerEvents"]`.
+async fn subscribe(context: Arc<Context>, params: Params<'static>, pending: PendingSubscriptionSink) {
+    match first::<String>(&params).as_deref() {
+        Ok("peerEvents") => context.peers.feed.serve(pending).await,
+        Ok(other) => pending.reject(no_subscription(other)).await,
+        Err(error) => pending.reject(error.clone()).await,
+    }
+}
+
 /// Name, version, system and language, as go-ethereum writes them.
 fn client_version() -> String {
     format!("Causeway/v{}/{}-{}/rust", crate::VERSION, std::env::consts::OS, std::env::consts::ARCH)
@@ -73,18 +88,12 @@ fn enode(params: &Params<'_>) -> Result<Enode, ErrorObjectOwned> {
 }
 
 async fn add_peer(context: Arc<Context>, params: Params<'static>) -> Answer {
-    if context.node.suggest(enode(&params)?) {
-        Ok(json!(true))
-    } else {
-        Err(failed("too many nodes wait to be dialled"))
-    }
+    context.keep_connected(enode(&params)?).await?;
+    Ok(json!(true))
 }
 
 async fn remove_peer(context: Arc<Context>, params: Params<'static>) -> Answer {
-    let key = enode(&params)?.key;
-    for peer in context.node.peers().await.into_iter().filter(|peer| peer.key == key) {
-        context.node.disconnect(peer.conn);
-    }
+    context.leave(enode(&params)?.key).await?;
     Ok(json!(true))
 }
 
@@ -122,10 +131,10 @@ async fn node_info(context: Arc<Context>, _: Params<'static>) -> Answer {
 
 async fn peers(context: Arc<Context>, _: Params<'static>) -> Answer {
     let peers = context.node.peers().await;
-    Ok(peers.iter().map(|peer| described(peer, context.is_trusted(&peer.key))).collect())
+    Ok(peers.iter().map(|peer| described(peer, &context)).collect())
 }
 
-fn described(peer: &PeerInfo, trusted: bool) -> Value {
+fn described(peer: &PeerInfo, context: &Context) -> Value {
     let waku = peer.options.as_ref().map(|options| json!({ "version": "0", "minimumPoW": options.min_pow.value() }));
     json!({
         "enode": format!("enode://{}@{}", peer.key, peer.addr),
@@ -136,8 +145,8 @@ fn described(peer: &PeerInfo, trusted: bool) -> Value {
             "localAddress": Value::Null,
             "remoteAddress": peer.addr.to_string(),
             "inbound": peer.inbound,
-            "trusted": trusted,
-            "static": false,
+            "trusted": context.is_trusted(&peer.key),
+            "static": context.is_static(&peer.key),
         },
         "protocols": { "waku": waku },
     })

@@ -3,10 +3,13 @@
 use std::{
     collections::{HashMap, HashSet},
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
 };
 
-use devp2p::{NodeId, NodeKey, PublicKey, enr::Enr};
+use devp2p::{Enode, NodeId, NodeKey, PublicKey, dial::MAX_ADDED, enr::Enr};
 use jsonrpsee::types::ErrorObjectOwned;
 use tokio::sync::{Notify, Semaphore, mpsc};
 use waku0::{
@@ -18,10 +21,13 @@ use waku0::{
 };
 
 use super::{
+    confirmed::{Confirmed, Said},
+    events::{Feed, Peers},
     history::Requests,
+    sync::Syncs,
     values::{self, failed},
 };
-use crate::{cli::BytesForm, keys::system_rng, keystore::KeyStore};
+use crate::{cli::BytesForm, keys::system_rng, keystore::KeyStore, storage::archive::History};
 
 /// Posts that search a nonce at the same time; further ones wait.
 const MINERS: usize = 1;
@@ -37,6 +43,10 @@ pub(crate) struct Node {
     pub(crate) record: Option<Enr>,
     /// How it was started.
     pub(crate) settings: Settings,
+    /// Nodes that it is always to be connected to.
+    pub(crate) statics: HashSet<PublicKey>,
+    /// What it serves history from, if it does.
+    pub(crate) archive: Option<History>,
 }
 
 /// What methods work on.
@@ -48,13 +58,25 @@ pub(crate) struct Context {
     pub(super) data_dir: PathBuf,
     pub(super) form: BytesForm,
     pub(super) miners: Semaphore,
+    pub(super) archive: Option<History>,
+    /// What becomes of posts and requests.
+    pub(super) events: Feed,
+    /// Who is connected.
+    pub(super) peers: Peers,
+    /// Answers of other mailservers.
+    pub(super) syncs: Syncs,
     settings: Mutex<Settings>,
     filters: Mutex<Filters>,
     subscribers: Mutex<HashMap<FilterId, Arc<Notify>>>,
     keys: Mutex<KeyStore>,
     /// Peers that are trusted as soon as they connect.
     trusted: Mutex<HashSet<PublicKey>>,
+    /// Peers that are dialled for ever; [`MAX_ADDED`] beside those of the beginning.
+    statics: Mutex<HashSet<PublicKey>>,
+    max_statics: usize,
     requests: Mutex<Requests>,
+    confirmed: Mutex<Confirmed>,
+    left_out: Arc<AtomicU64>,
 }
 
 /// What one panicked with is whole: every change here is a single step.
@@ -63,8 +85,8 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Context {
-    pub(super) fn new(node: Node, keys: KeyStore, data_dir: &Path, form: BytesForm) -> Self {
-        let Node { handle, key, record, settings } = node;
+    pub(super) fn new(node: Node, left_out: Arc<AtomicU64>, keys: KeyStore, data_dir: &Path, form: BytesForm) -> Self {
+        let Node { handle, key, record, settings, statics, archive } = node;
         Self {
             node: handle,
             key,
@@ -72,12 +94,20 @@ impl Context {
             data_dir: data_dir.to_owned(),
             form,
             miners: Semaphore::new(MINERS),
+            archive,
+            events: Feed::default(),
+            peers: Peers::default(),
+            syncs: Syncs::default(),
             settings: Mutex::new(settings),
             filters: Mutex::default(),
             subscribers: Mutex::default(),
             keys: Mutex::new(keys),
             trusted: Mutex::default(),
+            max_statics: statics.len().saturating_add(MAX_ADDED),
+            statics: Mutex::new(statics),
             requests: Mutex::default(),
+            confirmed: Mutex::default(),
+            left_out,
         }
     }
 
@@ -91,9 +121,17 @@ impl Context {
                         self.offer(&envelope, true);
                     }
                 }
-                Event::Direct { packet: Direct::Completion(completion), .. } => self.requests().complete(completion),
-                Event::PeerRunning { .. } => self.trust_known().await,
-                Event::PeerGone { .. } | Event::PostEnded { .. } | Event::Direct { .. } => {}
+                Event::Direct { packet: Direct::Completion(completion), .. } => {
+                    self.events.completed(&completion);
+                    self.requests().complete(completion);
+                }
+                Event::Direct { conn, packet: Direct::SyncResponse(part) } => self.syncs.hand(conn, part).await,
+                Event::PeerRunning { .. } => self.look_at_peers().await,
+                Event::PeerGone { conn } => {
+                    self.syncs.gone(conn);
+                    self.look_at_peers().await;
+                }
+                Event::PostEnded { .. } => {}
             }
         }
     }
@@ -237,14 +275,63 @@ impl Context {
         }
     }
 
-    async fn trust_known(&self) {
+    /// Trusts those who are to be trusted, and tells who has come and gone.
+    async fn look_at_peers(&self) {
+        let peers = self.node.peers().await;
+        self.peers.look(&peers);
         let known = locked(&self.trusted).clone();
-        if known.is_empty() {
-            return;
-        }
-        for peer in self.node.peers().await.into_iter().filter(|peer| known.contains(&peer.key)) {
+        for peer in peers.iter().filter(|peer| known.contains(&peer.key)) {
             self.node.trust(peer.conn, true).await;
         }
+    }
+
+    /// Keeps a node connected from now on.
+    pub(super) async fn keep_connected(&self, enode: Enode) -> Result<(), ErrorObjectOwned> {
+        let key = enode.key;
+        if key == self.node.enode().key {
+            return Err(failed("a node is no peer of itself"));
+        }
+        {
+            let mut statics = locked(&self.statics);
+            if statics.len() >= self.max_statics && !statics.contains(&key) {
+                return Err(failed(format!("{MAX_ADDED} peers were added already: remove one that is not needed")));
+            }
+            statics.insert(key);
+        }
+        if self.node.keep(enode).await { Ok(()) } else { Err(failed("the dialler is busy, try again")) }
+    }
+
+    /// Leaves a node, and does not dial it again.
+    pub(super) async fn leave(&self, key: PublicKey) -> Result<(), ErrorObjectOwned> {
+        if !self.node.release(key.id()).await {
+            return Err(failed("the dialler is busy, try again"));
+        }
+        locked(&self.statics).remove(&key);
+        for peer in self.node.peers().await.into_iter().filter(|peer| peer.key == key) {
+            self.node.disconnect(peer.conn);
+        }
+        Ok(())
+    }
+
+    /// Is a node to be connected always?
+    pub(super) fn is_static(&self, key: &PublicKey) -> bool {
+        locked(&self.statics).contains(key)
+    }
+
+    /// Remembers what an application has processed.
+    pub(super) fn confirm(&self, said: impl IntoIterator<Item = Said>) {
+        let mut confirmed = locked(&self.confirmed);
+        said.into_iter().for_each(|said| confirmed.add(said));
+    }
+
+    /// Has it been processed?
+    pub(super) fn is_confirmed(&self, said: &Said) -> bool {
+        locked(&self.confirmed).contains(said)
+    }
+
+    /// Events that never came here, for want of room.
+    pub(super) fn lost(&self) -> u64 {
+        self.node.counters().events_shed.load(Relaxed) + self.left_out.load(Relaxed)
     }
 
     /// Our node id.

@@ -17,7 +17,7 @@ use serde::Deserialize;
 use serde_json::json;
 use tokio::{sync::oneshot, time::timeout};
 use waku0::{
-    Topic,
+    Pow, Topic,
     bloom::Bloom,
     mail::{
         client::seal_request,
@@ -65,6 +65,13 @@ pub(super) struct MessagesRequest {
     sym_key: String,
     timeout: u64,
     force: bool,
+}
+
+impl MessagesRequest {
+    /// How long its completion is waited for.
+    fn within(&self) -> Duration {
+        Duration::from_secs(if self.timeout == 0 { DEFAULT_TIMEOUT_SECS } else { self.timeout })
+    }
 }
 
 /// How often `requestMessagesSync` asks, and how long it waits: durations of Go, in nanoseconds.
@@ -119,10 +126,16 @@ impl Requests {
     }
 }
 
-/// Answers the name of the request, and waits for nothing.
+/// Answers the name of the request; subscribers hear of its end, or that there was none in time.
 pub(super) async fn request_messages(context: Arc<Context>, params: Params<'static>) -> Answer {
     let asked: MessagesRequest = first(&params)?;
-    let (request, _) = ask(&context, &asked).await?;
+    let (request, completion) = ask(&context, &asked).await?;
+    let within = asked.within().min(MAX_TIMEOUT);
+    tokio::spawn(async move {
+        if timeout(within, completion).await.is_err() {
+            context.events.expired(&request);
+        }
+    });
     Ok(json!(hex(&request)))
 }
 
@@ -132,15 +145,14 @@ pub(super) async fn request_messages_sync(context: Arc<Context>, params: Params<
     let (retry, asked): (RetryConfig, MessagesRequest) = (sequence.next()?, sequence.next()?);
     let tries = retry.max_retries.clamp(1, MAX_TRIES);
     let base = match Duration::from_nanos(retry.base_timeout) {
-        Duration::ZERO if asked.timeout == 0 => Duration::from_secs(DEFAULT_TIMEOUT_SECS),
-        Duration::ZERO => Duration::from_secs(asked.timeout),
+        Duration::ZERO => asked.within(),
         base => base,
     };
     for attempt in 0..tries {
         let within = base.saturating_add(Duration::from_nanos(retry.step_timeout).saturating_mul(attempt));
         // What is asked again is the same, and not too soon.
         let asked = MessagesRequest { force: asked.force || attempt > 0, ..asked.clone() };
-        let (_, completion) = ask(&context, &asked).await?;
+        let (request, completion) = ask(&context, &asked).await?;
         match timeout(within.min(MAX_TIMEOUT), completion).await {
             Ok(Ok(Completion::Done { cursor, .. })) => {
                 let cursor = cursor.map(::hex::encode).unwrap_or_default();
@@ -148,7 +160,7 @@ pub(super) async fn request_messages_sync(context: Arc<Context>, params: Params<
             }
             Ok(Ok(Completion::Failed { text, .. })) => return Ok(json!({ "cursor": "", "error": text })),
             // Without a word from the server.
-            Ok(Err(_)) | Err(_) => {}
+            Ok(Err(_)) | Err(_) => context.events.expired(&request),
         }
     }
     Err(failed(format!("failed to request messages after {tries} retries")))
@@ -162,13 +174,14 @@ async fn ask(
     let server: Enode = asked.mail_server_peer.parse().map_err(|_| failed("invalid mailServerPeer value"))?;
     let unix = now().unix_secs();
     let request = request(asked, u32::try_from(unix).unwrap_or(u32::MAX))?;
-    let conn = connected(context, &server).await?.conn;
+    let peer = connected(context, &server).await?;
+    let (conn, floor) = (peer.conn, peer.options.map_or(Pow::ZERO, |options| options.min_pow));
     context.requests().admit(&request.topics, asked.force, now().instant)?;
     let shared = if asked.sym_key.is_empty() { None } else { Some(context.sym_key(&asked.sym_key)?) };
-    let (key, work) = (context.key.clone(), context.settings().min_pow);
+    let key = context.key.clone();
     let sealed = tokio::task::spawn_blocking(move || {
         let to = shared.as_ref().map_or(SealTo::Public(&server.key), SealTo::Symmetric);
-        seal_request(&request, to, &key, unix, work, &mut system_rng())
+        seal_request(&request, to, &key, unix, floor, &mut system_rng())
     });
     let sealed = sealed.await.map_err(failed)?.map_err(failed)?;
     let name = *sealed.hash().as_bytes();
@@ -192,22 +205,18 @@ fn request(asked: &MessagesRequest, unix: u32) -> Result<Request, ErrorObjectOwn
     if topics.is_empty() {
         topics.clone_from(&asked.topic.0);
     }
-    let bloom = if topics.is_empty() {
-        Bloom::FULL
-    } else {
-        topics.iter().fold(Bloom::EMPTY, |mut bloom, topic| {
-            bloom.insert(*topic);
-            bloom
-        })
-    };
-    let cursor = asked.cursor.trim_start_matches("0x");
-    let cursor = ::hex::decode(cursor).map_err(|_| misread("a cursor is hex"))?;
-    let cursor = if cursor.is_empty() {
-        None
-    } else {
-        Some(Cursor::try_from(cursor).map_err(|_| misread("a cursor has 36 bytes"))?)
-    };
+    let bloom = if topics.is_empty() { Bloom::FULL } else { topics.iter().copied().collect() };
+    let cursor = cursor(&asked.cursor)?;
     Ok(Request { lower: from, upper: to, bloom: Some(bloom), topics, limit: asked.limit, cursor, batch: true })
+}
+
+/// Where to go on, in hex; nowhere, if empty.
+pub(super) fn cursor(text: &str) -> Result<Option<Cursor>, ErrorObjectOwned> {
+    let cursor = ::hex::decode(text.trim_start_matches("0x")).map_err(|_| misread("a cursor is hex"))?;
+    if cursor.is_empty() {
+        return Ok(None);
+    }
+    Cursor::try_from(cursor).map(Some).map_err(|_| misread("a cursor has 36 bytes"))
 }
 
 #[cfg(test)]

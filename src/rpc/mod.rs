@@ -7,7 +7,9 @@
 //! | `waku`, `keys` | `waku_*`, the same as `shh_*`, and what Status added |
 //! | `admin` | `admin_*`, `net_*`, `web3_*`, `rpc_modules` |
 //! | `guard` | who may ask over HTTP and WebSocket |
-//! | `history` | requests for history |
+//! | `history`, `sync` | requests for history, and for what a mailserver lacks |
+//! | `events` | subscriptions to what happens |
+//! | `confirmed` | messages that were processed |
 //! | `ipc` | the Unix socket |
 //!
 //! Off unless asked for, and then on loopback; what changes the node's peers is served over HTTP only when named. Limits: requests of
@@ -15,11 +17,14 @@
 //! `MAX_SUBSCRIPTIONS` subscriptions of each; what is beyond is refused.
 
 mod admin;
+mod confirmed;
 mod context;
+mod events;
 mod guard;
 mod history;
 mod ipc;
 mod keys;
+mod sync;
 mod values;
 mod waku;
 
@@ -30,7 +35,10 @@ use std::{
     io,
     net::SocketAddr,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
 };
 
 use jsonrpsee::{
@@ -117,14 +125,23 @@ impl Drop for Served {
     }
 }
 
+/// What a node tells JSON-RPC.
+#[derive(Debug)]
+pub(crate) struct Tapped {
+    events: mpsc::Receiver<Event>,
+    /// Events for which there was no room.
+    left_out: Arc<AtomicU64>,
+}
+
 /// Hands events to whoever took them so far, and to filters as well.
-pub(crate) fn tap(mut from: mpsc::Receiver<Event>, to: Option<mpsc::Sender<Event>>) -> mpsc::Receiver<Event> {
+pub(crate) fn tap(mut from: mpsc::Receiver<Event>, to: Option<mpsc::Sender<Event>>) -> Tapped {
     let (sender, events) = mpsc::channel(EVENTS);
+    let left_out = Arc::<AtomicU64>::default();
+    let tapped = Tapped { events, left_out: Arc::clone(&left_out) };
     tokio::spawn(async move {
-        let mut left_out: u64 = 0;
         while let Some(event) = from.recv().await {
             if sender.try_send(event.clone()).is_err() {
-                left_out += 1;
+                let left_out = left_out.fetch_add(1, Relaxed) + 1;
                 if left_out.is_power_of_two() {
                     tracing::warn!(left_out, "envelopes come faster than filters open them; some are not tried");
                 }
@@ -136,7 +153,7 @@ pub(crate) fn tap(mut from: mpsc::Receiver<Event>, to: Option<mpsc::Sender<Event
             }
         }
     });
-    events
+    tapped
 }
 
 /// Serves as configured. When it returns, its ports are bound.
@@ -147,9 +164,10 @@ pub(crate) async fn start(
     config: config::Rpc,
     node: Node,
     data_dir: &Path,
-    events: mpsc::Receiver<Event>,
+    Tapped { events, left_out }: Tapped,
 ) -> Result<Served, StartError> {
-    let context = Arc::new(Context::new(node, KeyStore::open(data_dir)?, data_dir, config.bytes));
+    let context = Context::new(node, left_out, KeyStore::open(data_dir)?, data_dir, config.bytes);
+    let context = Arc::new(context);
     let mut served = Served { http: None, ws: None, ipc: None, servers: Vec::new(), tasks: Vec::new() };
     served.tasks.push(tokio::spawn(Arc::clone(&context).follow(events)));
     let guard = Guard::new(&config.hosts, &config.origins);

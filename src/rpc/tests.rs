@@ -1,16 +1,30 @@
 //! Every method once, against a node on loopback, without sockets of JSON-RPC; those are for the end-to-end tests.
 
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
 use devp2p::{Limits, Network, NodeKey};
 use jsonrpsee::RpcModule;
-use serde_json::{Value, json};
+use serde_json::{Value, json, value::RawValue};
 use tempfile::TempDir;
 use tokio::sync::mpsc;
-use waku0::{Settings, Topic, filter::IDLE, packet::p2p::Direct, payload};
+use waku0::{
+    Settings, Topic,
+    filter::IDLE,
+    packet::{
+        Code,
+        p2p::{Completion, Direct},
+    },
+    payload,
+};
 
 use super::*;
 use crate::{cli::BytesForm, keys::seeded_rng};
+
+/// What a subscriber is told next.
+async fn next(pushed: &mut mpsc::Receiver<Box<RawValue>>) -> Value {
+    let told = pushed.recv().await.unwrap();
+    serde_json::from_str::<Value>(told.get()).unwrap()["params"]["result"].clone()
+}
 
 const TOPIC: &str = "0x01020304";
 
@@ -41,9 +55,15 @@ impl Scene {
         let directory = tempfile::tempdir().unwrap();
         let (handle, events) = node(Vec::new(), 1).await;
         let keys = KeyStore::open(directory.path()).unwrap();
-        let node =
-            Node { handle, key: NodeKey::from_bytes(&[1; 32]).unwrap(), record: None, settings: Settings::default() };
-        let context = Arc::new(Context::new(node, keys, directory.path(), form));
+        let node = Node {
+            handle,
+            key: NodeKey::from_bytes(&[1; 32]).unwrap(),
+            record: None,
+            settings: Settings::default(),
+            statics: HashSet::new(),
+            archive: None,
+        };
+        let context = Arc::new(Context::new(node, Arc::default(), keys, directory.path(), form));
         tokio::spawn(Arc::clone(&context).follow(events));
         Self { module: module(&context, &ALL).unwrap(), context, _directory: directory }
     }
@@ -57,6 +77,14 @@ impl Scene {
     async fn ok(&self, method: &str, params: Value) -> Value {
         let answer = self.call(method, params).await;
         answer.get("result").cloned().unwrap_or_else(|| panic!("{method}: {answer}"))
+    }
+
+    /// Subscribes, and returns what is pushed.
+    async fn subscribe(&self, method: &str, params: Value) -> mpsc::Receiver<Box<RawValue>> {
+        let request = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params }).to_string();
+        let (answer, pushed) = self.module.raw_json_request(&request, 64).await.unwrap();
+        assert!(!serde_json::from_str::<Value>(answer.get()).unwrap()["result"].is_null(), "{answer}");
+        pushed
     }
 
     async fn error(&self, method: &str, params: Value) -> (i64, String) {
@@ -191,7 +219,7 @@ async fn peers_are_named_added_trusted_and_removed() {
     let info = scene.ok("admin_nodeInfo", json!([])).await;
     let ours: devp2p::Enode = info["enode"].as_str().unwrap().parse().unwrap();
     assert_eq!(info["ports"]["listener"], ours.tcp);
-    let (other, mut events) = node(vec![ours], 2).await;
+    let (other, mut events) = node(vec![ours.clone()], 2).await;
     while !matches!(events.recv().await, Some(Event::PeerRunning { .. })) {}
     let enode = other.enode().to_string();
     // The other side may know of it first.
@@ -221,7 +249,10 @@ async fn peers_are_named_added_trusted_and_removed() {
     assert_eq!(json!(format!("0x{}", hex::encode(got.hash().as_bytes()))), hash);
     assert_eq!(scene.ok("admin_removeTrustedPeer", json!([enode])).await, true);
     assert_eq!(scene.ok("admin_addTrustedPeer", json!([enode])).await, true);
+    assert_eq!(peers[0]["network"]["static"], false);
     assert_eq!(scene.ok("admin_addPeer", json!([enode])).await, true);
+    assert_eq!(scene.ok("admin_peers", json!([])).await[0]["network"]["static"], true);
+    assert_eq!(scene.error("admin_addPeer", json!([ours.to_string()])).await.0, -32000);
     let stranger = format!("enode://{}@127.0.0.1:1", NodeKey::from_bytes(&[9; 32]).unwrap().public());
     assert_eq!(scene.error("waku_markTrustedPeer", json!([stranger])).await.0, -32000);
     assert_eq!(scene.error("waku_post", direct(&stranger)).await.0, -32000);
@@ -249,7 +280,7 @@ async fn subscribers_hear_of_each_message() {
             None,
             &mut seeded_rng(1),
         );
-        let mined = crate::client::Mined::make(Topic([1, 2, 3, 4]), 10, data.unwrap(), None).await.unwrap();
+        let mined = crate::client::Mined::make(Topic([1, 2, 3, 4]), 10, data.unwrap(), None, |_| {}).await.unwrap();
         scene.context.offer(&mined.envelope, false);
         let note: Value = serde_json::from_str(pushed.recv().await.unwrap().get()).unwrap();
         assert_eq!((&note["method"], &note["params"]["subscription"]), (&json!("waku_subscription"), &id));
@@ -263,6 +294,101 @@ async fn subscribers_hear_of_each_message() {
     let without = json!(["messages", { "symKeyID": key }]);
     assert_eq!(scene.error("waku_subscribe", without).await.1, "missing topic(s)");
     assert_eq!(scene.error("waku_subscribe", json!(["newHeads"])).await.0, -32000);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_peer_that_was_added_is_dialled_again_and_one_that_was_removed_is_not() {
+    let scene = Scene::new(BytesForm::Hex).await;
+    let mut news = scene.subscribe("admin_subscribe", json!(["peerEvents"])).await;
+    let (other, mut events) = node(Vec::new(), 2).await;
+    let enode = other.enode().to_string();
+    let told = |kind: &str, told: &Value| {
+        assert_eq!((&told["type"], &told["peer"]), (&json!(kind), &json!(other.enode().key.id().to_string())));
+    };
+    assert_eq!(scene.ok("admin_addPeer", json!([enode])).await, true);
+    let added = next(&mut news).await;
+    told("add", &added);
+    assert_eq!(added["remote"], format!("127.0.0.1:{}", other.enode().tcp));
+    let conn = loop {
+        if let Some(Event::PeerRunning { conn }) = events.recv().await {
+            break conn;
+        }
+    };
+    other.disconnect(conn);
+    told("drop", &next(&mut news).await);
+    told("add", &next(&mut news).await);
+    assert_eq!(scene.ok("admin_removePeer", json!([enode])).await, true);
+    told("drop", &next(&mut news).await);
+    assert_eq!(scene.ok("admin_peers", json!([])).await, json!([]));
+    // Nobody dials any more, so this is the next thing that happens.
+    let (_third, _) = node(vec![scene.context.node.enode().clone()], 3).await;
+    let third = next(&mut news).await;
+    assert_eq!(third["type"], "add");
+    assert_ne!(third["peer"], json!(other.enode().key.id().to_string()));
+    assert_eq!(scene.error("admin_subscribe", json!(["newHeads"])).await.0, -32000);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_becomes_of_posts_and_requests_is_told() {
+    let scene = Scene::new(BytesForm::Hex).await;
+    let mut news = scene.subscribe("waku_subscribe", json!(["events"])).await;
+    let (other, mut events) = node(vec![scene.context.node.enode().clone()], 2).await;
+    let conn = loop {
+        if let Some(Event::PeerRunning { conn }) = events.recv().await {
+            break conn;
+        }
+    };
+    let key = scene.ok("waku_addSymKey", json!([format!("0x{}", "07".repeat(32))])).await;
+    let post = json!([{ "symKeyID": key, "topic": TOPIC, "payload": "0x01", "powTarget": 0.002, "powTime": 10 }]);
+    while scene.ok("admin_peers", json!([])).await[0]["protocols"]["waku"].is_null() {
+        tokio::task::yield_now().await;
+    }
+    let hash = scene.ok("shhext_post", post.clone()).await;
+    let sent = next(&mut news).await;
+    assert_eq!(
+        (&sent["type"], &sent["event"]["hash"], &sent["event"]["ids"][0]),
+        (&json!("envelope.sent"), &hash, &hash)
+    );
+    // It serves no history, and so says nothing; then it does.
+    let asked =
+        |timeout: u64| json!([{ "mailServerPeer": other.enode().to_string(), "timeout": timeout, "force": true }]);
+    let request = scene.ok("wakuext_requestMessages", asked(1)).await;
+    let expired = next(&mut news).await;
+    assert_eq!((&expired["type"], &expired["event"]["hash"]), (&json!("mailserver.request.expired"), &request));
+    let done = Completion::Done { request: [7; 32], last: None, cursor: None };
+    other.mail(conn, Code::P2pRequestComplete, done.encode()).await.unwrap();
+    let completed = next(&mut news).await;
+    assert_eq!(completed["type"], "mailserver.request.completed");
+    assert_eq!(completed["event"]["requestID"], format!("0x{}", "07".repeat(32)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_processed_is_not_given_again_in_another_envelope() {
+    let scene = Scene::new(BytesForm::Hex).await;
+    let key = scene.ok("waku_addSymKey", json!([format!("0x{}", "07".repeat(32))])).await;
+    let filter = scene.ok("shh_newMessageFilter", json!([{ "symKeyID": key, "topics": ["0x0102"] }])).await;
+    let post = |payload: &str, ttl: u32| json!([{ "symKeyID": key, "topic": TOPIC, "payload": payload, "ttl": ttl, "powTarget": 0.002, "powTime": 10 }]);
+    scene.ok("waku_post", post("0x01", 10)).await;
+    let first = scene.ok("wakuext_getNewFilterMessages", json!([filter])).await;
+    assert_eq!(first.as_array().map(Vec::len), Some(1), "by the beginning of its topic");
+    assert_eq!(scene.ok("wakuext_confirmMessagesProcessed", json!([first])).await, Value::Null);
+    for payload in ["0x01", "0x02"] {
+        scene.ok("waku_post", post(payload, 11)).await;
+    }
+    let new = scene.ok("shhext_getNewFilterMessages", json!([filter])).await;
+    assert_eq!((new.as_array().map(Vec::len), &new[0]["payload"]), (Some(1), &json!("0x02")));
+    assert_eq!(scene.error("wakuext_confirmMessagesProcessed", json!(["x"])).await.0, -32602);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_an_archive_nothing_is_synchronised() {
+    let scene = Scene::new(BytesForm::Hex).await;
+    let stranger = format!("enode://{}@127.0.0.1:1", NodeKey::from_bytes(&[9; 32]).unwrap().public());
+    for method in ["wakuext_syncMessages", "shhext_syncMessages"] {
+        let (code, said) = scene.error(method, json!([{ "mailServerPeer": stranger }])).await;
+        assert_eq!((code, said.as_str()), (-32000, "can not sync messages if Mail Server is not configured"));
+        assert_eq!(scene.error(method, json!([{ "mailServerPeer": "x" }])).await.1, "invalid MailServerPeer");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,12 +2,14 @@
 //!
 //! Bytes are read as hex after `0x` and as base64 without: status-go's `waku_*` lost its codecs, and writes them so.
 
+use std::{fmt::Display, str::FromStr};
+
 use data_encoding::BASE64;
 use devp2p::{NodeKey, PublicKey};
 use jsonrpsee::types::{ErrorObjectOwned, Params};
 use serde::{Deserialize, Deserializer, de::DeserializeOwned, de::Error as _};
 use serde_json::{Map, Value, json};
-use waku0::{Pow, Topic, filter::Message};
+use waku0::{Pow, Topic, filter::Message, topic::TopicPrefix};
 
 use crate::{cli::BytesForm, keystore::KeyId};
 
@@ -27,6 +29,11 @@ pub(super) fn failed(text: impl ToString) -> ErrorObjectOwned {
 /// Parameters that can't be read.
 pub(super) fn misread(text: impl ToString) -> ErrorObjectOwned {
     ErrorObjectOwned::owned(INVALID_PARAMS, text.to_string(), None::<()>)
+}
+
+/// A subscription that there is not.
+pub(super) fn no_subscription(name: &str) -> ErrorObjectOwned {
+    failed(format!("no \"{}\" subscription", name.chars().take(32).collect::<String>()))
 }
 
 /// The first parameter.
@@ -85,19 +92,37 @@ pub(super) struct Topics(pub(super) Vec<Topic>);
 
 impl<'de> Deserialize<'de> for Topics {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(untagged)]
-        enum Spelling {
-            One(String),
-            Many(Vec<String>),
-        }
-        let texts = match Option::<Spelling>::deserialize(deserializer)? {
-            None => Vec::new(),
-            Some(Spelling::One(text)) => vec![text],
-            Some(Spelling::Many(texts)) => texts,
-        };
-        texts.iter().map(|text| text.parse()).collect::<Result<_, _>>().map(Self).map_err(D::Error::custom)
+        one_or_many(deserializer).map(Self)
     }
+}
+
+/// Topics, or how they begin: one, or several.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Prefixes(pub(super) Vec<TopicPrefix>);
+
+impl<'de> Deserialize<'de> for Prefixes {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        one_or_many(deserializer).map(Self)
+    }
+}
+
+fn one_or_many<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: FromStr<Err: Display>,
+{
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Spelling {
+        One(String),
+        Many(Vec<String>),
+    }
+    let texts = match Option::<Spelling>::deserialize(deserializer)? {
+        None => Vec::new(),
+        Some(Spelling::One(text)) => vec![text],
+        Some(Spelling::Many(texts)) => texts,
+    };
+    texts.iter().map(|text| text.parse()).collect::<Result<_, _>>().map_err(D::Error::custom)
 }
 
 /// What a filter asks for.
@@ -111,7 +136,7 @@ pub(super) struct Criteria {
     pub(super) sig: Blob,
     #[serde(rename = "minPow", alias = "minPoW")]
     pub(super) min_pow: f64,
-    pub(super) topics: Topics,
+    pub(super) topics: Prefixes,
     #[serde(rename = "allowP2P")]
     pub(super) allow_p2p: bool,
 }
@@ -188,5 +213,11 @@ mod tests {
         assert_eq!(read(json!("0x01020304")), Some(1));
         assert_eq!(read(json!(["0x01020304", "05060708"])), Some(2));
         assert_eq!((read(json!(null)), read(json!(["0x01"]))), (Some(0), None));
+        let begins = |value| serde_json::from_value::<Prefixes>(value).ok().map(|topics| topics.0.len());
+        assert_eq!(begins(json!(["0x01020304", "0x01"])), Some(2));
+        assert_eq!(
+            (begins(json!("0x0102")), begins(json!(["0x"])), begins(json!("0x0102030405"))),
+            (Some(1), None, None)
+        );
     }
 }

@@ -13,10 +13,11 @@ use jsonrpsee::{
     server::{PendingSubscriptionSink, RegisterMethodError, SubscriptionSink},
     types::{ErrorObjectOwned, Params},
 };
-use serde_json::json;
+use serde_json::{Value, json};
 use waku0::{
-    PeerInfo, Pow, Topic, Unsealed,
+    Envelope, PeerInfo, Pow, Topic, Unsealed,
     bloom::{BLOOM_LEN, Bloom},
+    confirm::Outcome,
     filter,
     interest::Interest,
     packet::{Code, p2p::encode_messages},
@@ -24,9 +25,10 @@ use waku0::{
 };
 
 use super::{
+    confirmed::{Processed, Said},
     context::Context,
-    history,
-    values::{Answer, Blob, Criteria, NewMessage, failed, first, message, misread, pow},
+    history, sync,
+    values::{Answer, Blob, Criteria, NewMessage, failed, first, message, misread, no_subscription, pow},
 };
 use crate::{client::Mined, keys::system_rng};
 
@@ -83,27 +85,26 @@ macro_rules! register {
 register!(waku, "waku", "0");
 register!(shh, "shh", "6.0");
 
-/// What Status added to `waku_*`.
-pub(super) fn wakuext(module: &mut RpcModule<Arc<Context>>) -> Result<(), RegisterMethodError> {
-    methods!(module, "wakuext", {
-        "_post" => post,
-        "_getNewFilterMessages" => get_filter_messages,
-        "_requestMessages" => history::request_messages,
-        "_requestMessagesSync" => history::request_messages_sync,
-    });
-    Ok(())
+/// Registers what Status added, of both generations, under a prefix.
+macro_rules! register_ext {
+    ($name:ident, $prefix:literal) => {
+        /// What Status added to the methods of a generation.
+        pub(super) fn $name(module: &mut RpcModule<Arc<Context>>) -> Result<(), RegisterMethodError> {
+            methods!(module, $prefix, {
+                "_post" => post,
+                "_getNewFilterMessages" => get_new_filter_messages,
+                "_confirmMessagesProcessed" => confirm_messages_processed,
+                "_requestMessages" => history::request_messages,
+                "_requestMessagesSync" => history::request_messages_sync,
+                "_syncMessages" => sync::sync_messages,
+            });
+            Ok(())
+        }
+    };
 }
 
-/// The same under the name of Whisper.
-pub(super) fn shhext(module: &mut RpcModule<Arc<Context>>) -> Result<(), RegisterMethodError> {
-    methods!(module, "shhext", {
-        "_post" => post,
-        "_getNewFilterMessages" => get_filter_messages,
-        "_requestMessages" => history::request_messages,
-        "_requestMessagesSync" => history::request_messages_sync,
-    });
-    Ok(())
-}
+register_ext!(wakuext, "wakuext");
+register_ext!(shhext, "shhext");
 
 /// The names of all generations for the same.
 async fn info(context: Arc<Context>, _: Params<'static>) -> Answer {
@@ -189,7 +190,7 @@ async fn post(context: Arc<Context>, params: Params<'static>) -> Answer {
     let within = Duration::from_secs(new.pow_time.clamp(1, MAX_POW_SECS).into());
     let mined = {
         let _turn = context.miners.acquire().await.map_err(failed)?;
-        tokio::task::spawn_blocking(move || Mined::mine(unsealed, target, within)).await.map_err(failed)?
+        tokio::task::spawn_blocking(move || Mined::mine(unsealed, target, within, |_| {})).await.map_err(failed)?
     };
     let envelope =
         mined.map_err(|_| failed("failed to reach the PoW target, specified PoW time is too short"))?.envelope;
@@ -200,10 +201,29 @@ async fn post(context: Arc<Context>, params: Params<'static>) -> Answer {
         }
         return Ok(json!(hash));
     }
-    context.node.post(envelope.clone()).await.map_err(failed)?;
+    announce(&context, envelope.clone()).await?;
     // A node hears itself too.
     context.offer(&envelope, false);
     Ok(json!(hash))
+}
+
+/// Posts an envelope. If anybody subscribes to events, what becomes of it is told: a peer that acknowledges what it gets is waited for.
+async fn announce(context: &Arc<Context>, envelope: Envelope) -> Result<(), ErrorObjectOwned> {
+    let hash = envelope.hash();
+    let (posted, watch) = context.node.post_followed(envelope).await.map_err(failed)?;
+    if !context.events.is_heard() {
+        return Ok(());
+    }
+    let peers = context.node.peers().await;
+    let confirms = peers.iter().filter_map(|peer| peer.options.as_ref()).any(|options| options.confirmations);
+    let (context, sent) = (Arc::clone(context), posted.sent_to > 0);
+    if sent && !confirms {
+        context.events.posted(hash, sent, &Outcome::Unanswered);
+        return Ok(());
+    }
+    // It ends within the time for which the node follows a post, and the node follows so many.
+    tokio::spawn(async move { context.events.posted(hash, sent, &watch.outcome().await) });
+    Ok(())
 }
 
 /// The connected peer of an enode.
@@ -263,9 +283,26 @@ async fn new_message_filter(context: Arc<Context>, params: Params<'static>) -> A
 }
 
 async fn get_filter_messages(context: Arc<Context>, params: Params<'static>) -> Answer {
-    let id: String = first(&params)?;
-    let messages = id.parse().ok().and_then(|id| context.poll(id)).ok_or_else(|| failed("filter not found"))?;
+    let messages = polled(&context, &params)?;
     Ok(messages.iter().map(|one| message(one, context.form)).collect())
+}
+
+/// The same without what was confirmed as processed.
+async fn get_new_filter_messages(context: Arc<Context>, params: Params<'static>) -> Answer {
+    let messages = polled(&context, &params)?;
+    let new = messages.iter().filter(|one| !context.is_confirmed(&Said::from(&***one)));
+    Ok(new.map(|one| message(one, context.form)).collect())
+}
+
+fn polled(context: &Context, params: &Params<'_>) -> Result<Vec<Arc<filter::Message>>, ErrorObjectOwned> {
+    let id: String = first(params)?;
+    id.parse().ok().and_then(|id| context.poll(id)).ok_or_else(|| failed("filter not found"))
+}
+
+async fn confirm_messages_processed(context: Arc<Context>, params: Params<'static>) -> Answer {
+    let processed: Vec<Processed> = first(&params)?;
+    context.confirm(processed.iter().map(Said::from));
+    Ok(Value::Null)
 }
 
 async fn delete_message_filter(context: Arc<Context>, params: Params<'static>) -> Answer {
@@ -274,9 +311,24 @@ async fn delete_message_filter(context: Arc<Context>, params: Params<'static>) -
     if removed { Ok(json!(true)) } else { Err(failed("filter not found")) }
 }
 
-/// `["messages", criteria]`. The filter lives as long as the subscription.
+/// `["messages", criteria]` or `["events"]`.
 async fn subscribe(context: Arc<Context>, params: Params<'static>, pending: PendingSubscriptionSink) {
-    let asked = wanted(&params).and_then(|asked| criteria(&context, asked, true));
+    let mut sequence = params.sequence();
+    match sequence.next::<String>().as_deref() {
+        Ok("messages") => subscribe_messages(context, sequence.next(), pending).await,
+        Ok("events") => context.events.serve(pending).await,
+        Ok(other) => pending.reject(no_subscription(other)).await,
+        Err(error) => pending.reject(error.clone()).await,
+    }
+}
+
+/// The filter lives as long as the subscription.
+async fn subscribe_messages(
+    context: Arc<Context>,
+    asked: Result<Criteria, ErrorObjectOwned>,
+    pending: PendingSubscriptionSink,
+) {
+    let asked = asked.and_then(|asked| criteria(&context, asked, true));
     let (id, told) = match asked.and_then(|criteria| context.subscribe(criteria)) {
         Ok(subscribed) => subscribed,
         Err(error) => return pending.reject(error).await,
@@ -290,14 +342,6 @@ async fn subscribe(context: Arc<Context>, params: Params<'static>, pending: Pend
         }
     }
     context.unsubscribe(id);
-}
-
-fn wanted(params: &Params<'_>) -> Result<Criteria, ErrorObjectOwned> {
-    let mut params = params.sequence();
-    match params.next::<String>()?.as_str() {
-        "messages" => params.next(),
-        other => Err(failed(format!("no \"{}\" subscription", other.chars().take(32).collect::<String>()))),
-    }
 }
 
 /// Returns whether somebody still reads.

@@ -7,6 +7,7 @@ use rand::{SeedableRng, rngs::StdRng};
 use tokio::sync::mpsc;
 use waku0::{
     Envelope, EnvelopeHash, Event, Handle, Settings, Topic,
+    interest::Interest,
     mail::{
         REQUEST_TOPIC,
         request::{Form, Request},
@@ -73,6 +74,10 @@ impl Answer {
 
 impl Client {
     async fn connect(server: &str) -> Self {
+        Self::connect_as(server, Settings::default()).await
+    }
+
+    async fn connect_as(server: &str, settings: Settings) -> Self {
         let mut rng = StdRng::seed_from_u64(7);
         let key = NodeKey::generate(&mut rng);
         let (sender, mut events) = mpsc::channel(8_192);
@@ -83,7 +88,7 @@ impl Client {
             static_nodes: vec![server.parse().expect("an enode")],
             limits: Limits::default(),
             network: Network::default(),
-            settings: Settings::default(),
+            settings,
             accounts: None,
             mail: None,
         };
@@ -158,10 +163,38 @@ async fn what_passed_a_mailserver_is_given_to_who_asks() {
     );
 
     let metrics = server.get("/metrics").1;
-    for line in ["mailserver_delivery_attempts_total 4", "mailserver_delivery_failures_total{type=\"validation\"} 1"] {
+    for line in [
+        "mailserver_delivery_attempts_total 4",
+        "mailserver_delivery_failures_total{type=\"validation\"} 1",
+        "mailserver_envelope_queries_total{filter=\"partial\",history=\"full\"} 2",
+        "mailserver_envelope_queries_total{filter=\"partial\",history=\"partial\"} 1",
+        "mailserver_sync_attempts_total 0",
+    ] {
         assert!(metrics.lines().any(|l| l == line), "{line} is missing in:\n{metrics}");
     }
     assert_eq!(server.terminate(Duration::from_secs(10)), Some(0));
+}
+
+/// What a client announces is of gossip, and has no say in what it asks for.
+#[tokio::test(flavor = "multi_thread")]
+async fn light_clients_and_those_of_one_topic_are_given_what_they_ask_for() {
+    let data = tempfile::tempdir().expect("a temporary directory");
+    let server = mailserver(data.path(), &[]);
+    let posted = ["0x01020304", "0x01020305"].map(|topic| post(&server, topic, "for later"));
+    await_archived(&server, 2);
+    let of_one = Interest::topics(vec![Topic([1, 2, 3, 4])]).expect("an interest");
+    let of_none = Interest::topics(Vec::new()).expect("an interest");
+    for settings in [
+        Settings { light: true, ..Settings::default() },
+        Settings { interest: of_one, ..Settings::default() },
+        Settings { light: true, interest: of_none, ..Settings::default() },
+    ] {
+        let mut client = Client::connect_as(&server.enode, settings).await;
+        for (topic, hash) in ["0x01020304", "0x01020305"].iter().zip(&posted) {
+            let answer = client.ask(&of(&[topic], 0, None), PASSWORD).await.expect("an answer");
+            assert_eq!((text(&answer.hashes), answer.cursor()), (vec![hash.clone()], None));
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

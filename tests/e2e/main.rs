@@ -21,6 +21,7 @@ mod node;
 mod process;
 mod records;
 mod routes;
+mod sync;
 mod trace;
 
 use std::time::Duration;

@@ -1,6 +1,6 @@
 //! `import`, `export` and `history`, as they are typed.
 
-use std::{fs, path::Path};
+use std::{collections::BTreeSet, fs, path::Path};
 
 use rusty_leveldb::{DB, Options};
 use serde_json::Value;
@@ -96,6 +96,37 @@ fn an_archive_of_status_go_becomes_ours_and_comes_out_again() {
     let (_, third) = import(&[text(&file), &other]);
     assert_eq!(third["new"], ENVELOPES);
     assert_eq!(run(&["export", &other]).stdout, lines, "the same bytes");
+}
+
+/// What a mail server of status-go left behind: a table and a journal.
+#[test]
+fn an_archive_that_status_go_wrote_is_imported_whole() {
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/mail");
+    let (source, target) = (tempfile::tempdir().expect("a directory"), tempfile::tempdir().expect("a directory"));
+    let (recorded, copy) = (fixtures.join("statusd/waku"), source.path().join("waku"));
+    fs::create_dir(&copy).expect("a directory is made");
+    for file in fs::read_dir(recorded).expect("a fixture").flatten() {
+        fs::copy(file.path(), copy.join(file.file_name())).expect("a file is copied");
+    }
+    let (said, summary) = import(&[text(source.path()), &archive(&target)]);
+    assert!(said.success, "{said:?}");
+    let counts = ["read", "new", "known"].map(|name| summary[name].as_u64());
+    assert_eq!((counts, &summary["refused"]), ([Some(42), Some(42), Some(0)], &serde_json::json!({})));
+    let known = fs::read_to_string(fixtures.join("statusd.json")).expect("what it said");
+    let known: Value = serde_json::from_str(&known).expect("JSON");
+    let known = known["envelopes"].as_array().expect("a list").iter();
+    let said: BTreeSet<_> = known.map(|envelope| named(envelope, envelope["sent"].as_u64())).collect();
+    let exported = run(&["export", &archive(&target)]);
+    let rows = exported.stdout.lines().map(|line| serde_json::from_str::<Value>(line).expect("a row"));
+    let secs = |row: &Value| Some(row["sent"].as_str()?.parse::<u64>().ok()? / 1_000_000_000);
+    let exported: Vec<_> = rows.map(|row| named(&row["envelope"], secs(&row))).collect();
+    assert_eq!((exported.len(), exported.into_iter().collect()), (said.len(), said));
+}
+
+/// Hash, topic and time of an envelope, in a fixture or an export.
+fn named(envelope: &Value, sent: Option<u64>) -> (String, String, u64) {
+    let text = |name: &str| envelope[name].as_str().unwrap_or_default().to_owned();
+    (text("hash"), text("topic"), sent.expect("a time"))
 }
 
 #[test]

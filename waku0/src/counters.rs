@@ -39,9 +39,9 @@ pub struct Counters {
     pub posts_refused: AtomicU64,
     /// Own envelopes that nobody answered for.
     pub posts_unanswered: AtomicU64,
-    /// Packets between peers (125, 127) taken from trusted peers.
+    /// Packets between peers (124, 125, 127) taken from trusted peers.
     pub p2p_received: AtomicU64,
-    /// Packets between peers (125, 127) ignored because their sender is not trusted.
+    /// Packets between peers (123, 124, 125, 127) ignored because their sender is not trusted.
     pub p2p_untrusted: AtomicU64,
     /// Requests for history ignored, because there is none here.
     pub requests_ignored: AtomicU64,

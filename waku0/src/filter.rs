@@ -23,7 +23,7 @@ use crate::{
     envelope::{Envelope, EnvelopeHash},
     payload::{self, Key, Opened, Signature},
     pow::Pow,
-    topic::Topic,
+    topic::{Topic, TopicPrefix},
 };
 
 /// Filters at a time. Each may cost a decryption for every envelope, some 40 us for a private key.
@@ -82,8 +82,8 @@ impl FromStr for FilterId {
 pub struct Criteria {
     /// With what envelopes are opened.
     pub key: Key,
-    /// Of what they are; of anything, if empty.
-    pub topics: Vec<Topic>,
+    /// Of what they are, or how that begins; of anything, if empty.
+    pub topics: Vec<TopicPrefix>,
     /// Who signed them; anybody or nobody, if there is none.
     pub sender: Option<PublicKey>,
     /// The least work.
@@ -270,7 +270,7 @@ impl Filters {
 
 impl Criteria {
     fn asks_for(&self, topic: Topic, direct: bool) -> bool {
-        (self.allow_p2p || !direct) && (self.topics.is_empty() || self.topics.contains(&topic))
+        (self.allow_p2p || !direct) && (self.topics.is_empty() || self.topics.iter().any(|wanted| wanted.begins(topic)))
     }
 }
 

@@ -6,7 +6,9 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use bytes::Bytes;
-use devp2p::{ConnId, DisconnectReason, Enode, Now, PublicKey, ServerHandle, budget::Spent, server::ConnectionCounts};
+use devp2p::{
+    ConnId, DisconnectReason, Enode, NodeId, Now, PublicKey, ServerHandle, budget::Spent, server::ConnectionCounts,
+};
 use tokio::sync::{mpsc, oneshot};
 
 pub use crate::node::{NotSent, PostError, Posted};
@@ -17,10 +19,8 @@ use crate::{
     envelope::{Envelope, EnvelopeHash},
     interest::Interest,
     limits::Rates,
-    packet::{
-        Code,
-        p2p::{Direct, P2pRequest, Unread},
-    },
+    mail::Asked,
+    packet::{Code, p2p::Direct},
     peer::{PeerOptions, Remote},
     pow::Pow,
     settings::Change,
@@ -92,7 +92,7 @@ pub struct PeerInfo {
     pub score: Option<f64>,
 }
 
-/// Somebody asks for history.
+/// Somebody asks for history, or a trusted mailserver for what it lacks.
 #[derive(Debug, Clone)]
 pub struct MailRequest {
     /// On which connection: the answer goes there and nowhere else.
@@ -103,8 +103,8 @@ pub struct MailRequest {
     pub client_id: String,
     /// What is spoken with it.
     pub version: Version,
-    /// What, or that it could not be read.
-    pub request: Result<P2pRequest, Unread>,
+    /// What.
+    pub asked: Asked,
 }
 
 /// Who serves history.
@@ -133,6 +133,8 @@ pub(crate) enum Command {
     Change { change: Change, reply: oneshot::Sender<()> },
     Trust { conn: ConnId, trusted: bool, reply: oneshot::Sender<bool> },
     Mail { conn: ConnId, code: Code, body: Bytes, reply: oneshot::Sender<Result<(), NotSent>> },
+    Keep { node: Enode, reply: oneshot::Sender<bool> },
+    Release { node: NodeId, reply: oneshot::Sender<bool> },
     Peers { reply: oneshot::Sender<Vec<PeerInfo>> },
     Shutdown { reply: oneshot::Sender<()> },
 }
@@ -232,6 +234,17 @@ impl Handle {
     #[must_use]
     pub fn suggest(&self, node: Enode) -> bool {
         self.server.suggest(node)
+    }
+
+    /// Makes a node static: dialled now and whenever its connection has ended, and never left for a better one. What it sends is limited like
+    /// anybody's. False when that could not be heard: say it again later. When cancelled, it may be static or not.
+    pub async fn keep(&self, node: Enode) -> bool {
+        self.ask(|reply| Command::Keep { node, reply }).await.unwrap_or(false)
+    }
+
+    /// Makes a static node one like any other, and leaves its connection alone. False, and cancelling, as with [`Handle::keep`].
+    pub async fn release(&self, node: NodeId) -> bool {
+        self.ask(|reply| Command::Release { node, reply }).await.unwrap_or(false)
     }
 
     /// Takes leave of a peer. Nothing happens when it is gone.

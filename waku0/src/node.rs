@@ -46,11 +46,9 @@ use crate::{
     forwards::Forwards,
     keccak::Lanes,
     limits::{Addresses, Gate, OverRate, Rates},
+    mail::Asked,
     outbox::Overflow,
-    packet::{
-        Code, MAX_READ_BEFORE_STATUS, MAX_READ_BODY, MAX_SENT_BODY, messages,
-        p2p::{Direct, P2pRequest, Unread},
-    },
+    packet::{Code, MAX_READ_BEFORE_STATUS, MAX_READ_BODY, MAX_SENT_BODY, messages, p2p::Direct},
     peer::{Awaiting, Peer, PeerOptions, Remote, Running},
     pool::{Entry, Pool, PoolFull},
     status::StatusOptions,
@@ -106,14 +104,14 @@ pub enum Action {
         /// What.
         packet: Direct,
     },
-    /// Somebody asks for history.
+    /// Somebody asks for history, or a trusted mailserver for what it lacks.
     MailRequest {
         /// On which connection.
         conn: ConnId,
         /// Who.
         remote: Remote,
-        /// What, or that it could not be read.
-        request: Result<P2pRequest, Unread>,
+        /// What.
+        asked: Asked,
     },
     /// A packet of history may leave: [`Node::take_mail`] when the connection has little to do, [`Node::delay_mail`] when not.
     MailReady {

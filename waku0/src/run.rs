@@ -12,8 +12,8 @@ use std::{
 
 use bytes::Bytes;
 use devp2p::{
-    CloseCause, ConnId, Enode, Limits, Network, NodeKey, Packet, Server, ServerConfig, ServerEvent, ServerHandle,
-    TrySendError, clock::now,
+    CloseCause, ConnId, Enode, Limits, Network, NodeId, NodeKey, Packet, Server, ServerConfig, ServerEvent,
+    ServerHandle, TrySendError, clock::now,
 };
 use tokio::{
     sync::{
@@ -33,11 +33,9 @@ use crate::{
     counters::count,
     envelope::{Envelope, EnvelopeHash},
     handle::{COMMAND_QUEUE, Command, Event, Handle, MailRequest, Mailroom, NotSent, PeerInfo, PostWatch},
+    mail::{Asked, reply::Reply},
     node::{Action, Node, PostError, Posted, Settings},
-    packet::{
-        Code,
-        p2p::{Completion, P2pRequest, Unread},
-    },
+    packet::Code,
     peer::Remote,
     upkeep::{Member, Shares, Upkeep},
     version::Version,
@@ -185,6 +183,8 @@ impl Shell {
                 self.node.change(now(), change);
                 let _ = reply.send(());
             }
+            Command::Keep { node, reply } => drop(reply.send(self.keep(node))),
+            Command::Release { node, reply } => drop(reply.send(self.release(node))),
             Command::Trust { conn, trusted, reply } => drop(reply.send(self.node.trust(now(), conn, trusted))),
             Command::Shutdown { .. } => {} // Ends the task, which sees to it.
         }
@@ -303,6 +303,23 @@ impl Shell {
         self.node.members(|conn| self.connected.get(&conn).is_some_and(|info| info.inbound))
     }
 
+    fn keep(&mut self, node: Enode) -> bool {
+        let id = node.key.id();
+        let is_heard = self.server.keep(node);
+        if is_heard {
+            self.upkeep.keep(id);
+        }
+        is_heard
+    }
+
+    fn release(&mut self, node: NodeId) -> bool {
+        let is_heard = self.server.release(node);
+        if is_heard {
+            self.upkeep.release(node);
+        }
+        is_heard
+    }
+
     /// Says how many peers are to be sought, and leaves one for a better one.
     fn look_after_peers(&mut self) {
         let orders = self.upkeep.look(now().instant, &self.members());
@@ -335,7 +352,7 @@ impl Shell {
                     self.upkeep.stir(now().instant);
                     self.tell(Event::PeerRunning { conn });
                 }
-                Action::MailRequest { conn, remote, request } => self.take_request(conn, remote, request),
+                Action::MailRequest { conn, remote, asked } => self.take_request(conn, remote, asked),
                 Action::MailReady { conn } => self.send_mail(conn),
                 Action::PeerGone { conn } => {
                     // Whoever waits for it is told by the end of the channel.
@@ -362,17 +379,13 @@ impl Shell {
         }
     }
 
-    fn take_request(&mut self, conn: ConnId, remote: Remote, request: Result<P2pRequest, Unread>) {
+    fn take_request(&mut self, conn: ConnId, remote: Remote, asked: Asked) {
         let (Some(mail), Some(info)) = (&self.mail, self.connected.get(&conn)) else { return };
-        let id = match &request {
-            Ok(request) => request.id(),
-            Err(unread) => unread.id,
-        };
-        let (client_id, version) = (info.client_id.clone(), info.version);
-        if mail.requests.try_send(MailRequest { conn, remote, client_id, version, request }).is_err() {
+        let (reply, client_id, version) = (Reply::to(&asked), info.client_id.clone(), info.version);
+        if mail.requests.try_send(MailRequest { conn, remote, client_id, version, asked }).is_err() {
             count(&self.node.counters().requests_shed);
-            let busy = Completion::Failed { request: id, text: "the server is busy".into() };
-            self.put_mail(conn, Code::P2pRequestComplete, busy.encode_for(&info.client_id), None);
+            let (code, body) = reply.failed(&info.client_id, "the server is busy");
+            self.put_mail(conn, code, body, None);
         }
     }
 

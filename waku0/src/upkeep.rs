@@ -118,8 +118,9 @@ pub struct Upkeep {
     shares: Shares,
     /// Slots of peers that dial us.
     max_inbound: usize,
-    /// Static and trusted nodes.
-    kept: HashSet<NodeId>,
+    /// Static nodes; [`devp2p::dial::MAX_ADDED`] beside those of the beginning.
+    statics: HashSet<NodeId>,
+    trusted: HashSet<NodeId>,
     floor: usize,
     recent: HashMap<ConnId, Recent>,
     blames: HashMap<NodeId, Blame>,
@@ -158,7 +159,8 @@ impl Upkeep {
         Self {
             shares,
             max_inbound,
-            kept: statics.iter().chain(trusted).copied().collect(),
+            statics: statics.iter().copied().collect(),
+            trusted: trusted.iter().copied().collect(),
             floor,
             recent: HashMap::new(),
             blames: HashMap::new(),
@@ -166,6 +168,16 @@ impl Upkeep {
             looked_at: None,
             rotated_at: None,
         }
+    }
+
+    /// Makes a node static: it is never left from now on.
+    pub fn keep(&mut self, node: NodeId) {
+        self.statics.insert(node);
+    }
+
+    /// Makes a static node one like any other, unless it is trusted.
+    pub fn release(&mut self, node: NodeId) {
+        self.statics.remove(&node);
     }
 
     /// When [`Upkeep::look`] is due.
@@ -247,7 +259,12 @@ impl Upkeep {
     fn judge<'a>(&self, now: Instant, member: &'a Member) -> Judged<'a> {
         let score = self.score(now, member);
         let is_upstream = !member.light && !member.wants_nothing && score > BAD;
-        Judged { member, score, is_upstream, is_kept: self.kept.contains(&member.node) }
+        Judged {
+            member,
+            score,
+            is_upstream,
+            is_kept: self.statics.contains(&member.node) || self.trusted.contains(&member.node),
+        }
     }
 
     /// As many as the targets say, and one for each that was dialled and is no upstream; twice the targets at most.

@@ -135,7 +135,7 @@ fn what_is_no_flag_is_left_alone() {
         let error = read(&["post", "enode://x@h:1", "--text", "--"], &[]).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidValue);
         let Ok(Sub::Post(post)) = read(&["post", "--text:a:b=c", "--", "enode://x@h:1"], &[]) else { panic!("a post") };
-        assert_eq!((post.text.as_deref(), &*post.peer.peer), (Some("a:b=c"), "enode://x@h:1"));
+        assert_eq!((post.text.as_deref(), post.at.peer.as_deref()), (Some("a:b=c"), Some("enode://x@h:1")));
         return;
     };
     panic!("{post:?}");
@@ -267,7 +267,7 @@ fn the_sample_is_read_back_as_the_defaults() {
     {
         format!("{:?}", Config::try_from(args).unwrap())
     }
-    for name in ["node", "bridge", "legacy"] {
+    for name in ["node", "bridge", "legacy", "mailserver"] {
         let text = uncommented(name);
         assert!(text.lines().filter(|line| line.contains(" = ") && !line.starts_with('#')).count() > 20, "{text}");
         let (_directory, flag) = file(&text);
@@ -275,6 +275,7 @@ fn the_sample_is_read_back_as_the_defaults() {
             Ok(Sub::Node(args)) => config::<NodeArgs>(*args),
             Ok(Sub::Bridge(args)) => config::<BridgeArgs>(*args),
             Ok(Sub::Legacy(args)) => config(*args),
+            Ok(Sub::Mailserver(args)) => config(*args),
             other => panic!("{other:?}"),
         };
         assert_eq!(of(&[name, &flag]), of(&[name]), "{name}");
@@ -285,7 +286,7 @@ fn the_sample_is_read_back_as_the_defaults() {
 #[test]
 fn the_sample_has_every_flag_that_help_shows() {
     let command = Cli::command();
-    for name in ["node", "bridge", "legacy"] {
+    for name in ["node", "bridge", "legacy", "mailserver"] {
         let text = sample(name);
         let sub = command.find_subcommand(name).unwrap();
         for arg in sub.get_arguments().filter(|arg| !arg.is_hide_set() && is_setting(arg)) {

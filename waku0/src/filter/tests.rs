@@ -31,7 +31,7 @@ impl Scene {
 
     fn criteria(&self) -> Criteria {
         let key = Key::Symmetric(self.shared.clone());
-        Criteria { key, topics: vec![TOPIC], sender: None, min_pow: Pow::ZERO, allow_p2p: false }
+        Criteria { key, topics: vec![TOPIC.into()], sender: None, min_pow: Pow::ZERO, allow_p2p: false }
     }
 
     fn install(&mut self, criteria: Criteria) -> FilterId {
@@ -201,7 +201,7 @@ fn there_are_so_many_and_no_more() {
     let more = scene.filters.install(criteria.clone(), Reader::Polls, scene.now, &mut scene.rng);
     assert_eq!(more, Err(InstallError::TooManyFilters));
     scene.now += IDLE;
-    let wide = Criteria { topics: vec![TOPIC; MAX_TOPICS + 1], ..criteria };
+    let wide = Criteria { topics: vec![TOPIC.into(); MAX_TOPICS + 1], ..criteria };
     let more = scene.filters.install(wide, Reader::Polls, scene.now, &mut scene.rng);
     assert_eq!(more, Err(InstallError::TooManyTopics(MAX_TOPICS + 1)));
     scene.install(scene.criteria());

@@ -12,15 +12,13 @@ use bytes::Bytes;
 
 use super::{
     Place,
+    reply::Reply,
     request::{Query, Wanted},
     server::{Asker, Page, PageQuery},
 };
 use crate::{
     envelope::{Envelope, EnvelopeHash},
-    packet::{
-        Code, messages,
-        p2p::{Completion, Cursor, encode_messages},
-    },
+    packet::{Code, messages, p2p::Cursor},
     topic::Topic,
 };
 
@@ -64,9 +62,10 @@ enum Plan {
 #[derive(Debug)]
 pub(super) struct Answer {
     pub(super) asker: Asker,
-    pub(super) id: [u8; 32],
+    pub(super) reply: Reply,
     query: Query,
     newest_first: bool,
+    /// Bytes of a packet's list of envelopes, at most.
     max_packet: usize,
     plan: Plan,
     /// Where to go on reading.
@@ -84,7 +83,7 @@ pub(super) struct Answer {
     /// The last envelope that was put into a bundle.
     last: Option<EnvelopeHash>,
     /// How it ends, behind what is ready; taken when it goes out.
-    end: Option<Completion>,
+    end: Option<(Code, Bytes)>,
     /// Whether it is known how it ends, so that nothing more is to be read.
     is_over: bool,
     /// Envelopes put into bundles.
@@ -92,7 +91,7 @@ pub(super) struct Answer {
 }
 
 impl Answer {
-    pub(super) fn new(asker: Asker, id: [u8; 32], mut query: Query, newest_first: bool, max_packet: usize) -> Self {
+    pub(super) fn new(asker: Asker, reply: Reply, mut query: Query, newest_first: bool, max_packet: usize) -> Self {
         let plan = match &mut query.wanted {
             Wanted::Topics(topics) => {
                 topics.sort_unstable();
@@ -104,9 +103,9 @@ impl Answer {
         };
         Self {
             asker,
-            id,
+            reply,
             newest_first,
-            max_packet,
+            max_packet: reply.room(max_packet),
             plan,
             after: query.cursor.as_ref().map(Place::of_cursor),
             left: query.limit,
@@ -196,7 +195,7 @@ impl Answer {
             Wanted::Bloom(bloom) => bloom.contains(envelope.topic()),
         };
         // What fits no packet is in the archive, and goes to nobody.
-        if !is_wanted || !messages::fits_a_packet(envelope) {
+        if !is_wanted || !self.reply.fits(envelope) {
             return;
         }
         let len = envelope.raw().len();
@@ -220,31 +219,30 @@ impl Answer {
     }
 
     fn close_bundle(&mut self) {
-        self.ready.extend(encode_messages(self.asker.version, &std::mem::take(&mut self.bundle)));
+        self.ready.extend(self.reply.bundles(self.asker.version, &std::mem::take(&mut self.bundle)));
         self.bundle_len = 0;
     }
 
     fn finish(&mut self, cursor: Option<Cursor>) {
         self.close_bundle();
-        let last = Some(self.last.unwrap_or_else(|| [0; 32].into()));
-        self.end = Some(Completion::Done { request: self.id, last, cursor });
+        self.end = Some(self.reply.done(&self.asker.client_id, self.last, cursor));
         self.is_over = true;
     }
 
     /// Ends it with an error, behind what is ready.
     pub(super) fn fail(&mut self, text: &str) {
         self.close_bundle();
-        self.end = Some(Completion::Failed { request: self.id, text: text.to_owned() });
+        self.end = Some(self.reply.failed(&self.asker.client_id, text));
         self.is_over = true;
     }
 
     /// The next packet, and whether it is the last.
     pub(super) fn next_packet(&mut self) -> Option<(Code, Bytes, bool)> {
         if let Some(body) = self.ready.pop_front() {
-            return Some((Code::P2pMessage, body, false));
+            return Some((self.reply.code(), body, false));
         }
-        let end = self.end.take()?;
-        Some((Code::P2pRequestComplete, end.encode_for(&self.asker.client_id), true))
+        let (code, body) = self.end.take()?;
+        Some((code, body, true))
     }
 
     /// Bytes of packets that wait here.

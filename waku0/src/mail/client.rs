@@ -5,6 +5,10 @@
 //! server as long as it is asked. A page ends with a completion of that name. A server that is silent, says no, or breaks its word
 //! ([`Trouble`]) is left for the next, round after round, with a pause after each; who breaks his word is not asked again.
 //!
+//! Servers are asked one after the other, not at the same time: a page that the archive has leaves it within milliseconds, so that what takes
+//! time is the connection and whoever reads the envelopes, of which there is one; and every server keeps the same, so that asking several for
+//! the same would bring it several times, and for parts of it would lose the order by which a range is known to be whole.
+//!
 //! A cursor is opaque and of the server that gave it: it may go on from the oldest envelope or from the newest. What the next server is
 //! asked for is the range, less what the former has answered: that is told from the order in which envelopes came, if they came
 //! in one. The second in which it stopped is asked for again; an envelope is given away once, whoever sends it.
@@ -37,7 +41,7 @@ mod session;
 
 use page::Page;
 pub use report::{Report, ServerReport};
-pub use seal::{REQUEST_TTL, SealRequestError, seal_request};
+pub use seal::{LEAST_WORK, REQUEST_TTL, SealRequestError, seal_request};
 use session::Session;
 
 /// How long a server may be silent. Source: status-go `services/ext/requests.go`, ten seconds.
@@ -277,7 +281,7 @@ impl Client {
             Direct::Envelopes(envelopes) => self.receive_envelopes(now, envelopes),
             Direct::Completion(completion) => self.receive_completion(completion),
             // What mailservers tell each other is not for us.
-            Direct::SyncRequest(_) | Direct::SyncResponse(_) => {
+            Direct::SyncResponse(_) => {
                 self.report.unasked += 1;
                 return;
             }

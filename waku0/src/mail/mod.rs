@@ -5,22 +5,37 @@
 //! | [`request`] | requests on the wire, in all deployed forms |
 //! | [`server`] | the core that answers them |
 //! | [`answer`] | one answer: its pages and its packets |
+//! | [`reply`] | how an answer is written, and to whom |
 //! | [`client`] | the core that asks, page by page, one server after the other |
 //!
-//! A request is packet 126, envelopes come as 127, and 125 ends the answer ([`crate::packet::p2p`]).
+//! A request is packet 126, envelopes come as 127, and 125 ends the answer ([`crate::packet::p2p`]). A mailserver that asks another one for
+//! what it lacks sends 123, and is answered in 124 ([`crate::packet::sync`]).
 
 pub mod answer;
 pub mod client;
+pub mod reply;
 pub mod request;
 pub mod server;
 
 use crate::{
     envelope::{Envelope, EnvelopeHash},
-    packet::p2p::{CURSOR_LEN, Cursor},
+    packet::{
+        p2p::{CURSOR_LEN, Cursor, P2pRequest, Unread},
+        sync::SyncRequest,
+    },
 };
 
 /// Topic of the envelope around a request. Source: status-go `services/ext/api.go`, an empty topic.
 pub const REQUEST_TOPIC: crate::topic::Topic = crate::topic::Topic([0; 4]);
+
+/// What a mailserver is asked for.
+#[derive(Debug, Clone)]
+pub enum Asked {
+    /// History, by a client; or it could not be read what.
+    History(Result<P2pRequest, Unread>),
+    /// What another mailserver lacks. It is trusted, or would not have been heard.
+    Sync(SyncRequest),
+}
 
 /// A place in an archive: a second, and the hash of an envelope that was sent in it. Its 36 bytes are a [`Cursor`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -11,7 +11,10 @@ use bytes::{Bytes, BytesMut};
 
 use crate::{
     bloom::{BLOOM_LEN, Bloom},
-    packet::p2p::{self, Cursor, P2pError, PlainRequest},
+    packet::{
+        p2p::{self, Cursor, P2pError, PlainRequest},
+        sync::SyncRequest,
+    },
     topic::Topic,
 };
 
@@ -78,8 +81,6 @@ pub struct Query {
     pub cursor: Option<Cursor>,
     /// Several envelopes in a packet, or one in each.
     pub batch: bool,
-    /// How it was asked.
-    pub form: Form,
 }
 
 /// Which envelopes are asked for.
@@ -152,6 +153,14 @@ impl From<PlainRequest> for Request {
     fn from(plain: PlainRequest) -> Self {
         let PlainRequest { id: _, from: lower, to: upper, limit, cursor, bloom, topics } = plain;
         Self { lower, upper, bloom, topics, limit, cursor, batch: true }
+    }
+}
+
+impl From<SyncRequest> for Query {
+    /// What is asked for by a mailserver can be answered as it was read.
+    fn from(request: SyncRequest) -> Self {
+        let SyncRequest { lower, upper, bloom, limit, cursor } = request;
+        Self { lower, upper, wanted: Wanted::Bloom(bloom.unwrap_or(Bloom::FULL)), limit, cursor, batch: true }
     }
 }
 
@@ -278,7 +287,7 @@ impl Request {
             return Err(RequestError::Invalid(Invalid::Limit));
         }
         let limit = if limit == 0 { MAX_LIMIT } else { limit };
-        Ok(Query { lower, upper, wanted, limit, cursor, batch, form })
+        Ok(Query { lower, upper, wanted, limit, cursor, batch })
     }
 }
 

@@ -1,6 +1,8 @@
 //! The core of a mailserver: requests, pages of an archive and time go in, what to read and what to send comes out.
 //! Spec: 8/WAKU-MAIL; status-go `mailserver/mailserver.go`.
 //!
+//! Who asks is a client, or another mailserver that wants what it lacks; both are answered alike, each in its own form ([`super::reply`]).
+//!
 //! A request is refused for its sender's rate before anything is decrypted. An answer goes to the connection that asked, one packet at
 //! a time, and ends in exactly one completion, also when the archive fails. Of several answers the one that has had the fewest bytes
 //! reads next.
@@ -21,16 +23,17 @@ use bytes::Bytes;
 use devp2p::{ConnId, NodeId, clock::Now};
 
 use super::{
-    Place,
+    Asked, Place,
     answer::{Answer, Next},
-    request::{Form, Query, Request, RequestError, Unreadable},
+    reply::Reply,
+    request::{Form, Query, Request, RequestError, Unreadable, Wanted},
 };
 use crate::{
     envelope::Envelope,
     limits::Bucket,
     packet::{
         Code, MAX_SENT_BODY,
-        p2p::{Completion, P2pRequest, Unread},
+        p2p::{P2pRequest, Unread},
     },
     payload::{self, Key},
     peer::Remote,
@@ -175,6 +178,8 @@ pub enum Step {
     Ended {
         /// To whom.
         asker: Asker,
+        /// In which form.
+        reply: Reply,
         /// How.
         how: Ended,
     },
@@ -248,8 +253,12 @@ pub struct Server {
     peers: HashMap<NodeId, Meter>,
     addresses: HashMap<IpAddr, Meter>,
     next_ticket: u64,
+    queries: Queries,
     steps: VecDeque<Step>,
 }
+
+/// Answers begun, by what was asked for: a filter, from the beginning of its time and from a cursor; topics, likewise.
+pub type Queries = [u64; 4];
 
 /// An answer, and where it stands.
 #[derive(Debug)]
@@ -321,6 +330,7 @@ impl Server {
             peers: HashMap::new(),
             addresses: HashMap::new(),
             next_ticket: 0,
+            queries: Queries::default(),
             steps: VecDeque::new(),
         }
     }
@@ -331,21 +341,26 @@ impl Server {
         self.answers.len()
     }
 
+    /// Answers begun since the start.
+    #[must_use]
+    pub fn queries(&self) -> Queries {
+        self.queries
+    }
+
     /// A request has come.
-    pub fn asked(&mut self, now: Now, asker: Asker, request: Result<P2pRequest, Unread>) {
-        let id = request.as_ref().map_or_else(|unread| unread.id, P2pRequest::id);
-        match self.admit(now, &asker, request) {
-            Ok(query) => self.begin(now.instant, asker, id, query),
+    pub fn asked(&mut self, now: Now, asker: Asker, asked: Asked) {
+        let reply = Reply::to(&asked);
+        match self.admit(now, &asker, asked) {
+            Ok(query) => self.begin(now.instant, asker, reply, query),
             Err(refusal) => {
-                let refused = Completion::Failed { request: id, text: refusal.to_string() };
-                self.tell_end(&asker, &refused);
-                self.steps.push_back(Step::Ended { asker, how: Ended::Refused(refusal) });
+                self.tell_failure(&asker, reply, &refusal.to_string());
+                self.steps.push_back(Step::Ended { asker, reply, how: Ended::Refused(refusal) });
             }
         }
         self.go_on(now.instant);
     }
 
-    fn admit(&mut self, now: Now, asker: &Asker, request: Result<P2pRequest, Unread>) -> Result<Query, Refusal> {
+    fn admit(&mut self, now: Now, asker: &Asker, asked: Asked) -> Result<Query, Refusal> {
         let Settings { interval, peer_bytes_per_sec, address_bytes_per_sec, .. } = self.settings;
         let (at, Remote { ip, node }) = (now.instant, asker.remote);
         meter(&mut self.peers, at, node)?.take(at, PEER_REQUESTS_PER_SEC, interval, peer_bytes_per_sec)?;
@@ -357,6 +372,13 @@ impl Server {
         if self.answers.len() >= MAX_ANSWERS {
             return Err(Refusal::Busy);
         }
+        match asked {
+            Asked::History(request) => self.query(now, request),
+            Asked::Sync(request) => Ok(request.into()),
+        }
+    }
+
+    fn query(&self, now: Now, request: Result<P2pRequest, Unread>) -> Result<Query, Refusal> {
         let unread = |unread: Unread| RequestError::Unreadable(Unreadable::Item(unread.error));
         let (request, form) = match request.map_err(unread)? {
             P2pRequest::Plain(plain) => (Request::from(plain), Form::Plain),
@@ -379,13 +401,15 @@ impl Server {
         Ok(Request::decode(&opened.payload)?)
     }
 
-    fn begin(&mut self, now: Instant, asker: Asker, id: [u8; 32], query: Query) {
+    fn begin(&mut self, now: Instant, asker: Asker, reply: Reply, query: Query) {
+        let by_topics = matches!(query.wanted, Wanted::Topics(_));
+        self.queries[2 * usize::from(by_topics) + usize::from(query.cursor.is_some())] += 1;
         let ticket = Ticket(self.next_ticket);
         self.next_ticket += 1;
         self.by_conn.insert(asker.conn, ticket);
         let share = self.answers.values().map(|running| running.share).min().unwrap_or_default();
         let max_packet = self.settings.max_packet.min(MAX_SENT_BODY);
-        let answer = Answer::new(asker, id, query, self.settings.newest_first, max_packet);
+        let answer = Answer::new(asker, reply, query, self.settings.newest_first, max_packet);
         self.answers.insert(
             ticket,
             Running { answer, began: now, share, is_reading: false, has_failed: false, on_its_way: None },
@@ -437,10 +461,8 @@ impl Server {
             let Some(running) = self.answers.get(&ticket) else { continue };
             // Of a completion that waits for so long there is no second.
             if running.on_its_way.is_some_and(|way| !way.is_last) {
-                let text = "the answer was not read for a minute".to_owned();
-                let left = Completion::Failed { request: running.answer.id, text };
-                let asker = running.answer.asker.clone();
-                self.tell_end(&asker, &left);
+                let (asker, reply) = (running.answer.asker.clone(), running.answer.reply);
+                self.tell_failure(&asker, reply, "the answer was not read for a minute");
             }
             self.leave(ticket);
         }
@@ -504,9 +526,9 @@ impl Server {
         self.steps.push_back(Step::Send { ticket: Some(ticket), conn, code, body });
     }
 
-    fn tell_end(&mut self, asker: &Asker, end: &Completion) {
-        let body = end.encode_for(&asker.client_id);
-        self.steps.push_back(Step::Send { ticket: None, conn: asker.conn, code: Code::P2pRequestComplete, body });
+    fn tell_failure(&mut self, asker: &Asker, reply: Reply, text: &str) {
+        let (code, body) = reply.failed(&asker.client_id, text);
+        self.steps.push_back(Step::Send { ticket: None, conn: asker.conn, code, body });
     }
 
     fn end(&mut self, now: Instant, ticket: Ticket) {
@@ -514,13 +536,13 @@ impl Server {
             let took = now.saturating_duration_since(began);
             let answered = Ended::Answered { envelopes: answer.envelopes, took };
             let how = if has_failed { Ended::ArchiveFailed } else { answered };
-            self.steps.push_back(Step::Ended { asker: answer.asker, how });
+            self.steps.push_back(Step::Ended { asker: answer.asker, reply: answer.reply, how });
         }
     }
 
     fn leave(&mut self, ticket: Ticket) {
         if let Some(Running { answer, .. }) = self.forget(ticket) {
-            self.steps.push_back(Step::Ended { asker: answer.asker, how: Ended::Left });
+            self.steps.push_back(Step::Ended { asker: answer.asker, reply: answer.reply, how: Ended::Left });
         }
     }
 

@@ -23,7 +23,7 @@ use crate::{
         Code,
         confirm::{BatchHash, OTHER_CODE, RefusedEnvelope, Response, TIME_CODE, encode_response},
         p2p::{self, Completion, Direct},
-        sync::{SyncRequest, SyncResponse},
+        sync::SyncResponse,
     },
     peer::Peer,
 };
@@ -144,10 +144,6 @@ impl Node {
 
     pub(super) fn receive_completion(&mut self, conn: ConnId, body: &Bytes) -> Result<(), Fault> {
         self.take_direct(conn, || Ok(Direct::Completion(Completion::decode(body)?)))
-    }
-
-    pub(super) fn receive_sync_request(&mut self, conn: ConnId, body: &Bytes) -> Result<(), Fault> {
-        self.take_direct(conn, || Ok(Direct::SyncRequest(SyncRequest::decode(body)?)))
     }
 
     pub(super) fn receive_sync_response(&mut self, conn: ConnId, body: &Bytes) -> Result<(), Fault> {

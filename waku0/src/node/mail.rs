@@ -1,7 +1,7 @@
 //! Requests for history on their way in, and answers on their way out.  Spec: 5/WAKU0, "P2P Request"; 8/WAKU-MAIL.
 //!
-//! A request needs no trust: whoever serves history answers whoever asks, on the same connection. What an answer brings waits
-//! behind everything else, so that gossip is not held up.
+//! A client's request needs no trust: whoever serves history answers whoever asks, on the same connection. That of another mailserver
+//! does. What an answer brings waits behind everything else, so that gossip is not held up.
 //!
 //! Limits: [`crate::outbox::MAX_MAIL`] packets wait for a peer; one leaves at a time, when the connection has little to do.
 
@@ -12,10 +12,12 @@ use super::{Action, Node};
 use crate::{
     counters::count,
     fault::Fault,
+    mail::Asked,
     outbox::Overflow,
     packet::{
         Code,
         p2p::{P2pRequest, Unread},
+        sync::SyncRequest,
     },
     peer::Peer,
 };
@@ -47,7 +49,24 @@ impl Node {
             },
         };
         count(&self.counters.requests_taken);
-        self.actions.push_back(Action::MailRequest { conn, remote, request });
+        self.actions.push_back(Action::MailRequest { conn, remote, asked: Asked::History(request) });
+        Ok(())
+    }
+
+    pub(super) fn receive_sync_request(&mut self, conn: ConnId, body: &Bytes) -> Result<(), Fault> {
+        let Some(Peer::Running(running)) = self.peers.get(&conn) else { return Ok(()) };
+        if !running.trusted {
+            count(&self.counters.p2p_untrusted);
+            return Ok(());
+        }
+        let remote = running.remote;
+        let request = SyncRequest::decode(body)?;
+        if !self.serves_mail {
+            count(&self.counters.requests_ignored);
+            return Ok(());
+        }
+        count(&self.counters.requests_taken);
+        self.actions.push_back(Action::MailRequest { conn, remote, asked: Asked::Sync(request) });
         Ok(())
     }
 

@@ -15,7 +15,7 @@ use bytes::{Bytes, BytesMut};
 
 use super::{
     messages::{self, Envelopes},
-    sync::{MAX_SYNC_LIMIT, SyncRequest, SyncResponse},
+    sync::{MAX_SYNC_LIMIT, SyncResponse},
 };
 use crate::{
     bloom::{BLOOM_LEN, Bloom},
@@ -49,9 +49,7 @@ pub enum Direct {
     Envelopes(Envelopes),
     /// The end of an answer.
     Completion(Completion),
-    /// A mailserver asks for what it lacks.
-    SyncRequest(SyncRequest),
-    /// A mailserver answers that.
+    /// A part of what a mailserver answers another one.
     SyncResponse(SyncResponse),
 }
 

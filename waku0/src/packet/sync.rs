@@ -1,8 +1,8 @@
 //! What mailservers send each other to be complete: a request (123) and its answers (124).  Source: status-go's Whisper; waku
 //! never had it.
 //!
-//! Both come from trusted peers alone. What is answered, and with how much, is for whoever keeps an archive; here is only the
-//! form.
+//! Both come from trusted peers alone. What is answered, and with how much, is for whoever keeps an archive ([`crate::mail::server`]); here
+//! is only the form.
 //!
 //! Limits: the packet; [`MAX_SYNC_LIMIT`] envelopes may be asked for at once; [`super::p2p::MAX_ERROR_TEXT`] bytes of an error's text.
 
@@ -19,6 +19,9 @@ use crate::{bloom::Bloom, envelope::Envelope};
 
 /// Envelopes that may be asked for at once. Source: status-go `whisper/const.go`, `MaxLimitInSyncMailRequest`.
 pub const MAX_SYNC_LIMIT: u32 = 1000;
+
+/// What a part has around the list of its envelopes, in bytes: the header of a list of less than 16 MiB, and three empty items.
+pub const RESPONSE_OVERHEAD: usize = 4 + 3;
 
 /// What is asked for: `[lower, upper, bloom, limit, cursor]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -172,6 +175,9 @@ mod tests {
         let envelopes: Vec<_> = read.envelopes.map(|item| item.unwrap().unwrap()).collect();
         assert_eq!(envelopes.iter().map(|envelope| hex::encode(envelope.raw())).collect::<Vec<_>>(), [E, E]);
         assert_eq!((read.cursor, read.is_final, read.error), (Some([3; CURSOR_LEN]), false, String::new()));
+        let large = Envelope::new(9, 1, crate::topic::Topic([0; 4]), vec![7; 1 << 20].into(), 0).unwrap();
+        let len = messages::body_len(large.raw().len());
+        assert_eq!(SyncResponse::encode(&[Arc::new(large)], None, false, "").len(), len + RESPONSE_OVERHEAD);
         let last = SyncResponse::encode(&[], None, true, "");
         assert_eq!(hex::encode(&last), "c4c0800180");
         assert!(SyncResponse::decode(&last).unwrap().is_final);

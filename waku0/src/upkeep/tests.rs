@@ -178,6 +178,18 @@ fn who_dialled_us_goes_when_no_place_is_free_and_it_is_of_no_use() {
 }
 
 #[test]
+fn who_is_kept_stays_until_it_is_released() {
+    let start = now().instant;
+    let (mut upkeep, later) = (upkeep(&[], start), start + GRACE);
+    let mut members: Vec<_> = (0..INBOUND as u64).map(|n| inbound(n, start)).collect();
+    members[2].wants_nothing = true;
+    upkeep.keep(id(2));
+    assert_eq!(upkeep.look(later, &members).leave, None);
+    upkeep.release(id(2));
+    assert_eq!(left(upkeep.look(later, &members)), Some((2, DisconnectReason::UselessPeer)));
+}
+
+#[test]
 fn one_family_does_not_take_what_the_others_need() {
     let start = now().instant;
     let shares = Shares::new(&Version::ALL, 8, 25);

@@ -17,6 +17,7 @@ use waku0::{
     fault::Fault,
     interest::Interest,
     limits::Rates,
+    mail::Asked,
     node::{Action, Change, Node, PostError, Posted, Settings},
     packet::{Code, messages, p2p::Direct},
     peer::Remote,
@@ -68,8 +69,8 @@ pub(crate) struct Story {
     pub(crate) ended: Vec<(EnvelopeHash, Outcome)>,
     pub(crate) direct: Vec<(ConnId, Direct)>,
     pub(crate) epochs: Vec<Epoch>,
-    /// Connections on which history was asked for.
-    pub(crate) asked: Vec<ConnId>,
+    /// What was asked of who serves history, and on which connections.
+    pub(crate) asked: Vec<(ConnId, Asked)>,
 }
 
 /// Where a connection of a node leads.
@@ -298,7 +299,7 @@ impl Network {
             Action::Deliver { envelope, from } => self.stories[node].delivered.push((envelope.hash(), from)),
             Action::PostEnded { hash, outcome } => self.stories[node].ended.push((hash, outcome)),
             Action::Direct { conn, packet } => self.stories[node].direct.push((conn, packet)),
-            Action::MailRequest { conn, .. } => self.stories[node].asked.push(conn),
+            Action::MailRequest { conn, asked, .. } => self.stories[node].asked.push((conn, asked)),
             Action::MailReady { conn } => {
                 if let Some(packet) = self.nodes[node].take_mail(self.now, conn) {
                     self.carry(node, Action::Send { to: conn, packet }, mail);

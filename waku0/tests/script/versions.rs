@@ -10,6 +10,7 @@ use waku0::{
     bloom::Bloom,
     interest::Interest,
     limits::{Flow, Rates},
+    mail::Asked,
     node::{Change, Settings},
     packet::{
         Code,
@@ -20,7 +21,7 @@ use waku0::{
     version::{StatusShape, Version},
 };
 
-use super::network::{Network, START, TOPIC, bundle, easy, envelope, hashes, unlimited, wanting};
+use super::network::{Network, START, Story, TOPIC, bundle, easy, envelope, hashes, unlimited, wanting};
 
 /// Two topics that share no bit of a filter.
 const CHAT: Topic = Topic(*b"chat");
@@ -328,23 +329,31 @@ fn a_light_node_passes_nothing_from_whisper_to_waku() {
 
 #[test]
 fn mailservers_that_synchronise_are_heard_when_trusted() {
-    let mut network = Network::new([easy()]);
+    let mut network = Network::new([Settings { serves_mail: true, ..easy() }, easy()]);
     let shh = dial(&mut network, Version::Shh6, &wants_all());
     let request = SyncRequest { lower: 1, upper: 2, bloom: None, limit: 10, cursor: None };
     let response = SyncResponse::encode(&[], None, true, "");
     network.say(0, shh, Code::SyncRequest, request.encode());
     network.say(0, shh, Code::SyncResponse, Bytes::from_static(&[0xff]));
     assert_eq!(network.nodes[0].counters().p2p_untrusted.load(Relaxed), 2);
-    assert!(network.stories[0].direct.is_empty() && network.stories[0].left.is_empty());
+    let Story { direct, left, asked, .. } = &network.stories[0];
+    assert!(direct.is_empty() && left.is_empty() && asked.is_empty());
 
     assert!(network.nodes[0].trust(network.now, shh, true));
     network.say(0, shh, Code::SyncRequest, request.encode());
     network.say(0, shh, Code::SyncResponse, response);
-    let heard: Vec<_> = network.stories[0].direct.iter().map(|(_, packet)| packet).collect();
-    assert!(matches!(heard[0], Direct::SyncRequest(heard) if *heard == request));
-    assert!(matches!(heard[1], Direct::SyncResponse(heard) if heard.is_final));
+    let [(from, Asked::Sync(heard))] = &network.stories[0].asked[..] else { panic!("it is asked once") };
+    assert_eq!((*from, heard), (shh, &request));
+    assert!(matches!(&network.stories[0].direct[..], [(_, Direct::SyncResponse(heard))] if heard.is_final));
     network.say(0, shh, Code::SyncRequest, Bytes::from_static(&[0xc0]));
     assert_eq!(network.left_with(0), [0x02]);
+
+    // Who has no archive has nothing to give.
+    let other = network.dial_speaking(1, Version::Shh6, wants_all().encode_status(Version::Shh6));
+    assert!(network.nodes[1].trust(network.now, other, true));
+    network.say(1, other, Code::SyncRequest, request.encode());
+    assert_eq!(network.nodes[1].counters().requests_ignored.load(Relaxed), 1);
+    assert!(network.stories[1].asked.is_empty() && network.left_with(1).is_empty());
 }
 
 #[test]

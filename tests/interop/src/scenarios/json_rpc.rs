@@ -1,10 +1,12 @@
-//! A stock web3 client at our JSON-RPC, and status-go at our node: each reads what the other says.
+//! A stock web3 client at our JSON-RPC, and status-go at our node: each reads what the other says. Then the client asks for all of it again,
+//! of status-go as a mail server.
 
 use super::Lab;
 use crate::causeway::Causeway;
 use crate::process::{Process, is, text};
-use crate::status_peer::Opened;
+use crate::status_peer::{Opened, StatusPeer};
 use anyhow::{Context, Result, ensure};
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
@@ -17,13 +19,17 @@ const TOPIC: &str = "c5000003";
 const START: Duration = Duration::from_secs(60);
 /// From a text to its arrival.
 const ARRIVAL: Duration = Duration::from_secs(60);
+/// The password of status-go's mail server.
+const MAIL_PASSWORD: &str = "between-us";
 /// How the client is told of messages.
 const WAYS: [&str; 2] = ["ws", "ipc"];
 
 /// Over HTTP, WebSocket and the Unix socket.
 pub(super) fn from_web3(lab: &Lab) -> Result<String> {
     let node = lab.bridge("asked", &["--rpc", "--rpc-port=0", "--ws", "--ws-port=0", "--ipc"])?;
-    let status = lab.status_at(&node, "status-go", &[])?;
+    let archive = lab.data_dir("mail-web3");
+    let archive = archive.to_str().context("a path in Unicode")?;
+    let status = lab.status_at(&node, "status-go", &["-mailserver", archive, "-password", MAIL_PASSWORD])?;
     status.subscribe(&format!("pw:{PASSWORD}"), &[TOPIC])?;
     let client = client(lab, &node)?;
     let ready = client.wait("ready", 0, START, |e| is(e, "ready").then(|| e.clone()))?;
@@ -54,9 +60,10 @@ pub(super) fn from_web3(lab: &Lab) -> Result<String> {
         }
     }
     once(&client)?;
+    history(&client, &status)?;
     node.stop()?;
     Ok(format!(
-        "{TEXTS} texts each: status-go opened those of web3; web3 had all of both once by HTTP, WebSocket and Unix socket"
+        "{TEXTS} texts each: status-go opened those of web3; web3 had all of both once by HTTP, WebSocket and Unix socket, and again from status-go's archive"
     ))
 }
 
@@ -74,6 +81,30 @@ fn client(lab: &Lab, node: &Causeway) -> Result<Process> {
 
 fn said(who: &str, n: usize) -> String {
     format!("{who} says {n}")
+}
+
+/// What status-go has archived comes to a filter that takes what comes outside of gossip, and to no other.
+fn history(client: &Process, status: &StatusPeer) -> Result<()> {
+    let mut archived = 0;
+    status.process().wait("all in its archive", 0, ARRIVAL, |e| {
+        archived += usize::from(is(e, "archived"));
+        (archived == 2 * TEXTS).then_some(())
+    })?;
+    client.line(&format!("history {} {MAIL_PASSWORD} {}", status.enode(), 2 * TEXTS))?;
+    let given = client.wait("history", 0, ARRIVAL, |e| is(e, "history").then(|| e.clone()))?;
+    ensure!(text(&given, "request").len() == 66, "a request without a name: {given}");
+    ensure!(given["sync"]["cursor"] == "" && given["sync"]["error"].is_null(), "an answer without an end: {given}");
+    let payloads = given["payloads"].as_array().context("no payloads")?;
+    let found: BTreeSet<&str> = payloads.iter().filter_map(serde_json::Value::as_str).collect();
+    let said: Vec<String> =
+        ["web3", "status-go"].iter().flat_map(|who| (0..TEXTS).map(|n| hex::encode(said(who, n)))).collect();
+    ensure!(
+        payloads.len() == said.len() && said.iter().all(|said| found.contains(&*format!("0x{said}"))),
+        "history has {} messages, not all {}: {given}",
+        payloads.len(),
+        said.len()
+    );
+    Ok(())
 }
 
 /// By subscriptions and by polling, each text once.

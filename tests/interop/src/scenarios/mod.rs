@@ -218,7 +218,7 @@ pub(crate) const ALL: &[Scenario] = &[
     },
     Scenario {
         name: "json-rpc",
-        claim: "a stock web3 client posts and hears by HTTP, WebSocket and Unix socket what status-go hears and posts",
+        claim: "a stock web3 client posts and hears by HTTP, WebSocket and Unix socket what status-go hears and posts, and has it from status-go's archive",
         beside: true,
         run: json_rpc::from_web3,
     },

@@ -15,6 +15,12 @@ use crate::{
 
 /// Time to live of a request, in seconds. Source: status-go, `newEnvelope`. No server looks at it.
 pub const REQUEST_TTL: u32 = 50;
+/// The least work of a request, whatever the server announces: that is of gossip, and its floor of requests may be above it. Source:
+/// status-go, whose clients have this floor for all they send.
+pub const LEAST_WORK: Pow = match Pow::new(0.002) {
+    Ok(pow) => pow,
+    Err(_) => Pow::ZERO,
+};
 /// Most nonces tried: a second's work, thousands of times what deployed servers ask for.
 const MAX_NONCES: u64 = 1 << 22;
 
@@ -32,7 +38,8 @@ pub enum SealRequestError {
     Work,
 }
 
-/// Encrypts a request to a server, signs it, and searches for its work. Its hash is the name of the request.
+/// Encrypts a request to a server that announces this floor of work, signs it, and searches for that work, or [`LEAST_WORK`]. Its hash is the
+/// name of the request.
 ///
 /// # Errors
 /// [`SealRequestError`].
@@ -41,13 +48,14 @@ pub fn seal_request(
     to: SealTo<'_>,
     sign: &NodeKey,
     now_secs: u64,
-    work: Pow,
+    floor: Pow,
     rng: &mut impl Rng,
 ) -> Result<Envelope, SealRequestError> {
     let data = seal(&Content::from(request.encode(Form::Deployed)), to, Some(sign), rng)?;
     let expiry = u32::try_from(now_secs).unwrap_or(u32::MAX).saturating_add(REQUEST_TTL);
     let unsealed = Unsealed::new(expiry, REQUEST_TTL, REQUEST_TOPIC, data)?;
-    let nonce = unsealed.search(0, 0, MAX_NONCES, unsealed.required_bits(work)).ok_or(SealRequestError::Work)?;
+    let bits = unsealed.required_bits(floor.max(LEAST_WORK));
+    let nonce = unsealed.search(0, 0, MAX_NONCES, bits).ok_or(SealRequestError::Work)?;
     Ok(unsealed.seal(nonce))
 }
 
@@ -76,12 +84,12 @@ mod tests {
         };
         let (client, server) = (NodeKey::generate(&mut rng), NodeKey::generate(&mut rng));
         let shared = SymKey::generate(&mut rng);
-        let work = Pow::new(0.002).unwrap();
-        for (to, key) in [
-            (SealTo::Symmetric(&shared), Key::Symmetric(shared.clone())),
-            (SealTo::Public(&server.public()), Key::Private(NodeKey::from_bytes(&server.to_bytes()).unwrap())),
+        let (own, low, high) = (server.public(), Pow::new(0.000_002).unwrap(), Pow::new(0.02).unwrap());
+        for (to, key, floor, work) in [
+            (SealTo::Symmetric(&shared), Key::Symmetric(shared.clone()), low, LEAST_WORK),
+            (SealTo::Public(&own), Key::Private(server), high, high),
         ] {
-            let sealed = seal_request(&request, to, &client, 1_700_000_000, work, &mut rng).unwrap();
+            let sealed = seal_request(&request, to, &client, 1_700_000_000, floor, &mut rng).unwrap();
             assert!(sealed.pow() >= work && sealed.topic() == REQUEST_TOPIC && sealed.sent() == 1_700_000_000);
             let opened = open(sealed.data(), &key).unwrap();
             assert_eq!(opened.signer(), Some(client.public()));

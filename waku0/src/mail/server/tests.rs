@@ -10,7 +10,8 @@ use crate::{
     mail::{REQUEST_TOPIC, answer::MAX_PAGE_TOPICS, request::MAX_LIMIT},
     packet::{
         messages,
-        p2p::{CURSOR_LEN, PlainRequest},
+        p2p::{CURSOR_LEN, Completion, PlainRequest},
+        sync::{MAX_SYNC_LIMIT, SyncRequest, SyncResponse},
     },
     payload::{SealTo, SymKey},
 };
@@ -113,8 +114,8 @@ fn plain(topics: &[Topic]) -> PlainRequest {
     PlainRequest { id: [9; 32], from: SENT, to: SENT + 9_999, limit: 0, cursor: None, bloom: None, topics }
 }
 
-fn ask(request: PlainRequest) -> Result<P2pRequest, Unread> {
-    Ok(P2pRequest::Plain(request))
+fn ask(request: PlainRequest) -> Asked {
+    Asked::History(Ok(P2pRequest::Plain(request)))
 }
 
 /// Does everything that the server wants, up to its end, with pages of the length that it asks for.
@@ -161,7 +162,7 @@ fn note(sent: &mut Sent, code: Code, body: &Bytes) {
 }
 
 /// Asks one thing of a new server.
-fn answer(archive: &Archive, settings: Settings, request: Result<P2pRequest, Unread>) -> Sent {
+fn answer(archive: &Archive, settings: Settings, request: Asked) -> Sent {
     let (mut server, now) = (Server::new(settings), start());
     server.asked(now, asker(1), request);
     let sent = serve(&mut server, archive, now).remove(&ConnId(1)).unwrap();
@@ -174,11 +175,12 @@ fn answered(archive: &Archive, request: PlainRequest) -> Sent {
 }
 
 /// A request in an envelope, from a client with this key.
-fn sealed(payload: Bytes, to: SealTo<'_>, sign: bool) -> Result<P2pRequest, Unread> {
+fn sealed(payload: Bytes, to: SealTo<'_>, sign: bool) -> Asked {
     let mut rng = StdRng::seed_from_u64(1);
     let key = devp2p::NodeKey::generate(&mut rng);
     let data = payload::seal(&payload.into(), to, sign.then_some(&key), &mut rng).unwrap();
-    Ok(P2pRequest::Sealed(Box::new(Envelope::new(SENT + 50, 50, REQUEST_TOPIC, data, 0).unwrap())))
+    let envelope = Envelope::new(SENT + 50, 50, REQUEST_TOPIC, data, 0).unwrap();
+    Asked::History(Ok(P2pRequest::Sealed(Box::new(envelope))))
 }
 
 fn everything() -> Request {
@@ -599,7 +601,7 @@ fn h39_requests_without_sense_are_refused_and_cost_no_read() {
 #[test]
 fn h39_what_can_only_be_named_is_refused_by_its_name() {
     let unread = Unread { id: [3; 32], error: crate::packet::p2p::P2pError::BloomLength(1) };
-    let sent = answer(&many(1, A, 1), Settings::default(), Err(unread));
+    let sent = answer(&many(1, A, 1), Settings::default(), Asked::History(Err(unread)));
     assert_eq!(sent.text(), "failed to decode data: a bloom filter of 1 bytes");
 }
 
@@ -663,6 +665,97 @@ fn h42_passwords_are_guessed_no_faster_than_requests_are_taken() {
         tried += usize::from(sent[&ConnId(1)].text() == "failed to decrypt p2p request");
     }
     assert!(tried <= 5 * PEER_REQUESTS_PER_SEC as usize, "{tried}");
+}
+
+fn sync(limit: u32, cursor: Option<[u8; CURSOR_LEN]>) -> SyncRequest {
+    SyncRequest { lower: SENT, upper: SENT + 9_999, bloom: None, limit, cursor }
+}
+
+/// What a mailserver that speaks Whisper is sent in answer to one request: the hashes of each part, and the last part.
+fn synced(
+    server: &mut Server,
+    archive: &Archive,
+    now: Now,
+    request: SyncRequest,
+) -> (Vec<Vec<crate::EnvelopeHash>>, SyncResponse) {
+    server.asked(now, Asker { version: Version::Shh6, ..asker(1) }, Asked::Sync(request));
+    let (mut parts, mut last) = (Vec::new(), None);
+    while let Some(step) = server.next_step() {
+        match step {
+            Step::Topics { ticket, after, .. } => server.topics(now, ticket, Ok(archive.topics(after))),
+            Step::Page { ticket, page } => server.page(now, ticket, Ok(archive.page(&page, page.rows))),
+            Step::Send { ticket, code, body, .. } => {
+                assert!(code == Code::SyncResponse && body.len() <= MAX_SENT_BODY);
+                let part = SyncResponse::decode(&body).unwrap();
+                let hashes: Vec<_> = part.envelopes.clone().map(|item| item.unwrap().unwrap().hash()).collect();
+                if hashes.is_empty() {
+                    assert!(last.replace(part).is_none(), "it ends once");
+                } else {
+                    assert!(last.is_none() && part.cursor.is_none() && !part.is_final && part.error.is_empty());
+                    parts.push(hashes);
+                }
+                if let Some(ticket) = ticket {
+                    server.taken(now, ticket, true);
+                }
+            }
+            Step::Ended { reply, .. } => assert_eq!(reply, Reply::Mailserver),
+        }
+    }
+    (parts, last.unwrap())
+}
+
+#[test]
+fn another_mailserver_is_given_what_it_lacks_part_by_part_and_a_cursor_at_the_end() {
+    let archive = Archive::of((0..90).map(|n| envelope(n, if n % 3 == 0 { B } else { A }, 50_000)));
+    let (mut server, now) = (Server::new(Settings::default()), start());
+    let (mut cursor, mut seen) = (None, Vec::new());
+    for _ in 0..3 {
+        let (parts, last) = synced(&mut server, &archive, now, sync(40, cursor));
+        assert!(last.is_final && last.error.is_empty());
+        assert!(parts.iter().all(|part| part.len() <= 20));
+        seen.extend(parts.concat());
+        cursor = last.cursor;
+    }
+    assert_eq!((cursor, seen), (None, archive.0.iter().map(|envelope| envelope.hash()).collect()));
+    let some = SyncRequest { bloom: Some(Bloom::from_iter([B])), ..sync(MAX_SYNC_LIMIT, None) };
+    assert_eq!(synced(&mut server, &archive, now, some).0.concat().len(), 30);
+    assert_eq!(server.queries(), [2, 2, 0, 0], "by filters, of which two went on");
+    server.asked(now, asker(2), ask(plain(&[A])));
+    serve(&mut server, &archive, now);
+    assert_eq!(server.queries(), [2, 2, 1, 0]);
+}
+
+/// What fits a packet of envelopes need not fit a part: there is more around its list.
+#[test]
+fn a_part_is_no_longer_than_deployed_peers_read() {
+    let overhead = messages::body_len(envelope(0, A, MAX_SENT_BODY - 100).raw().len()) - (MAX_SENT_BODY - 100);
+    let largest = |less: usize| many(1, A, MAX_SENT_BODY - overhead - less);
+    assert_eq!(answered(&largest(0), plain(&[A])).hashes().len(), 1);
+    let count = |less| {
+        let (parts, last) = synced(&mut Server::new(Settings::default()), &largest(less), start(), sync(10, None));
+        assert!(last.is_final);
+        parts.concat().len()
+    };
+    assert_eq!((count(0), count(crate::packet::sync::RESPONSE_OVERHEAD)), (0, 1));
+}
+
+#[test]
+fn h38_another_mailserver_is_bounded_as_clients_are() {
+    let archive = many(3, A, 10);
+    let (mut server, now) = (Server::new(Settings::default()), start());
+    let answered = (0..1_000).filter(|_| {
+        let last = synced(&mut server, &archive, now, sync(10, None)).1;
+        assert!(last.is_final || last.error == "rate limit exceeded");
+        last.is_final
+    });
+    assert!(answered.count() <= 5 * PEER_REQUESTS_PER_SEC as usize);
+    let mut server = Server::new(Settings::default());
+    server.asked(now, asker(1), Asked::Sync(sync(10, None)));
+    let Some(Step::Page { ticket, .. }) = server.next_step() else { panic!() };
+    server.page(now, ticket, Err(ArchiveFailed));
+    let Some(Step::Send { code: Code::SyncResponse, body, .. }) = server.next_step() else { panic!() };
+    let failed = SyncResponse::decode(&body).unwrap();
+    assert_eq!((failed.is_final, failed.error.as_str()), (false, "the archive can't be read"));
 }
 
 #[test]
