@@ -1,7 +1,6 @@
 //! Builds the rooms and joins them. Every channel between two rooms has its length and its reason here.
 
 use std::{
-    future::pending,
     io,
     net::SocketAddr,
     path::{Path, PathBuf},
@@ -11,27 +10,34 @@ use std::{
 use devp2p::{enode::Enode, enr::Enr};
 use tokio::sync::mpsc;
 use tracing::warn;
-use waku2::Multiaddr;
+use waku2::{Multiaddr, service::Services};
 
+mod api;
+mod archive;
 mod crossing;
 mod mail;
+mod rooms;
+mod store;
 mod v0;
 mod v2;
 
+use api::Api;
+use archive::ArchiveRoom;
 use crossing::{Crossing, Keeping};
 use mail::MailRoom;
+use rooms::Rooms;
+use store::StoreRoom;
 use v0::V0Room;
 use v2::V2Room;
 
 use crate::{
-    config::{self, Config, ConfigError, archive::Place},
+    config::{self, Config, ConfigError},
     discovery,
     http::{self, Served},
     keys::{DataDir, KeyError},
-    probe::{CrossingProbe, MailProbe, Probe, V0Probe, V2Probe},
     reload::Reloader,
     rpc,
-    storage::{self, Database},
+    storage::{self, Database, archive::History},
 };
 
 /// Envelopes and news of peers on their way from the waku/0 node to the bridge, which only sorts them and is quick; a peer
@@ -82,7 +88,7 @@ pub enum StartError {
     Certificate(waku2::transport::CertificateError),
     /// The archive.
     #[error(transparent)]
-    Archive(#[from] archive::OpenError),
+    Archive(#[from] ::archive::OpenError),
     /// The bridge's journal.
     #[error("the bridge's journal can't be read: {0}")]
     Journal(sqlx::Error),
@@ -101,10 +107,7 @@ pub enum StartError {
 #[derive(Debug)]
 pub struct Running {
     data_dir: DataDir,
-    v0: Option<V0Room>,
-    v2: Option<V2Room>,
-    crossing: Option<Crossing>,
-    mail: Option<MailRoom>,
+    rooms: Rooms,
     http: Served,
     rpc: Option<rpc::Served>,
 }
@@ -115,7 +118,10 @@ pub struct Running {
 /// [`StartError`] names the part and the flag.
 pub async fn start(config: Config) -> Result<Running, StartError> {
     config.notices.iter().for_each(|notice| warn!("{notice}"));
+    let api = Api::new(config.http.api.clone(), config.v2.as_ref());
     let data_dir = DataDir::open(config.data_dir)?;
+    // Before all that may take long, so that it can be asked how far the start is.
+    let opened = http::open(config.http).await?;
     // A bridge that has lost its memory stands by for a while: what it brought over lately it does not know.
     let memory_lost = data_dir.has_key() && !Database::is_in(data_dir.path());
     let key = data_dir.node_key(config.nodekey.as_deref(), config.nodekey_file.as_deref())?;
@@ -128,8 +134,16 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         Some(config) => Some(V0Room::start(config, key.clone(), at, v0_sender, mailroom).await?),
         None => None,
     };
+    let archive = match &config.archive {
+        Some(wanted) => Some(ArchiveRoom::start(wanted, at).await?),
+        None => None,
+    };
+    let history = archive.as_ref().map(|archive| archive.history.clone());
+    let mut services = Services::default();
+    services.witnesses.extend(opened.listens().then(|| api.witness()));
+    let mut store = mounted(config.store.as_ref(), history.as_ref(), &mut services);
     let v2 = match config.v2 {
-        Some(config) => Some(V2Room::start(config, key.to_bytes(), at, v2_sender).await?),
+        Some(config) => Some(V2Room::start(config, key.to_bytes(), at, services, v2_sender).await?),
         None => None,
     };
     let (calls, v0_events) = calls(config.rpc, v0_events, config.bridge.is_some());
@@ -137,26 +151,31 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         (Some(mut bridging), Some(v0), Some(v2)) => {
             bridging.config.memory_lost = memory_lost;
             let (v0_side, v2_side) = ((v0.node.clone(), v0_events), (v2.node.clone(), v2_events));
-            let keeping = Keeping { database: &v0.database, data_dir: at, archive: config.archive.as_ref() };
+            let keeping = Keeping { database: &v0.database, history: history.clone(), mail: config.mail.is_some() };
             Some(Crossing::start(bridging, keeping, v0_side, v2_side).await?)
         }
         _ => None,
     };
-    let mail = match (config.mail, &config.archive, inbox, &v0) {
-        (Some(mail), Some(archive), Some(inbox), Some(v0)) => {
-            let kept = crossing.as_ref().and_then(|crossing| crossing.history.clone());
-            Some(MailRoom::start(mail, (archive, at), kept, key.clone(), v0.node.clone(), inbox).await?)
+    if let (Some(room), Some(config), Some(history), Some(v2)) = (&mut store, &config.store, &history, &v2) {
+        let miner = crossing.as_ref().and_then(|crossing| crossing.miner.clone());
+        room.resume(config, history, miner, &v2.node, v2.topics.clone(), at);
+    }
+    let mail = match (config.mail, &history, inbox, &v0) {
+        (Some(mail), Some(history), Some(inbox), Some(v0)) => {
+            Some(MailRoom::start(mail, history.clone(), key.clone(), v0.node.clone(), inbox))
         }
         _ => None,
     };
-    let mail_probe = mail_probe(mail.as_ref(), v0.as_ref(), crossing.as_ref(), config.archive.as_ref());
-    let probe = Probe { mail: mail_probe, ..probe(v0.as_ref(), v2.as_ref(), crossing.as_ref()) };
-    let http = http::start(config.http, Arc::new(probe)).await?;
-    let rpc = match (calls, &v0) {
-        (Some((config, events)), Some(v0)) => Some(rpc::start(config, v0.asked(key, mail.as_ref()), at, events).await?),
+    let rooms = Rooms { v0, v2, crossing, mail, store, archive };
+    let probe = Arc::new(rooms.probe());
+    let http = opened.complete(&api.groups(&key, rooms.asked(), Arc::clone(&probe)), probe).await?;
+    let rpc = match (calls, &rooms.v0) {
+        (Some((config, events)), Some(v0)) => {
+            Some(rpc::start(config, v0.asked(key, rooms.mail.as_ref()), at, events).await?)
+        }
         _ => None,
     };
-    Ok(Running { data_dir, v0, v2, crossing, mail, http, rpc })
+    Ok(Running { data_dir, rooms, http, rpc })
 }
 
 /// JSON-RPC hears what the bridge hears, and nothing is in between where there is none.
@@ -170,55 +189,28 @@ fn calls(
     (Some((config, rpc::tap(events, bridges.then_some(sender)))), others)
 }
 
-/// A mailserver beside a bridge leaves the archive's own figures to the bridge's.
-fn mail_probe(
-    mail: Option<&MailRoom>,
-    v0: Option<&V0Room>,
-    crossing: Option<&Crossing>,
-    archive: Option<&config::archive::Archive>,
-) -> Option<MailProbe> {
-    let (mail, v0) = mail.zip(v0)?;
-    Some(MailProbe {
-        stats: Arc::clone(&mail.server.stats),
-        node: v0.node.clone(),
-        history: crossing.is_none().then(|| mail.server.history.clone()),
-        engine: match archive.map(|archive| &archive.place) {
-            Some(Place::Postgres { .. }) => "postgres",
-            Some(Place::Sqlite(_)) | None => "sqlite",
-        },
-    })
-}
-
-fn probe(v0: Option<&V0Room>, v2: Option<&V2Room>, crossing: Option<&Crossing>) -> Probe {
-    Probe {
-        v0: v0.map(|v0| V0Probe {
-            node: v0.node.clone(),
-            ledger: v0.ledger.clone(),
-            found: v0.discovery.sources().clone(),
-        }),
-        v2: v2.map(|v2| V2Probe { node: v2.node.clone(), answers_exchange: v2.answers_exchange }),
-        crossing: crossing.map(|crossing| CrossingProbe {
-            bridge: crossing.bridge.clone(),
-            limits: crossing.limits,
-            reloader: crossing.reloader.clone(),
-            journal: crossing.journal.clone(),
-            history: crossing.history.clone(),
-        }),
-        mail: None,
-    }
+/// The store, where one is wanted: it has an archive then.
+fn mounted(
+    config: Option<&config::store::Store>,
+    history: Option<&History>,
+    services: &mut Services,
+) -> Option<StoreRoom> {
+    let config = config?;
+    let history = history.filter(|_| config.serves() || config.resume.is_some())?;
+    Some(StoreRoom::mount(config, history, services))
 }
 
 impl Running {
     /// Where waku/0 peers reach this node; `None` where there is no waku/0 node.
     #[must_use]
     pub fn enode(&self) -> Option<&Enode> {
-        self.v0.as_ref().map(|v0| v0.node.enode())
+        self.rooms.v0.as_ref().map(|v0| v0.node.enode())
     }
 
     /// Where clients ask for history: the enode with the password, as statusd's clients are given it. `None` where none is served.
     #[must_use]
     pub fn mail_enode(&self) -> Option<String> {
-        let (mail, enode) = (self.mail.as_ref()?, self.enode()?.to_string());
+        let (mail, enode) = (self.rooms.mail.as_ref()?, self.enode()?.to_string());
         match (&mail.password, enode.split_once('@')) {
             (Some(password), Some((key, host))) => Some(format!("{key}:{password}@{host}")),
             _ => Some(enode),
@@ -228,7 +220,7 @@ impl Running {
     /// Where Waku Network peers reach this node, one address an interface; none for a waku/0 node alone.
     #[must_use]
     pub fn addresses(&self) -> &[Multiaddr] {
-        self.v2.as_ref().map(|v2| &*v2.addresses).unwrap_or_default()
+        self.rooms.v2.as_ref().map(|v2| &*v2.addresses).unwrap_or_default()
     }
 
     /// Where health, metrics and accounts are, if anywhere.
@@ -261,62 +253,35 @@ impl Running {
     /// What crosses where, for people; `None` where nothing does.
     #[must_use]
     pub fn route(&self) -> Option<&str> {
-        self.crossing.as_ref().map(|crossing| &*crossing.route)
+        self.rooms.crossing.as_ref().map(|crossing| &*crossing.route)
     }
 
     /// Flags that `causeway listen` and `causeway post` need for this node, each after a blank.
     #[must_use]
     pub fn client_arguments(&self) -> &str {
-        self.v2.as_ref().map(|v2| &*v2.client_arguments).unwrap_or_default()
+        self.rooms.v2.as_ref().map(|v2| &*v2.client_arguments).unwrap_or_default()
     }
 
     /// What reads the route file again; `None` where nothing crosses.
     #[must_use]
     pub fn reloader(&self) -> Option<&Reloader> {
-        self.crossing.as_ref().map(|crossing| &crossing.reloader)
+        self.rooms.crossing.as_ref().map(|crossing| &crossing.reloader)
     }
 
     /// Says in the log that the node is up, in the words that scripts wait for.
     pub fn log_ready(&self) {
         let enode = self.enode().map(tracing::field::display);
         let multiaddr = self.addresses().first().map(tracing::field::display);
-        let enr = self.v0.as_ref().and_then(|v0| v0.record.as_ref()).map(Enr::to_base64);
-        let enr = enr.or_else(|| self.v2.as_ref()?.node.record().map(|record| record.to_base64()));
+        let enr = self.rooms.v0.as_ref().and_then(|v0| v0.record.as_ref()).map(Enr::to_base64);
+        let enr = enr.or_else(|| self.rooms.v2.as_ref()?.node.record().map(|record| record.to_base64()));
         let (enr, http) = (enr.map(tracing::field::display), self.http.rest.map(tracing::field::display));
         tracing::info!(enode, enr, multiaddr, http, "Node setup complete");
     }
 
     /// Returns the name of the first part that ends by itself, which none should.
     pub async fn failed(&mut self) -> &'static str {
-        let v0 = async {
-            match &mut self.v0 {
-                Some(v0) => v0.failed().await,
-                None => pending().await,
-            }
-        };
-        let v2 = async {
-            match &mut self.v2 {
-                Some(v2) => v2.failed().await,
-                None => pending().await,
-            }
-        };
-        let crossing = async {
-            match &mut self.crossing {
-                Some(crossing) => crossing.failed().await,
-                None => pending().await,
-            }
-        };
-        let mail = async {
-            match &mut self.mail {
-                Some(mail) => mail.failed().await,
-                None => pending().await,
-            }
-        };
         tokio::select! {
-            part = v0 => part,
-            part = v2 => part,
-            part = crossing => part,
-            part = mail => part,
+            part = self.rooms.failed() => part,
             Some(_) = self.http.tasks.join_next() => "HTTP",
         }
     }
@@ -325,22 +290,7 @@ impl Running {
     pub async fn shutdown(mut self) {
         self.http.tasks.abort_all();
         drop(self.rpc.take());
-        // It ends with the node, and before the archive that it shares with a bridge.
-        let keeps = self.crossing.as_ref().is_none_or(|crossing| crossing.history.is_none());
-        let (kept, beside) = if keeps { (self.mail, None) } else { (None, self.mail) };
-        drop(beside);
-        if let Some(crossing) = self.crossing {
-            crossing.shutdown().await;
-        }
-        if let Some(v2) = self.v2 {
-            v2.shutdown().await;
-        }
-        if let Some(v0) = self.v0 {
-            v0.shutdown().await;
-        }
-        if let Some(mail) = kept {
-            mail.shutdown().await;
-        }
+        self.rooms.shutdown().await;
         tracing::info!("stopped");
     }
 }

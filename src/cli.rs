@@ -11,7 +11,9 @@ mod archive;
 mod base;
 mod clients;
 mod crossing;
+mod filter;
 mod foreign;
+mod lightpush;
 mod mail;
 mod network;
 mod records;
@@ -20,6 +22,7 @@ pub mod sample;
 mod seek;
 pub mod sources;
 pub mod statusd;
+mod store;
 mod surface;
 mod v1;
 mod v2;
@@ -31,12 +34,15 @@ pub use clients::{
     PowArgs, PowCommand, SealArgs, TraceArgs,
 };
 pub use crossing::CrossingArgs;
+pub use filter::FilterArgs;
 pub use foreign::{FOREIGN, Fate, Foreign, ForeignArgs, Form};
+pub use lightpush::LightpushArgs;
 pub use mail::{DEFAULT_PASSWORD, MailArgs, MailStoreArgs};
 pub use network::NetworkArgs;
 pub use records::{ExportArgs, HistoryArgs, ImportArgs};
 pub use rpc::{BytesForm, Namespace, RpcArgs};
 pub use seek::SeekArgs;
+pub use store::{RequireProof, StoreArgs};
 pub use surface::{LogArgs, LogFormat, LogLevel, SurfaceArgs};
 pub use v1::V1Args;
 pub use v2::V2Args;
@@ -122,12 +128,21 @@ pub struct BridgeArgs {
     /// Flags about finding its peers.
     #[command(flatten)]
     pub seek: SeekArgs,
+    /// Flags about filter.
+    #[command(flatten)]
+    pub filter: FilterArgs,
+    /// Flags about lightpush.
+    #[command(flatten)]
+    pub lightpush: LightpushArgs,
     /// Flags about what crosses, and how.
     #[command(flatten)]
     pub bridge: CrossingArgs,
     /// Flags about what is kept.
     #[command(flatten)]
     pub archive: ArchiveArgs,
+    /// Flags about history for the Waku Network.
+    #[command(flatten)]
+    pub store: StoreArgs,
     /// Flags about JSON-RPC.
     #[command(flatten)]
     pub rpc: RpcArgs,
@@ -161,6 +176,15 @@ pub struct NodeArgs {
     /// Flags about finding its peers.
     #[command(flatten)]
     pub seek: SeekArgs,
+    /// Flags about filter.
+    #[command(flatten)]
+    pub filter: FilterArgs,
+    /// Flags about lightpush.
+    #[command(flatten)]
+    pub lightpush: LightpushArgs,
+    /// Flags about history for the Waku Network.
+    #[command(flatten)]
+    pub store: StoreArgs,
     /// Run a waku/0 node as well; nothing crosses between the two
     #[arg(long, value_name = "BOOL", help_heading = "Waku v0 (devp2p)", num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true", value_parser = parse_bool)]
     pub waku_v0: bool,

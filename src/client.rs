@@ -427,7 +427,7 @@ pub enum Client {
     /// Of a waku/0 peer.
     V0(V0Client),
     /// Of a Waku Network peer.
-    V2(V2Client),
+    V2(Box<V2Client>),
 }
 
 /// A text to send, and how.
@@ -512,7 +512,9 @@ impl Client {
         }
         match (enodes.is_empty(), multiaddrs.is_empty()) {
             (false, true) => V0Client::connect_to(&enodes, count, wait).await.map(Self::V0),
-            (true, false) => V2Client::connect_to(&multiaddrs, count, cluster, pubsub, wait).await.map(Self::V2),
+            (true, false) => {
+                V2Client::connect_to(&multiaddrs, count, cluster, pubsub, wait).await.map(Box::new).map(Self::V2)
+            }
             (true, true) | (false, false) => Err(ClientError::Mixed),
         }
     }

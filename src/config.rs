@@ -9,7 +9,7 @@ use std::{
 use bridge::{config::ConfigError as BridgeError, router::RouterError};
 use devp2p::{dnsdisc::LinkError, enode::EnodeError};
 use waku0::Pow;
-use waku2::{address_book::MAX_KNOWN, announce::MAX_ANNOUNCED};
+use waku2::{address_book::MAX_KNOWN, announce::MAX_ANNOUNCED, service::rate::Budgets};
 
 pub mod archive;
 mod connections;
@@ -18,10 +18,11 @@ pub mod mail;
 pub mod network;
 #[cfg(test)]
 mod nwaku_flags;
-pub mod rate_limit;
 pub mod routes;
 pub mod rpc;
 pub mod seek;
+pub mod services;
+pub mod store;
 mod v0;
 
 pub use connections::{CertificateFiles, V2, peer_address};
@@ -34,8 +35,8 @@ use routes::RouteFileError;
 use seek::SeekError;
 
 use crate::cli::{
-    BaseArgs, BridgeArgs, Cli, Command, Fate, ForeignArgs, LegacyArgs, MailserverArgs, NetworkArgs, NodeArgs, SeekArgs,
-    SurfaceArgs, V2Args,
+    BaseArgs, BridgeArgs, Cli, Command, Fate, FilterArgs, ForeignArgs, LegacyArgs, LightpushArgs, MailserverArgs,
+    NetworkArgs, NodeArgs, SeekArgs, StoreArgs, SurfaceArgs, V2Args,
 };
 use crate::{
     cli::statusd::{self, StatusdError},
@@ -62,6 +63,8 @@ pub struct Config {
     pub bridge: Option<Bridging>,
     /// What is kept of it.
     pub archive: Option<archive::Archive>,
+    /// How history is served on the Waku Network, and asked for; `None` without such a side.
+    pub store: Option<store::Store>,
     /// How history is served to waku/0 clients, out of the archive; `None` where it is not.
     pub mail: Option<mail::Mail>,
     /// What is served over HTTP.
@@ -75,12 +78,29 @@ pub struct Config {
 /// What is served over HTTP, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Http {
-    /// Health, metrics and accounts.
+    /// REST, health, metrics and accounts.
     pub rest: Option<SocketAddr>,
+    /// What REST serves.
+    pub api: Api,
     /// Whose pages may read these; nothing is looked at if empty.
     pub allow_origin: Vec<Pattern>,
     /// Metrics alone.
     pub metrics: Option<SocketAddr>,
+}
+
+/// What REST serves, and how much it keeps.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Api {
+    /// What an operator may do as well.
+    pub admin: bool,
+    /// Messages of relay that are kept for those who poll.
+    pub relay_cache: usize,
+    /// The same of filter.
+    pub filter_cache: usize,
+    /// What it says is its version.
+    pub version: String,
+    /// Content topics whose messages are kept from the start.
+    pub content_topics: Vec<waku2::ContentTopic>,
 }
 
 /// A flag whose value can't be used.
@@ -138,6 +158,19 @@ pub enum ConfigError {
         /// What is wrong with it.
         cause: String,
     },
+    /// Not a node that could be asked.
+    #[error("--{flag} {value}: {cause}. Give /ip4/<address>/tcp/<port>/p2p/<peer id>")]
+    ServiceNode {
+        /// The flag.
+        flag: &'static str,
+        /// What was given.
+        value: String,
+        /// What is wrong with it.
+        cause: String,
+    },
+    /// Publishing for others, and no relay to do it by.
+    #[error("--lightpush publishes by relay: leave --relay=false out, or --lightpush")]
+    LightpushWithoutRelay,
     /// Secure WebSocket, and no certificate.
     #[error(
         "--websocket-secure-support needs a certificate: give --websocket-secure-cert-path and --websocket-secure-key-path"
@@ -217,8 +250,16 @@ pub enum ConfigError {
     #[error("--archive-url says where, and not whether: add --archive, or leave it out")]
     UnusedArchive,
     /// No engine.
-    #[error("--archive-url {0}…: give sqlite://FILE or postgres://USER:PASSWORD@HOST/DATABASE")]
+    #[error(
+        "no archive can be at {0}…: --archive-url and --store-message-db-url take sqlite://FILE or postgres://USER:PASSWORD@HOST/DATABASE"
+    )]
     ArchiveUrl(String),
+    /// Two names of one thing, and two things.
+    #[error("{0} and {1} are two names of one thing, for there is one archive: leave one of the two out")]
+    ArchiveTwice(&'static str, &'static str),
+    /// A store of nothing.
+    #[error("--store and --legacy-store keep what is relayed: leave them out, or --relay=false")]
+    StoreWithoutRelay,
     /// A limit of packets where bytes are counted.
     #[error("--mail-byte-limit counts bytes: give peer:16MiB/s, ip:64MiB/s or none")]
     MailByteLimit,
@@ -249,12 +290,14 @@ impl TryFrom<BridgeArgs> for Config {
             return Err(ConfigError::BridgeWithoutRelay);
         }
         let place = network::place(&args.network)?;
-        let (archive, around) = (archive::archive(&args.archive)?, crossing::around(&place, args.archive.archive));
+        let archive = archive::archive(&args.archive, &args.store)?;
+        let around = crossing::around(&place, archive.is_some());
         let table = crossing::table(&args.bridge, &around, &place)?;
         let named = args.bridge.route_file.is_some() || !args.bridge.bridge_pubsub_topic.is_empty();
         let network = place.network(&args.network, &table.router.pubsub_topics(), named)?;
-        let mut notices = notices(&args.foreign, &args.v2, &network)?;
+        let mut notices = notices(&args.foreign, &network)?;
         notices.extend(table.notices);
+        let store = store::store(&args.store, &network, archive.is_some(), &mut notices);
         let (path, picky) = (args.bridge.route_file.clone(), args.bridge.waku_v1_topic_interest);
         let source = crossing::Source { path, around, unbridged: network.unbridged.clone(), picky };
         let mail = args.mailserver.then(|| mail::mail(&args.mail)).transpose()?;
@@ -268,10 +311,11 @@ impl TryFrom<BridgeArgs> for Config {
         Ok(Self {
             bridge: Some(Bridging { config: crossing::bridge_config(&args, table.router)?, source }),
             archive,
+            store: Some(store),
             mail,
-            v2: Some(v2(&args.base, &args.v2, &args.seek, network)?),
+            v2: Some(v2(&args.base, &args.v2, &args.seek, (&args.store, &args.filter, &args.lightpush), network)?),
             v0: Some(v0),
-            http: http(&args.surface, args.base.ports_shift)?,
+            http: http(&args.surface, &args.network.content_topic, args.base.ports_shift)?,
             rpc: rpc::rpc(args.rpc, args.base.ports_shift)?,
             data_dir: args.base.data_dir,
             nodekey: args.base.nodekey,
@@ -288,9 +332,20 @@ impl TryFrom<NodeArgs> for Config {
         if !args.v2.relay && !args.waku_v0 {
             return Err(ConfigError::Nothing);
         }
+        if args.store.serves() && !args.v2.relay {
+            return Err(ConfigError::StoreWithoutRelay);
+        }
         let network = network::place(&args.network)?.network(&args.network, &[], false)?;
-        let notices = notices(&args.foreign, &args.v2, &network)?;
-        let v2 = args.v2.relay.then(|| v2(&args.base, &args.v2, &args.seek, network)).transpose()?;
+        let mut notices = notices(&args.foreign, &network)?;
+        if args.lightpush.lightpush && !args.v2.relay {
+            return Err(ConfigError::LightpushWithoutRelay);
+        }
+        let store = store::store(&args.store, &network, args.store.serves(), &mut notices);
+        let v2 = args
+            .v2
+            .relay
+            .then(|| v2(&args.base, &args.v2, &args.seek, (&args.store, &args.filter, &args.lightpush), network))
+            .transpose()?;
         let v0 = args.waku_v0.then(|| v0::v0(&args.v1, &args.base)).transpose()?;
         let rpc = rpc::rpc(args.rpc, args.base.ports_shift)?;
         if rpc.is_some() && v0.is_none() {
@@ -301,9 +356,10 @@ impl TryFrom<NodeArgs> for Config {
             v0,
             v2,
             bridge: None,
-            archive: None,
+            archive: archive::of_store(&args.store)?,
+            store: args.v2.relay.then_some(store),
             mail: None,
-            http: http(&args.surface, args.base.ports_shift)?,
+            http: http(&args.surface, &args.network.content_topic, args.base.ports_shift)?,
             data_dir: args.base.data_dir,
             nodekey: args.base.nodekey,
             nodekey_file: args.base.nodekey_file,
@@ -321,8 +377,9 @@ impl TryFrom<LegacyArgs> for Config {
             v2: None,
             bridge: None,
             archive: None,
+            store: None,
             mail: None,
-            http: http(&args.surface, args.base.ports_shift)?,
+            http: http(&args.surface, &[], args.base.ports_shift)?,
             rpc: rpc::rpc(args.rpc, args.base.ports_shift)?,
             data_dir: args.base.data_dir,
             nodekey: args.base.nodekey,
@@ -341,8 +398,9 @@ impl TryFrom<MailserverArgs> for Config {
             v2: None,
             bridge: None,
             archive: Some(mail::store(&args.store)?),
+            store: None,
             mail: Some(mail::mail(&args.mail)?),
-            http: http(&args.surface, args.base.ports_shift)?,
+            http: http(&args.surface, &[], args.base.ports_shift)?,
             rpc: rpc::rpc(args.rpc, args.base.ports_shift)?,
             // Its keys are among the flags by now; what has no effect is to be told.
             notices: statusd::read(&args.statusd_config)?.notices,
@@ -376,7 +434,13 @@ impl Config {
     }
 }
 
-fn v2(base: &BaseArgs, args: &V2Args, seeking: &SeekArgs, network: network::Network) -> Result<V2, ConfigError> {
+fn v2(
+    base: &BaseArgs,
+    args: &V2Args,
+    seeking: &SeekArgs,
+    served: (&StoreArgs, &FilterArgs, &LightpushArgs),
+    network: network::Network,
+) -> Result<V2, ConfigError> {
     let (ip, shift) = (base.listen_address, base.ports_shift);
     let name_servers = name_servers(base)?;
     let known = seeking.peer_store_capacity.unwrap_or(MAX_KNOWN);
@@ -386,7 +450,9 @@ fn v2(base: &BaseArgs, args: &V2Args, seeking: &SeekArgs, network: network::Netw
     let udp = SocketAddr::new(ip, shifted(seeking.discv5_udp_port, shift)?);
     let mut seek = seek::seek(seeking, network.preset, udp, &name_servers)?;
     seek.how.capacity = known;
-    seek.how.exchange_rates = rate_limit::exchange_rates(&args.rate_limit);
+    seek.how.exchange_budgets = Budgets::of_exchange(&args.rate_limit);
+    let services = services::services(args, served, &network)?;
+    seek.how.services = services.bits();
     let static_peers = args.staticnode_v2.iter().filter(|text| !text.is_empty());
     let static_peers = static_peers.map(|text| connections::static_peer(text)).collect::<Result<Vec<_>, _>>()?;
     let has_begin = |preset: waku2::Preset| !preset.bootstrap.is_empty() || !preset.lists.is_empty();
@@ -405,6 +471,7 @@ fn v2(base: &BaseArgs, args: &V2Args, seeking: &SeekArgs, network: network::Netw
             ..waku2::Limits::default()
         },
         seek,
+        services,
         name_servers,
         static_peers,
         network,
@@ -412,19 +479,26 @@ fn v2(base: &BaseArgs, args: &V2Args, seeking: &SeekArgs, network: network::Netw
     })
 }
 
-fn http(args: &SurfaceArgs, shift: u16) -> Result<Http, ConfigError> {
+fn http(args: &SurfaceArgs, content_topics: &[String], shift: u16) -> Result<Http, ConfigError> {
     let at = |on: bool, ip, port| -> Result<_, ConfigError> {
         on.then(|| Ok(SocketAddr::new(ip, shifted(port, shift)?))).transpose()
     };
     Ok(Http {
         rest: at(args.rest, args.rest_address, args.rest_port)?,
+        api: Api {
+            admin: args.rest_admin,
+            relay_cache: args.rest_relay_cache_capacity as usize,
+            filter_cache: args.rest_filter_cache_capacity as usize,
+            version: args.version_string.clone().unwrap_or_else(|| format!("v{}", crate::VERSION)),
+            content_topics: content_topics.iter().map(|topic| topic.as_str().into()).collect(),
+        },
         allow_origin: args.rest_allow_origin.iter().filter(|pattern| !pattern.is_empty()).cloned().collect(),
         metrics: at(args.metrics_server, args.metrics_server_address, args.metrics_server_port)?,
     })
 }
 
 /// What is to be said of flags that are taken and not served.
-fn notices(foreign: &ForeignArgs, v2: &V2Args, network: &network::Network) -> Result<Vec<String>, ConfigError> {
+fn notices(foreign: &ForeignArgs, network: &network::Network) -> Result<Vec<String>, ConfigError> {
     if foreign.asks("rln-relay") && !network.preset.is_some_and(|preset| preset.asks_for_proofs) {
         return Err(ConfigError::Proofs);
     }
@@ -439,8 +513,6 @@ fn notices(foreign: &ForeignArgs, v2: &V2Args, network: &network::Network) -> Re
             Fate::Refused(why) => return Err(ConfigError::Foreign(why)),
         }
     }
-    let limits = v2.rate_limit.iter().filter(|limit| !limit.is_served());
-    unserved.extend(limits.map(|limit| format!("--rate-limit {limit}")));
     if !unserved.is_empty() {
         notices.push(format!("not served yet: {}", unserved.join(", ")));
     }

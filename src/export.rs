@@ -271,7 +271,7 @@ mod tests {
             rate_limit_proof: None,
             ephemeral: false,
         };
-        rows::of_message(&"/waku/2/rs/0/0".parse().unwrap(), &message, "imported", 9).unwrap()
+        rows::of_message(&"/waku/2/rs/0/0".parse().unwrap(), &message, Some("imported"), 9).unwrap()
     }
 
     /// One row that is both.
@@ -279,7 +279,7 @@ mod tests {
         let envelope = envelope(1);
         let of_envelope = rows::envelope(&envelope).unwrap();
         let message = bridge::mapping::message_of(&of_envelope, bridge::mapping::timestamp_of(&of_envelope), true);
-        let message = rows::of_message(&"/waku/2/rs/0/0".parse().unwrap(), &message, "imported", 9).unwrap();
+        let message = rows::of_message(&"/waku/2/rs/0/0".parse().unwrap(), &message, Some("imported"), 9).unwrap();
         Row { envelope: envelope.envelope, reason: None, ..message }
     }
 

@@ -1,30 +1,97 @@
 //! Is the node well?  `/health` has nwaku's form and is 200 in every state; `/readyz` is for orchestration and names what
 //! is missing.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
-use serde_json::{Map, Value, json};
 
 use crate::probe::Reading;
 
-/// Services of a Waku Network node after relay, in the order of nwaku's report. Of these only [`PEER_EXCHANGE`] is there yet.
-const AFTER_RELAY: [&str; 14] = [
-    "Rln Relay",
-    "Lightpush",
-    "Legacy Lightpush",
-    "Filter",
-    "Store",
-    "Legacy Store",
-    PEER_EXCHANGE,
-    "Rendezvous",
-    "Mix",
-    "Lightpush Client",
-    "Legacy Lightpush Client",
-    "Store Client",
-    "Legacy Store Client",
-    "Filter Client",
-];
-/// Ready as soon as it is answered.  Deployed: nwaku.
-const PEER_EXCHANGE: &str = "Peer Exchange";
+/// How a protocol is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// It serves.
+    Ready,
+    /// It is there, and can't serve: why.
+    NotReady(&'static str),
+    /// It is not there.
+    NotMounted,
+}
+
+impl State {
+    /// As nwaku calls it.
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Ready => "READY",
+            Self::NotReady(_) => "NOT_READY",
+            Self::NotMounted => "NOT_MOUNTED",
+        }
+    }
+}
+
+/// Which services a Waku Network node has, and whether those whom it asks for others are there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Services {
+    /// 19/WAKU2-LIGHTPUSH 3.0.0.
+    pub(crate) lightpush: Service,
+    /// 19/WAKU2-LIGHTPUSH 2.0.0-beta1.
+    pub(crate) legacy_lightpush: Service,
+    /// 12/WAKU2-FILTER.
+    pub(crate) filter: Service,
+    /// 13/WAKU2-STORE 3.
+    pub(crate) store: Service,
+    /// 13/WAKU2-STORE 2.0.0-beta4.
+    pub(crate) legacy_store: Service,
+}
+
+/// One service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Service {
+    /// It is served here.
+    pub(crate) served: bool,
+    /// Others are asked for it here.
+    pub(crate) asked: bool,
+    /// A peer is known that serves it.
+    pub(crate) known: bool,
+}
+
+impl Service {
+    /// Of what is served here, when `needs` is there.
+    fn here(self, needs: Result<(), &'static str>) -> State {
+        match needs {
+            _ if !self.served => State::NotMounted,
+            Ok(()) => State::Ready,
+            Err(why) => State::NotReady(why),
+        }
+    }
+
+    /// Of what others are asked for.
+    fn elsewhere(self) -> State {
+        match self {
+            Self { asked: false, .. } => State::NotMounted,
+            Self { served: false, known: false, .. } => State::NotReady("no service peer is known"),
+            _ => State::Ready,
+        }
+    }
+}
+
+/// How the node and each of its protocols is.  Deployed: nwaku.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Report {
+    /// `INITIALIZING` or `READY`.
+    node_health: &'static str,
+    /// Each is `{NAME: STATE}`, with `desc` where something is missing; a state is `READY`, `NOT_READY` or `NOT_MOUNTED`.
+    protocols_health: Vec<BTreeMap<&'static str, &'static str>>,
+}
+
+impl Report {
+    /// Of a node that is starting.
+    pub(crate) fn starting() -> Self {
+        Self { node_health: "INITIALIZING", protocols_health: Vec::new() }
+    }
+}
+
 /// A clock further from those of peers than this, in seconds, makes the node unready: from there on it is warned of as well, and
 /// messages may soon be refused for their time.
 const MAX_CLOCK_SKEW_SECS: f64 = waku2::skew::WARN_ABOVE.as_secs_f64();
@@ -32,7 +99,7 @@ const MAX_CLOCK_SKEW_SECS: f64 = waku2::skew::WARN_ABOVE.as_secs_f64();
 const QUEUE_MARK: f64 = 0.8;
 
 /// What `/readyz` answers.
-#[derive(Debug, PartialEq, Eq, Serialize)]
+#[derive(Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub(crate) struct Readiness {
     /// Each side has peers, nothing is overloaded, and the clock is right.
     pub(crate) ready: bool,
@@ -40,8 +107,15 @@ pub(crate) struct Readiness {
     pub(crate) failing: Vec<Failing>,
 }
 
+impl Readiness {
+    /// Of a node that is starting.
+    pub(crate) fn starting() -> Self {
+        Self { ready: false, failing: vec![Failing { part: "start", detail: "the node is starting".into() }] }
+    }
+}
+
 /// One part that fails.
-#[derive(Debug, PartialEq, Eq, Serialize)]
+#[derive(Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub(crate) struct Failing {
     /// Which part.
     pub(crate) part: &'static str,
@@ -72,24 +146,52 @@ pub(crate) fn readiness(now: &Reading) -> Readiness {
 }
 
 /// The report of `/health`.
-pub(crate) fn report(now: &Reading) -> Value {
-    let relay = match now.v2_peers {
-        None => json!({"Relay": "NOT_MOUNTED"}),
-        Some(0) => json!({"Relay": "NOT_READY", "desc": "no connected peers"}),
-        Some(_) => json!({"Relay": "READY"}),
+pub(crate) fn report(now: &Reading) -> Report {
+    let told = |(name, state): (&'static str, State)| {
+        let why = if let State::NotReady(why) = state { Some(("desc", why)) } else { None };
+        std::iter::once((name, state.name())).chain(why).collect()
     };
-    let services = AFTER_RELAY.iter().map(|name| {
-        let state = if *name == PEER_EXCHANGE && now.answers_exchange { "READY" } else { "NOT_MOUNTED" };
-        Value::Object(Map::from_iter([((*name).to_owned(), json!(state))]))
-    });
-    let protocols: Vec<Value> = std::iter::once(relay).chain(services).collect();
-    json!({"nodeHealth": "READY", "protocolsHealth": protocols})
+    Report { node_health: "READY", protocols_health: protocols(now).into_iter().map(told).collect() }
+}
+
+/// Each protocol, in nwaku's order.
+fn protocols(now: &Reading) -> [(&'static str, State); 15] {
+    let Services { lightpush, legacy_lightpush, filter, store, legacy_store } = now.services;
+    let relay = match now.v2_peers {
+        None => State::NotMounted,
+        Some(0) => State::NotReady("no connected peers"),
+        Some(_) => State::Ready,
+    };
+    let relayed = if relay == State::Ready { Ok(()) } else { Err("relay has no peers") };
+    [
+        ("Relay", relay),
+        ("Rln Relay", State::NotMounted),
+        ("Lightpush", lightpush.here(relayed)),
+        ("Legacy Lightpush", legacy_lightpush.here(relayed)),
+        ("Filter", filter.here(relayed)),
+        ("Store", store.here(Ok(()))),
+        ("Legacy Store", legacy_store.here(Ok(()))),
+        ("Peer Exchange", if now.answers_exchange { State::Ready } else { State::NotMounted }),
+        ("Rendezvous", State::NotMounted),
+        ("Mix", State::NotMounted),
+        ("Lightpush Client", lightpush.elsewhere()),
+        ("Legacy Lightpush Client", legacy_lightpush.elsewhere()),
+        ("Store Client", store.elsewhere()),
+        ("Legacy Store Client", legacy_store.elsewhere()),
+        ("Filter Client", filter.elsewhere()),
+    ]
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::{Value, json};
+
     use super::*;
     use crate::probe::Queue;
+
+    fn told(now: &Reading) -> Value {
+        serde_json::to_value(report(now)).unwrap()
+    }
 
     fn reading(v1_peers: usize, v2_peers: usize, depth: usize) -> Reading {
         let queues = vec![Queue { stage: "mining", depth, bound: 100 }];
@@ -107,7 +209,7 @@ mod tests {
         assert_eq!(parts(readiness(&Reading { archive_works: Some(false), ..reading(1, 1, 0) })), ["archive"]);
         let alone = Reading { v1_peers: Some(1), ..Reading::default() };
         assert!(readiness(&alone).ready);
-        assert_eq!(report(&alone)["protocolsHealth"][0], json!({"Relay": "NOT_MOUNTED"}));
+        assert_eq!(told(&alone)["protocolsHealth"][0], json!({"Relay": "NOT_MOUNTED"}));
     }
 
     #[test]
@@ -130,7 +232,7 @@ mod tests {
 
     #[test]
     fn health_has_the_form_that_scripts_wait_for() {
-        let report = report(&reading(0, 0, 0));
+        let report = told(&reading(0, 0, 0));
         assert_eq!(report["nodeHealth"], "READY");
         assert_eq!(report["protocolsHealth"][0], json!({"Relay": "NOT_READY", "desc": "no connected peers"}));
         assert_eq!(report["protocolsHealth"][1], json!({"Rln Relay": "NOT_MOUNTED"}));
@@ -141,6 +243,36 @@ mod tests {
     #[test]
     fn peer_exchange_is_ready_when_it_is_answered() {
         let answered = Reading { answers_exchange: true, ..reading(0, 0, 0) };
-        assert_eq!(report(&answered)["protocolsHealth"][7], json!({"Peer Exchange": "READY"}));
+        assert_eq!(told(&answered)["protocolsHealth"][7], json!({"Peer Exchange": "READY"}));
+    }
+
+    #[test]
+    fn services_are_ready_with_what_they_need_and_clients_with_whom_they_ask() {
+        let service = Service { served: true, asked: false, known: false };
+        let client = |known| Service { served: false, asked: true, known };
+        let state = |now: &Reading, name: &str| {
+            let all = told(now)["protocolsHealth"].as_array().unwrap().clone();
+            let one = all.into_iter().find(|protocol| protocol.get(name).is_some()).unwrap();
+            (one[name].as_str().unwrap().to_owned(), one.get("desc").is_some())
+        };
+        let served = Services { lightpush: service, filter: service, store: service, ..Services::default() };
+        let alone = Reading { services: served, ..reading(0, 0, 0) };
+        let joined = Reading { services: served, ..reading(0, 1, 0) };
+        let (ready, lacking) = (("READY".to_owned(), false), ("NOT_READY".to_owned(), true));
+        for name in ["Lightpush", "Filter"] {
+            assert_eq!((state(&alone, name), state(&joined, name)), (lacking.clone(), ready.clone()), "{name}");
+        }
+        assert_eq!(state(&alone, "Store"), ready);
+        assert_eq!(state(&joined, "Legacy Store").0, "NOT_MOUNTED");
+        for (store, expected) in [
+            (client(false), lacking),
+            (client(true), ready.clone()),
+            (Service { served: true, ..client(false) }, ready),
+        ] {
+            let now = Reading { services: Services { store, ..Services::default() }, ..reading(0, 0, 0) };
+            assert_eq!(state(&now, "Store Client"), expected, "{store:?}");
+        }
+        let starting = serde_json::to_value(Report::starting()).unwrap();
+        assert_eq!(starting, json!({"nodeHealth": "INITIALIZING", "protocolsHealth": []}));
     }
 }

@@ -1,4 +1,4 @@
-//! The sub-command `history`: asks mail servers for what was sent, and prints it.
+//! The sub-command `history`: asks mail servers for what was sent, or store nodes of the Waku Network, and prints it.
 //!
 //! [`waku0::mail::client`] knows what to ask whom for; here it gets a connection to one server at a time, a terminal, and a file
 //! from which another run goes on. Envelopes are printed as they come, each once; what of a page was printed when the program was killed is
@@ -10,6 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bytes::Bytes;
 use devp2p::clock::now;
 use tokio::time::sleep_until;
 use waku0::{
@@ -17,6 +18,7 @@ use waku0::{
     mail::client::{Action, Client, MAX_ENVELOPES, Report, Resume, Settings, Wanted},
     payload::{self, Key, Opened, SymKey},
 };
+use waku2::{MessageHash, PubsubTopic, WakuMessage};
 
 use crate::{
     cli::HistoryArgs,
@@ -29,6 +31,7 @@ use crate::{
 
 mod server;
 mod state;
+mod store;
 
 use server::{Heard, Link};
 pub use server::{MailServer, ServerError};
@@ -46,7 +49,7 @@ pub enum HistoryError {
     /// A wrong time.
     #[error(transparent)]
     Time(#[from] MomentError),
-    /// No mail server.
+    /// Nothing that can be asked.
     #[error(transparent)]
     Server(#[from] ServerError),
     /// It ends before it begins.
@@ -55,6 +58,12 @@ pub enum HistoryError {
     /// A key that is none.
     #[error("--sym-key: {0}")]
     SymKey(#[from] payload::SymKeyError),
+    /// A topic that is none.
+    #[error("--pubsub-topic: {0}")]
+    PubsubTopic(waku2::topic::PubsubTopicError),
+    /// Where a run of another kind would go on.
+    #[error("--resume goes on where a mail server was asked; of a store node ask for the rest with --from")]
+    NoResume,
     /// A file with a key that is none.
     #[error("--private-key-file: {0}")]
     PrivateKey(#[from] keys::KeyError),
@@ -70,6 +79,9 @@ pub struct Incomplete(u32, u32, &'static str);
 /// # Errors
 /// [`HistoryError`]; [`Incomplete`] when no server goes on; a resume file or standard output that can't be written.
 pub async fn run(args: HistoryArgs) -> anyhow::Result<()> {
+    if args.server.iter().all(|server| store::is_node(server)) {
+        return store::run(args).await;
+    }
     let servers = args.server.iter().map(|text| text.parse()).collect::<Result<Vec<MailServer>, ServerError>>();
     let servers = servers.map_err(HistoryError::from)?;
     let topics: Vec<Topic> = args.topic.iter().map(|text| topic(text)).collect();
@@ -285,8 +297,8 @@ impl Keys {
         Ok(Self(keys))
     }
 
-    fn open(&self, envelope: &Envelope) -> Option<Opened> {
-        self.0.iter().find_map(|key| payload::open(envelope.data(), key).ok())
+    fn open(&self, data: &Bytes) -> Option<Opened> {
+        self.0.iter().find_map(|key| payload::open(data, key).ok())
     }
 }
 
@@ -298,14 +310,27 @@ struct Printer {
 
 impl Printer {
     fn print(&self, envelope: &Envelope) -> anyhow::Result<Reader> {
-        let opened = self.keys.open(envelope);
+        let opened = self.keys.open(envelope.data());
         Ok(say(if self.json { json(envelope, opened.as_ref())? } else { text(envelope, opened.as_ref()) })?)
+    }
+
+    fn print_message(&self, topic: &PubsubTopic, message: &WakuMessage, hash: MessageHash) -> anyhow::Result<Reader> {
+        let opened = (message.version == 1).then(|| self.keys.open(&message.payload)).flatten();
+        let row = rows::of_message(topic, message, Some(REASON), now().unix_secs());
+        match row.filter(|_| self.json) {
+            Some(row) => Ok(say(with_opened(line::write(&row)?, opened.as_ref())?)?),
+            None => Ok(say(message_text(message, hash, opened.as_ref()))?),
+        }
     }
 }
 
 /// A line of an export, which `import` takes, with what it says beside it.
 fn json(envelope: &Envelope, opened: Option<&Opened>) -> anyhow::Result<String> {
     let line = line::write(&rows::of_envelope(envelope, Some(REASON), now().unix_secs()))?;
+    with_opened(line, opened)
+}
+
+fn with_opened(line: String, opened: Option<&Opened>) -> anyhow::Result<String> {
     let Some(opened) = opened else { return Ok(line) };
     let mut line: serde_json::Value = serde_json::from_str(&line)?;
     line["opened"] = serde_json::json!({
@@ -318,18 +343,31 @@ fn json(envelope: &Envelope, opened: Option<&Opened>) -> anyhow::Result<String> 
 
 /// When, what about, which, how large, and the text if it can be read.
 fn text(envelope: &Envelope, opened: Option<&Opened>) -> String {
-    let said = match opened.map(|opened| std::str::from_utf8(&opened.payload)) {
-        Some(Ok(text)) if !text.chars().any(|c| c.is_control() && c != '\n') => text.trim_end(),
-        Some(_) => "(binary)",
-        None => "",
-    };
+    let said = said(opened.map(|opened| &opened.payload));
     let (sent, topic, hash, size) = (envelope.sent(), envelope.topic(), envelope.hash(), envelope.data().len());
     format!("{sent}  {topic}  {hash}  {size:>6} B  {said}").trim_end().to_owned()
 }
 
+/// The same of a message. What is not encrypted is read as it is.
+fn message_text(message: &WakuMessage, hash: MessageHash, opened: Option<&Opened>) -> String {
+    let plain = (message.version == 0).then_some(&message.payload);
+    let said = said(opened.map(|opened| &opened.payload).or(plain));
+    let (secs, topic, size) =
+        (message.timestamp.unwrap_or_default() / 1_000_000_000, &message.content_topic, message.payload.len());
+    format!("{secs}  {topic}  {hash}  {size:>6} B  {said}").trim_end().to_owned()
+}
+
+/// The text, if it can be read.
+fn said(payload: Option<&Bytes>) -> &str {
+    match payload.map(|payload| std::str::from_utf8(payload)) {
+        Some(Ok(text)) if !text.chars().any(|c| c.is_control() && c != '\n') => text.trim_end(),
+        Some(_) => "(binary)",
+        None => "",
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
     use waku0::payload::{Content, SealTo, seal};
 
     use super::*;
@@ -345,17 +383,17 @@ mod tests {
     fn a_line_can_be_imported_and_says_what_was_opened() {
         let keys =
             Keys(vec![Key::Symmetric(SymKey::from_password("no")), Key::Symmetric(SymKey::from_password("test"))]);
-        let line = json(&sealed(), keys.open(&sealed()).as_ref()).unwrap();
+        let line = json(&sealed(), keys.open(sealed().data()).as_ref()).unwrap();
         assert_eq!(rows::envelope(&line::read(line.as_bytes()).unwrap()), Some(sealed()));
         assert!(line.contains("\"text\":\"hello\\nthere\""), "{line}");
-        let closed = json(&sealed(), Keys(vec![]).open(&sealed()).as_ref()).unwrap();
+        let closed = json(&sealed(), Keys(vec![]).open(sealed().data()).as_ref()).unwrap();
         assert!(!closed.contains("opened"), "{closed}");
     }
 
     #[test]
     fn a_line_for_people() {
         let keys = Keys(vec![Key::Symmetric(SymKey::from_password("test"))]);
-        let line = text(&sealed(), keys.open(&sealed()).as_ref());
+        let line = text(&sealed(), keys.open(sealed().data()).as_ref());
         assert!(line.starts_with("1700000000  0x01020304  0x") && line.ends_with("hello\nthere"), "{line}");
         assert!(text(&sealed(), None).ends_with(" B"));
     }

@@ -1,5 +1,6 @@
-//! Health, metrics, accounts and the bridge over HTTP, on loopback unless asked otherwise. Nothing here changes state, but that the
-//! bridge can be told to read its route file again.
+//! HTTP, on loopback unless asked otherwise: REST, metrics, accounts and the bridge, on one listener.
+//!
+//! It listens before what takes long at a start, and says so until the rest is there.
 
 mod accounting;
 mod drops;
@@ -10,21 +11,28 @@ pub mod origins;
 mod peers;
 mod routes;
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{
+    net::SocketAddr,
+    sync::{Arc, OnceLock},
+};
 
 use axum::{
     Json, Router,
-    extract::State,
+    extract::{Request, State},
     http::{StatusCode, header::CONTENT_TYPE},
     middleware,
     response::{IntoResponse, Response},
-    routing::{get, post},
 };
 use tokio::{net::TcpListener, task::JoinSet};
+use tower::Service;
+use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
-    config, health, metrics,
+    config,
+    health::{self, Readiness},
+    metrics,
     probe::{CrossingProbe, Probe},
+    rest::{self, Groups},
 };
 use origins::Pattern;
 
@@ -51,21 +59,72 @@ pub(crate) struct Served {
     pub(crate) tasks: JoinSet<()>,
 }
 
-/// Serves as configured, at the addresses that are returned.
+/// The listener of a node that starts: it answers, and has little to say.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    config: config::Http,
+    rest: Option<SocketAddr>,
+    whole: Whole,
+    tasks: JoinSet<()>,
+}
+
+/// All routes, once they are there.
+type Whole = Arc<OnceLock<Router>>;
+
+/// Listens as configured, at the address that is returned.
 ///
 /// # Errors
 /// If a port is in use or may not be bound.
-pub(crate) async fn start(config: config::Http, probe: Arc<Probe>) -> Result<Served, BindError> {
-    let mut tasks = JoinSet::new();
+pub(crate) async fn open(config: config::Http) -> Result<Opened, BindError> {
+    let (whole, mut tasks) = (Whole::default(), JoinSet::new());
     let rest = match config.rest {
-        Some(at) => Some(serve(at, router(Arc::clone(&probe), config.allow_origin), "--rest-port", &mut tasks).await?),
+        Some(at) => {
+            let router = switching(Arc::clone(&whole), &config.allow_origin);
+            Some(serve(at, router, "--rest-port", &mut tasks).await?)
+        }
         None => None,
     };
-    let metrics = match config.metrics {
-        Some(at) => Some(serve(at, metrics_router(probe), "--metrics-server-port", &mut tasks).await?),
-        None => None,
+    Ok(Opened { config, rest, whole, tasks })
+}
+
+impl Opened {
+    /// Is there anything that could be asked?
+    pub(crate) fn listens(&self) -> bool {
+        self.rest.is_some()
+    }
+
+    /// Everything is there: serves it, and metrics as configured.
+    ///
+    /// # Errors
+    /// If a port is in use or may not be bound.
+    pub(crate) async fn complete(mut self, groups: &Groups, probe: Arc<Probe>) -> Result<Served, BindError> {
+        // It was empty until now.
+        let _ = self.whole.set(rest::router(groups, others(&probe)));
+        let metrics = match self.config.metrics {
+            Some(at) => {
+                let (router, _) = metrics_router(probe).split_for_parts();
+                Some(serve(at, router, "--metrics-server-port", &mut self.tasks).await?)
+            }
+            None => None,
+        };
+        if let Some(at) = self.rest {
+            tracing::info!(%at, "REST service started");
+        }
+        Ok(Served { rest: self.rest, metrics, tasks: self.tasks })
+    }
+}
+
+/// For pages of these origins: all routes, or what there is before.
+fn switching(whole: Whole, allow_origin: &[Pattern]) -> Router {
+    let before = rest::starting(OpenApiRouter::new().routes(routes!(livez)).routes(routes!(not_ready)));
+    let answer = async move |request: Request| -> Response {
+        let mut router = whole.get().unwrap_or(&before).clone();
+        match router.call(request).await {
+            Ok(response) => response,
+            Err(never) => match never {},
+        }
     };
-    Ok(Served { rest, metrics, tasks })
+    Router::new().fallback(answer).layer(middleware::from_fn_with_state(Arc::from(allow_origin), origins::look))
 }
 
 /// Serves until the task is aborted; returns the address really bound. `flag` is what sets its port.
@@ -87,66 +146,105 @@ async fn serve(
     Ok(bound)
 }
 
-/// Everything, for pages of these origins.
-fn router(probe: Arc<Probe>, allow_origin: Vec<Pattern>) -> Router {
-    let ledger = probe.v0.as_ref().map(|v0| v0.ledger.clone());
-    let all = Router::new()
-        .route("/health", get(health_report))
-        .route("/livez", get(async || "OK"))
-        .route("/readyz", get(readiness))
-        .with_state(Arc::clone(&probe))
-        .merge(metrics_router(Arc::clone(&probe)));
+/// What is served beside REST.
+fn others(probe: &Arc<Probe>) -> OpenApiRouter {
+    let all = OpenApiRouter::new()
+        .routes(routes!(livez))
+        .routes(routes!(readiness))
+        .with_state(Arc::clone(probe))
+        .merge(metrics_router(Arc::clone(probe)));
     let all = match &probe.crossing {
-        Some(crossing) => all.merge(of_bridge(crossing, Arc::clone(&probe))),
+        Some(crossing) => all.merge(of_bridge(crossing, Arc::clone(probe))),
         None => all,
     };
-    let all = match ledger {
-        Some(ledger) => {
-            all.merge(Router::new().route("/legacy/v1/accounting", get(accounting::accounting)).with_state(ledger))
+    match &probe.v0 {
+        Some(v0) => {
+            let accounts = OpenApiRouter::new().routes(routes!(accounting::accounting));
+            all.merge(accounts.with_state(v0.ledger.clone()))
         }
         None => all,
-    };
-    all.layer(middleware::from_fn_with_state(Arc::from(allow_origin), origins::look))
+    }
 }
 
 /// What a bridge tells of itself.
-fn of_bridge(crossing: &CrossingProbe, probe: Arc<Probe>) -> Router {
-    Router::new()
-        .route("/bridge/v1/routes", get(routes::routes))
-        .route("/bridge/v1/routes/reload", post(routes::reload))
+fn of_bridge(crossing: &CrossingProbe, probe: Arc<Probe>) -> OpenApiRouter {
+    let sources = messages::Sources { bridge: crossing.bridge.clone(), history: crossing.history.clone() };
+    let table = OpenApiRouter::new().routes(routes!(routes::routes)).routes(routes!(routes::reload));
+    let events = OpenApiRouter::new().routes(routes!(drops::drops)).routes(routes!(gaps::gaps));
+    table
         .with_state(crossing.reloader.clone())
-        .merge(
-            Router::new()
-                .route("/bridge/v1/drops", get(drops::drops))
-                .route("/bridge/v1/gaps", get(gaps::gaps))
-                .with_state(crossing.bridge.clone()),
-        )
-        .merge(
-            Router::new()
-                .route("/bridge/v1/messages/{hash}", get(messages::messages))
-                .with_state(messages::Sources { bridge: crossing.bridge.clone(), history: crossing.history.clone() }),
-        )
-        .merge(Router::new().route("/bridge/v1/peers", get(peers::peers)).with_state(probe))
+        .merge(events.with_state(crossing.bridge.clone()))
+        .merge(OpenApiRouter::new().routes(routes!(messages::messages)).with_state(sources))
+        .merge(OpenApiRouter::new().routes(routes!(peers::peers)).with_state(probe))
 }
 
 /// Metrics alone.
-fn metrics_router(probe: Arc<Probe>) -> Router {
-    Router::new().route("/metrics", get(metrics_text)).with_state(probe)
+fn metrics_router(probe: Arc<Probe>) -> OpenApiRouter {
+    OpenApiRouter::new().routes(routes!(metrics_text)).with_state(probe)
 }
 
-async fn health_report(State(probe): State<Arc<Probe>>) -> Response {
-    Json(health::report(&probe.read().await)).into_response()
+/// The process answers.
+#[utoipa::path(get, path = "/livez", tag = "health", responses((status = 200, description = "OK", body = String, content_type = "text/plain")))]
+async fn livez() -> &'static str {
+    "OK"
 }
 
+/// Is it ready to serve, and what is missing?
+#[utoipa::path(get, path = "/readyz", tag = "health", responses(
+    (status = 200, description = "It is", body = Readiness),
+    (status = 503, description = "It is not", body = Readiness)))]
 async fn readiness(State(probe): State<Arc<Probe>>) -> Response {
-    let readiness = health::readiness(&probe.read().await);
+    told(&health::readiness(&probe.read().await))
+}
+
+/// The same of a node that starts.
+#[utoipa::path(get, path = "/readyz", tag = "health", responses((status = 503, description = "It is not", body = Readiness)))]
+async fn not_ready() -> Response {
+    told(&Readiness::starting())
+}
+
+fn told(readiness: &Readiness) -> Response {
     let status = if readiness.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, Json(readiness)).into_response()
 }
 
+/// All that is counted, for Prometheus.
+#[utoipa::path(get, path = "/metrics", tag = "metrics", responses(
+    (status = 200, description = "OpenMetrics", body = String, content_type = "application/openmetrics-text"),
+    (status = 500, description = "They can't be written", body = String, content_type = "text/plain")))]
 async fn metrics_text(State(probe): State<Arc<Probe>>) -> Response {
     match metrics::text(&probe.read().await) {
         Ok(text) => ([(CONTENT_TYPE, OPENMETRICS)], text).into_response(),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::{Body, to_bytes};
+
+    use super::*;
+
+    async fn told(router: &Router, path: &str) -> (u16, String) {
+        let request = Request::builder().uri(path).body(Body::empty()).unwrap();
+        let response = router.clone().call(request).await.unwrap();
+        let status = response.status().as_u16();
+        let body = to_bytes(response.into_body(), 4096).await.unwrap();
+        (status, String::from_utf8(body.to_vec()).unwrap())
+    }
+
+    #[tokio::test]
+    async fn it_answers_from_the_first_moment_and_then_with_all_there_is() {
+        let whole = Whole::default();
+        let router = switching(Arc::clone(&whole), &[]);
+        let (status, health) = told(&router, "/health").await;
+        assert_eq!((status, health.contains("INITIALIZING")), (200, true), "{health}");
+        assert_eq!(told(&router, "/livez").await, (200, "OK".to_owned()));
+        let (status, readiness) = told(&router, "/readyz").await;
+        assert_eq!((status, readiness.contains("the node is starting")), (503, true), "{readiness}");
+        assert_eq!(told(&router, "/relay/v1/messages/x").await.0, 404);
+        whole.set(Router::new().route("/a/{b}", axum::routing::get(async || "all"))).unwrap();
+        assert_eq!(told(&router, "/a/%2F").await, (200, "all".to_owned()));
+        assert_eq!(told(&router, "/health").await.0, 404);
     }
 }

@@ -1,6 +1,6 @@
 //! The program: flags in, a running node out. Everything that speaks a protocol is in the crates below; here they are joined.
 //!
-//! [`cli`] → [`config`] (checked) → [`assemble`] (rooms and the channels between them) → [`banner`], [`http`]. [`discovery`] names
+//! [`cli`] → [`config`] (checked) → [`assemble`] (rooms and the channels between them) → [`banner`], [`http`], where REST is. [`discovery`] names
 //! to the waku/0 side whom it may dial; [`dns_tree`] makes lists for it; [`mail`] serves history beside it, out of the archive. `demo`, `listen` and
 //! `post` are [`client`]s of one peer, [`history`] of one mail server after the other. [`import`] and [`export`] carry the archive, whose
 //! [`rows`] are envelopes and messages.
@@ -29,10 +29,12 @@ pub mod output;
 mod probe;
 mod progress;
 pub mod reload;
+mod rest;
 pub mod route_check;
 pub mod rows;
 pub mod rpc;
 pub mod storage;
+pub mod store;
 pub mod trace;
 mod web;
 

@@ -6,6 +6,7 @@
 //! Limits: [`REQUESTS`] requests and [`ENVELOPES`] envelopes wait; the core's for everything else.
 
 use std::{
+    collections::HashMap,
     future::pending,
     ops::RangeInclusive,
     sync::{
@@ -15,12 +16,12 @@ use std::{
     time::Instant,
 };
 
-use archive::{Query, View, query::seconds};
+use archive::{Mail, Query, View, query::seconds};
 use bridge::histogram::Histogram;
 use devp2p::{ConnId, clock::now};
 use tokio::{
     sync::mpsc,
-    task::{JoinHandle, JoinSet},
+    task::{Id, JoinHandle, JoinSet},
     time::sleep_until,
 };
 use waku0::{
@@ -173,7 +174,7 @@ impl Mailserver {
             server: Server::new(settings),
             history: history.clone(),
             node,
-            work: JoinSet::new(),
+            work: Tasks::default(),
             stats: Arc::clone(&stats),
         };
         let server = tokio::spawn(shell.run(requests));
@@ -207,15 +208,64 @@ struct Shell {
     history: History,
     node: waku0::Handle,
     /// What is being read and sent, as much as the core allows.
-    work: JoinSet<Done>,
+    work: Tasks,
     stats: Arc<Stats>,
 }
 
 /// What has been read or sent.
+#[derive(Debug)]
 enum Done {
     Topics(Ticket, Result<Vec<Topic>, ArchiveFailed>),
     Page(Ticket, Result<Page, ArchiveFailed>),
     Sent(Option<Ticket>, bool),
+}
+
+/// What a task does, and for which answer.
+#[derive(Debug, Clone, Copy)]
+enum Work {
+    Topics(Ticket),
+    Page(Ticket),
+    Send(Option<Ticket>),
+}
+
+impl Work {
+    /// What has come of it when its task has panicked: an answer ends all the same.
+    const fn broken(self) -> Done {
+        match self {
+            Self::Topics(ticket) => Done::Topics(ticket, Err(ArchiveFailed)),
+            Self::Page(ticket) => Done::Page(ticket, Err(ArchiveFailed)),
+            Self::Send(ticket) => Done::Sent(ticket, false),
+        }
+    }
+}
+
+/// Tasks, each of which brings something about, whatever becomes of it.
+#[derive(Debug, Default)]
+struct Tasks {
+    running: JoinSet<Done>,
+    work: HashMap<Id, Work>,
+}
+
+impl Tasks {
+    fn start(&mut self, work: Work, task: impl Future<Output = Done> + Send + 'static) {
+        let id = self.running.spawn(task).id();
+        self.work.insert(id, work);
+    }
+
+    /// The next that is done; `None` when none is under way. Safe to cancel.
+    async fn next(&mut self) -> Option<Done> {
+        match self.running.join_next_with_id().await? {
+            Ok((id, done)) => {
+                self.work.remove(&id);
+                Some(done)
+            }
+            Err(error) => {
+                let work = self.work.remove(&error.id())?;
+                tracing::error!(%error, ?work, "a task of the mailserver has failed");
+                Some(work.broken())
+            }
+        }
+    }
 }
 
 impl Shell {
@@ -228,7 +278,7 @@ impl Shell {
                     Some(request) => self.ask(request),
                     None => return,
                 },
-                Some(done) = self.work.join_next() => if let Ok(done) = done { self.done(done) },
+                Some(done) = self.work.next() => self.done(done),
                 () = wake(wake_at) => self.server.tick(now()),
             }
             self.stats.running.store(self.server.running() as u64, Relaxed);
@@ -259,11 +309,12 @@ impl Shell {
             match step {
                 Step::Topics { ticket, sent, after } => {
                     let history = self.history.clone();
-                    self.work.spawn(async move { Done::Topics(ticket, topics(&history, &sent, after).await) });
+                    let read = async move { Done::Topics(ticket, topics(&history, &sent, after).await) };
+                    self.work.start(Work::Topics(ticket), read);
                 }
                 Step::Page { ticket, page: query } => {
                     let (history, stats) = (self.history.clone(), Arc::clone(&self.stats));
-                    self.work.spawn(async move {
+                    self.work.start(Work::Page(ticket), async move {
                         let began = now().instant;
                         let read = page(&history, query).await;
                         stats.page_took.record(seconds_since(began));
@@ -282,7 +333,7 @@ impl Shell {
             self.stats.packet_bytes.record(body.len() as f64);
         }
         let (node, stats) = (self.node.clone(), Arc::clone(&self.stats));
-        self.work.spawn(async move {
+        self.work.start(Work::Send(ticket), async move {
             let began = now().instant;
             let sent = node.mail(conn, code, body).await.is_ok();
             stats.packet_took.record(seconds_since(began));
@@ -338,15 +389,47 @@ async fn page(history: &History, query: PageQuery) -> Result<Page, ArchiveFailed
     let view = View::Envelopes { after, topics: query.topics.into_iter().map(|topic| topic.0).collect() };
     let sent_ns = seconds(*query.sent.start(), *query.sent.end());
     let query = Query { view, newest_first: query.newest_first, sent_ns, limit: query.rows };
-    let archive::Page { rows, more } = history.archive().page(&query).await.map_err(failed)?;
-    let last = rows.last().and_then(archive::Row::envelope_position);
+    let archive::MailPage { envelopes, more } = history.archive().mail_page(&query).await.map_err(failed)?;
+    let last = envelopes.last().map(Mail::position);
     let last = last.map(|place| Place { sent: place.sent_secs, hash: place.hash.into() });
-    // A row that is not what its hash says is left out; the next page begins behind it all the same.
-    let envelopes = rows.iter().filter_map(rows::envelope).map(Arc::new).collect();
-    Ok(Page { envelopes, last, more })
+    // What is not what its hash says is left out; the next page begins behind it all the same.
+    Ok(Page { envelopes: rows::envelopes(&envelopes).into_iter().map(Arc::new).collect(), last, more })
 }
 
 fn failed(error: archive::Error) -> ArchiveFailed {
     tracing::error!(%error, "the archive can't be read for a request for history");
     ArchiveFailed
+}
+
+#[cfg(test)]
+mod tests {
+    use waku0::{
+        mail::Asked,
+        packet::p2p::{Completion, P2pRequest, PlainRequest},
+        peer::Remote,
+        version::Version,
+    };
+
+    use super::*;
+
+    #[tokio::test]
+    async fn an_answer_ends_also_when_the_task_that_reads_for_it_panics() {
+        let mut server = Server::new(Settings::default());
+        let remote = Remote::new([127, 0, 0, 1].into(), devp2p::NodeId::from_bytes([1; 32]));
+        let asker = Asker { conn: ConnId(1), remote, client_id: "Statusd".into(), version: Version::Waku0 };
+        let topics = vec![Topic([1; 4])];
+        let request = PlainRequest { id: [7; 32], from: 0, to: 10, limit: 5, cursor: None, bloom: None, topics };
+        server.asked(now(), asker, Asked::History(Ok(P2pRequest::Plain(request))));
+        let Some(Step::Page { ticket, .. }) = server.next_step() else { panic!("nothing is read") };
+        let mut tasks = Tasks::default();
+        tasks.start(Work::Page(ticket), async { panic!("on purpose") });
+        let Some(Done::Page(of, read)) = tasks.next().await else { panic!("nothing came of it") };
+        assert_eq!(of, ticket);
+        server.page(now(), of, read);
+        let Some(Step::Send { code, body, .. }) = server.next_step() else { panic!("nothing is sent") };
+        assert_eq!(code, Code::P2pRequestComplete);
+        let said = Completion::decode(&body).unwrap();
+        assert!(matches!(&said, Completion::Failed { request: [7, ..], text } if text.contains("archive")), "{said:?}");
+        assert!(tasks.next().await.is_none() && tasks.work.is_empty());
+    }
 }

@@ -3,12 +3,16 @@
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 mod crossing;
+mod filter;
 mod mail;
+mod services;
+mod store;
 mod v0;
 mod v2;
 
 pub(crate) use crossing::CrossingProbe;
 pub(crate) use mail::MailProbe;
+pub(crate) use store::StoreProbe;
 pub(crate) use v0::V0Probe;
 pub(crate) use v2::V2Probe;
 
@@ -23,6 +27,8 @@ pub(crate) struct Probe {
     pub(crate) crossing: Option<CrossingProbe>,
     /// What serves history.
     pub(crate) mail: Option<MailProbe>,
+    /// What serves it on the Waku Network.
+    pub(crate) store: Option<StoreProbe>,
 }
 
 /// What was seen.
@@ -35,6 +41,8 @@ pub(crate) struct Reading {
     pub(crate) v2_peers: Option<usize>,
     /// Are others told of nodes that were found?
     pub(crate) answers_exchange: bool,
+    /// Which services it has, and whom it may ask for others.
+    pub(crate) services: crate::health::Services,
     /// How far the clocks of others are ahead of ours, in seconds; `None` while too few peers say anything.
     pub(crate) clock_skew_secs: Option<f64>,
     /// Could the bridge write its journal when it last tried? `None` where nothing is bridged.
@@ -101,13 +109,16 @@ impl Probe {
             ..gauge("waku_version", "This program's version", 1)
         });
         if let Some(v2) = &self.v2 {
-            v2.read(&mut reading);
+            v2.read(&mut reading).await;
         }
         if let Some(crossing) = &self.crossing {
             crossing.read(&mut reading).await;
         }
         if let Some(mail) = &self.mail {
             mail.read(&mut reading).await;
+        }
+        if let Some(store) = &self.store {
+            store.read(&mut reading).await;
         }
         reading.samples.extend(reading.clock_skew_secs.map(|secs| Sample {
             name: "clock_skew_seconds",

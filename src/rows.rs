@@ -1,8 +1,8 @@
 //! Rows of the archive as envelopes and messages, and back: each as it was, byte for byte.
 
-use archive::{EnvelopeHalf, Hash, MessageHalf, Mined, Row, Side};
+use archive::{EnvelopeHalf, Hash, Mail, MessageHalf, Mined, Row, Side};
 use bridge::{content_topic, mapping, policy::Policy, seen::Fingerprint};
-use waku0::{Envelope, Topic, Unsealed};
+use waku0::{Envelope, Topic, envelope::Fields, keccak::Lanes};
 use waku2::{ContentTopic, Meta, PubsubTopic, WakuMessage, hash::message_hash};
 
 pub mod line;
@@ -32,9 +32,9 @@ pub fn of_envelope(envelope: &Envelope, reason: Option<&str>, stored_at: u64) ->
     }
 }
 
-/// The row of a message; `None` for one without a time, which can't be kept.
+/// The row of a message; `None` for one without a time, which can't be kept. `reason` says how it came here if it was not relayed.
 #[must_use]
-pub fn of_message(pubsub: &PubsubTopic, message: &WakuMessage, reason: &str, stored_at: u64) -> Option<Row> {
+pub fn of_message(pubsub: &PubsubTopic, message: &WakuMessage, reason: Option<&str>, stored_at: u64) -> Option<Row> {
     let hash = message_hash(pubsub, message);
     Some(Row {
         sent_ns: message.timestamp?,
@@ -50,8 +50,9 @@ pub fn of_message(pubsub: &PubsubTopic, message: &WakuMessage, reason: &str, sto
             proof: message.rate_limit_proof.clone(),
         }),
         proven: false,
-        first: Side::V2,
-        reason: Some(reason.to_owned()),
+        // What was an envelope says so.
+        first: if mapping::is_tagged(message) { Side::V1 } else { Side::V2 },
+        reason: reason.map(str::to_owned),
         stored_at,
     })
 }
@@ -74,11 +75,24 @@ fn content_of(pubsub: &PubsubTopic, message: &WakuMessage) -> Hash {
 /// The envelope that a row is; `None` where it is none, or has no nonce yet, or was written by something else.
 #[must_use]
 pub fn envelope(row: &Row) -> Option<Envelope> {
-    let half = row.envelope?;
-    let data = if half.wrapped { mapping::wrap(&row.payload)? } else { row.payload.clone() };
-    let expiry = row.sent_secs().checked_add(half.ttl)?;
-    let envelope = Unsealed::new(expiry, half.ttl, Topic(half.topic), data).ok()?.seal(half.mined?.nonce);
-    (*envelope.hash().as_bytes() == half.mined?.hash).then_some(envelope)
+    envelopes(&[Mail::of(row)?]).pop()
+}
+
+/// The envelopes that these are, side by side. What was written by something else, and has another hash than it says, is left out.
+#[must_use]
+pub fn envelopes(mail: &[Mail]) -> Vec<Envelope> {
+    let fields = |mail: &Mail| {
+        let data = if mail.wrapped { mapping::wrap(&mail.payload)? } else { mail.payload.clone() };
+        let (ttl, topic, nonce) = (mail.ttl, Topic(mail.topic), mail.mined.nonce);
+        Some(Fields { expiry: mail.sent_secs.checked_add(ttl)?, ttl, topic, data, nonce })
+    };
+    let (said, fields): (Vec<_>, Vec<_>) =
+        mail.iter().filter_map(|mail| Some((mail.mined.hash, fields(mail)?))).unzip();
+    let made = Envelope::new_all(Lanes::detected(), fields);
+    made.into_iter()
+        .zip(said)
+        .filter_map(|(made, said)| made.ok().filter(|made| *made.hash().as_bytes() == said))
+        .collect()
 }
 
 /// The message that a row is, and where it stands; `None` where it is none, or was written by something else.

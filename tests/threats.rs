@@ -554,14 +554,83 @@ const THREATS: &[(&str, &str, Met)] = &[
         By(&["h71_frames_that_do_not_decode_end_their_stream_and_nothing_else"]),
     ),
     (
+        "H72",
+        "a length of 4 GiB on a service's stream, or a byte a second",
+        By(&[
+            "h72_a_frame_is_bounded_before_it_is_read",
+            "h72_more_than_a_kibibyte_is_not_read",
+            "h72_what_is_too_long_or_does_not_come_ends_its_stream",
+        ]),
+    ),
+    (
         "H73",
         "messages with fields that lack, are too long, or of impossible times",
-        By(&["h73_what_a_message_may_hold", "what_does_not_decode_is_rejected_by_cause_in_each_position"]),
+        By(&[
+            "h73_what_a_message_may_hold",
+            "what_does_not_decode_is_rejected_by_cause_in_each_position",
+            "h73_twenty_seconds_either_way_and_never_what_is_ephemeral",
+        ]),
     ),
     (
         "H74",
         "topics with %, quotes, SQL, NUL, invalid text, a megabyte",
-        By(&["h74_topics_are_compared_byte_for_byte_and_never_read", "h74_what_is_beyond_its_bounds_is_refused_alone"]),
+        By(&[
+            "h74_topics_are_compared_byte_for_byte_and_never_read",
+            "h74_what_is_beyond_its_bounds_is_refused_alone",
+            "h74_a_content_topic_without_a_shard_is_told_so",
+            "h74_long_topics_and_ids_are_bounded_in_bytes",
+            "h74_topics_that_are_too_long_are_refused",
+        ]),
+    ),
+    (
+        "H75",
+        "queries for everything: topics, hashes, limits, cursors of nothing",
+        By(&[
+            "h75_what_makes_no_sense_is_refused",
+            "h75_what_makes_no_sense_is_told",
+            "h75_each_refusal_has_its_status_and_the_request_id",
+            "h75_a_cursor_has_to_be_here",
+            "pages_have_twenty_and_a_hundred_at_most",
+            "a_page_of_large_messages_is_shorter",
+            "large_answers_have_room_while_they_are_read",
+        ]),
+    ),
+    (
+        "H76",
+        "hundreds of requests at once",
+        By(&[
+            "h76_a_peer_and_all_together_have_so_many_slots",
+            "h76_a_peer_has_so_many_requests_at_a_time_and_others_have_theirs",
+            "h76_refusals_that_nobody_reads_are_bounded",
+        ]),
+    ),
+    (
+        "H77",
+        "filter: one peer, criterion or content topic too many, a thousand requests a second, subscribers that refuse pushes or never read",
+        By(&[
+            "h77_filter_is_limited_by_peer_and_a_quarter_of_the_rest_is_kept",
+            "h77_one_peer_too_many_and_one_criterion_too_many",
+            "h77_a_place_is_free_when_its_time_is_over",
+            "h77_exclusions_are_bounded_and_nothing_unwanted_is_pushed_when_they_are_full",
+            "h77_nobody_is_over_the_limits",
+            "h77_every_refusal_has_its_code_and_text",
+            "h77_what_is_too_much_is_answered_with_429",
+            "h77_who_refuses_pushes_is_forgotten_however_often_it_pings",
+            "h77_who_refuses_pushes_is_counted_and_holds_up_nobody",
+            "h77_a_subscriber_that_never_reads_has_its_bound_and_others_theirs",
+        ]),
+    ),
+    (
+        "H78",
+        "lightpush: for other shards and clusters, without a request, a thousand in a row, with nobody to send to",
+        By(&[
+            "h78_what_is_no_request_of_3_is_told_so",
+            "h78_what_is_no_request_of_beta1_is_told_so",
+            "h78_every_outcome_has_its_status",
+            "h78_every_refusal_has_its_number",
+            "h78_nothing_is_called_published_that_nobody_was_sent",
+            "h78_what_is_over_the_rate_limit_is_refused_unread",
+        ]),
     ),
     (
         "H79",
@@ -570,7 +639,7 @@ const THREATS: &[(&str, &str, Met)] = &[
             "h79_frames_are_bounded_before_they_are_read",
             "h79_ten_thousand_questions_tell_sixty_nodes",
             "h79_a_peer_and_all_together_have_a_budget",
-            "h79_askers_are_bounded",
+            "h79_peers_are_bounded_and_forgotten",
             "h79_the_mesh_the_asker_and_private_addresses_are_never_told",
         ]),
     ),
@@ -580,7 +649,7 @@ const THREATS: &[(&str, &str, Met)] = &[
         By(&[
             "h82_a_peer_of_another_cluster_or_of_ten_thousand_shards_is_left",
             "h82_metadata_that_is_none_ends_the_question_and_silence_the_connection",
-            "a_frame_is_bounded_before_it_is_read",
+            "h72_more_than_a_kibibyte_is_not_read",
         ]),
     ),
     (
@@ -595,8 +664,12 @@ const THREATS: &[(&str, &str, Met)] = &[
     ),
     (
         "H84",
-        "JSON-RPC asked by pages, under foreign names, by other methods, too much or too deep at once",
+        "JSON-RPC and REST asked by pages, under foreign names, by other methods, too much or too deep at once",
         By(&[
+            "h84_without_a_list_nothing_is_changed_for_pages_of_others",
+            "h84_a_page_of_somebody_else_publishes_nothing",
+            "h84_what_is_too_long_is_refused_in_words",
+            "h84_no_object_has_a_name_twice_and_depth_is_bounded",
             "h84_hosts_are_allowed_by_name_and_compared_without_case",
             "h84_pages_are_refused_unless_allowed",
             "h84_nothing_is_done_by_other_methods",
@@ -613,13 +686,18 @@ const THREATS: &[(&str, &str, Met)] = &[
             "what_was_on_its_way_survives_a_kill",
             "what_was_on_its_way_goes_on_with_the_same_bytes",
             "f01_what_was_answered_is_there_after_opening_it_again",
-            "f01_killed_while_it_answers_a_mailserver_has_all_that_it_had",
+            "f01_what_was_relayed_is_there_after_a_kill_and_another_node_learns_what_it_missed",
+            "f01_killed_twenty_times_a_mailserver_has_all_that_it_ever_gave_and_nothing_twice",
         ]),
     ),
     (
         "F02",
         "the power fails: what was not synced is gone",
-        By(&["f02_after_a_power_cut_all_that_was_answered_is_there", "f02_what_was_answered_survives_a_power_cut"]),
+        By(&[
+            "f02_after_a_power_cut_all_that_was_answered_is_there",
+            "f02_what_was_answered_survives_a_power_cut",
+            "f02_at_any_moment_the_files_of_a_mailserver_have_all_that_it_gave",
+        ]),
     ),
     (
         "F03",
@@ -628,9 +706,17 @@ const THREATS: &[(&str, &str, Met)] = &[
             "f03_a_full_disk_is_told_and_outlived",
             "f03_a_full_disk_is_told_and_written_again_when_there_is_space",
             "f03_while_the_disk_is_full_a_mailserver_relays_and_answers_from_what_it_has",
+            "f04_a_mailserver_that_can_write_nothing_counts_nothing_answers_and_goes_on_when_it_can",
         ]),
     ),
-    ("F04", "a disk that can't be written", By(&["f04_what_cannot_be_written_is_not_counted_as_stored"])),
+    (
+        "F04",
+        "a disk that can't be written",
+        By(&[
+            "f04_what_cannot_be_written_is_not_counted_as_stored",
+            "f04_a_mailserver_that_can_write_nothing_counts_nothing_answers_and_goes_on_when_it_can",
+        ]),
+    ),
     (
         "F05",
         "a database that was cut off, has a page of zeros, or is none",
@@ -689,6 +775,8 @@ const THREATS: &[(&str, &str, Met)] = &[
             "f11_a_network_that_is_cut_both_ways_is_whole_again_after_it",
             "waits_for_who_is_away_double_to_a_quarter_of_a_minute",
             "every_rule_holds_in_a_mesh",
+            "f11_a_node_that_is_gone_is_sought_ever_more_seldom",
+            "f11_another_node_serves_when_one_is_gone",
         ]),
     ),
     (
@@ -781,6 +869,8 @@ const THREATS: &[(&str, &str, Met)] = &[
             "f23_a_data_directory_of_a_later_version_is_refused_and_left_alone",
             "a_later_version_is_left_alone",
             "f23_a_later_schema_is_refused",
+            "f23_a_legacy_node_becomes_a_mailserver_and_one_again",
+            "f23_a_mailserver_leaves_the_archive_of_a_later_version_alone",
         ]),
     ),
     (
@@ -791,6 +881,7 @@ const THREATS: &[(&str, &str, Met)] = &[
             "what_expires_in_a_slow_peers_queue_is_left_out",
             "f24_a_peer_that_does_not_read_costs_a_bounded_queue_and_nobody_else",
             "f24_a_peer_that_reads_a_kilobyte_a_second_costs_a_bounded_queue_and_nobody_else",
+            "f24_a_subscriber_that_reads_slowly_has_its_own_queue_and_holds_up_nobody",
         ]),
     ),
     (

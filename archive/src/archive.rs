@@ -10,8 +10,9 @@ use std::{
 use crate::postgres::PostgresLog;
 use crate::{
     error::{Error, OpenError},
+    mail::MailPage,
     memory::Memory,
-    query::{Appended, MAX_PAGE, MAX_TOPICS, Name, Page, Place, Query, Totals, page_length},
+    query::{Appended, MAX_PAGE, MAX_TOPICS, Name, Page, Place, Query, Totals, View, page_length},
     record::{PlaceRecord, Record, TopicRecord},
     retention::Excess,
     row::{Hash, MessagePosition, Row},
@@ -106,13 +107,22 @@ impl Archive {
         let mut places = Vec::new();
         for statement in sql::places(query) {
             places.extend(self.places(statement).await?);
-            places.sort_by_key(|place| place.rank(&query.view));
-            if query.newest_first {
-                places.reverse();
-            }
-            places.truncate(query.limit() + 1);
+            query.keep_first(&mut places);
         }
         self.read(&places, query.limit()).await
+    }
+
+    /// One page of envelopes; of a query for messages, the envelopes of its rows.
+    ///
+    /// # Errors
+    /// As [`Self::page`].
+    pub async fn mail_page(&self, query: &Query) -> Result<MailPage, Error> {
+        match (&*self.engine, &query.view) {
+            (Engine::Sqlite(log), View::Envelopes { topics, .. }) if topics.len() <= MAX_TOPICS => {
+                Ok(log.mail_page(query).await?)
+            }
+            _ => Ok(MailPage::of(&self.page(query).await?)),
+        }
     }
 
     /// Rows by their names, oldest first. What is not here is left out.
@@ -133,8 +143,7 @@ impl Archive {
     /// [`Error::Database`], or [`Error::TooManyHashes`].
     pub async fn messages_present(&self, hashes: &[Hash]) -> Result<Vec<MessagePosition>, Error> {
         if let Engine::Memory(memory) = &*self.engine {
-            let page = lock(memory).find(Name::Message, hashes);
-            return Ok(page.rows.iter().filter_map(Row::message_position).collect());
+            return Ok(lock(memory).present(hashes));
         }
         let places = self.named(Name::Message, hashes).await?;
         Ok(places.iter().map(|place| MessagePosition { sent_ns: place.key.sent_ns, hash: place.key.id }).collect())

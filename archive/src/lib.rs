@@ -8,6 +8,7 @@
 //! |---|---|
 //! | [`row`] | a row, its halves, its bounds |
 //! | [`query`] | what is asked, and the answer |
+//! | [`mail`] | envelopes alone, for requests for history |
 //! | [`archive`] | [`Archive`]: appending and reading, whatever keeps it |
 //! | [`error`] | what can go wrong |
 //! | [`writer`] | [`Writer`]: the one task that writes, in batches, and deletes what is old |
@@ -23,6 +24,7 @@ pub mod archive;
 pub mod checkpoint;
 mod complete;
 pub mod error;
+pub mod mail;
 pub mod memory;
 #[cfg(feature = "postgres")]
 mod postgres;
@@ -37,6 +39,7 @@ pub mod writer;
 
 pub use archive::Archive;
 pub use error::{Error, OpenError};
+pub use mail::{Mail, MailPage};
 pub use query::{Appended, Name, Page, Query, Totals, View};
 pub use retention::Retention;
 pub use row::{EnvelopeHalf, EnvelopePosition, Hash, MessageHalf, MessagePosition, Mined, Refusal, Row, Side};

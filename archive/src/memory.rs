@@ -11,7 +11,7 @@ use crate::{
     complete::{Resolution, resolve},
     query::{Appended, Name, Page, Place, Query, Totals, View, page_length},
     retention::Excess,
-    row::{EnvelopePosition, Hash, Key, Row},
+    row::{EnvelopePosition, Hash, Key, MessagePosition, Row},
 };
 
 /// Most rows.
@@ -118,6 +118,13 @@ impl Memory {
         let named = self.rows.iter().filter(|(_, row)| named(row, name).is_some_and(|hash| wanted.contains(&hash)));
         let places: Vec<Place> = named.map(|(key, row)| place(*key, row)).collect();
         self.read(&places, crate::query::MAX_PAGE)
+    }
+
+    /// Where messages of these names stand; nothing of them is read, so that no page bounds it.
+    pub(crate) fn present(&self, hashes: &[Hash]) -> Vec<MessagePosition> {
+        let wanted: BTreeSet<&Hash> = hashes.iter().collect();
+        let positions = self.rows.values().filter_map(Row::message_position);
+        positions.filter(|position| wanted.contains(&position.hash)).collect()
     }
 
     fn read(&self, places: &[Place], limit: usize) -> Page {

@@ -78,6 +78,15 @@ impl Query {
         self.limit.clamp(1, MAX_PAGE)
     }
 
+    /// Of places that some statements found, those that a page may have, and one more.
+    pub(crate) fn keep_first(&self, places: &mut Vec<Place>) {
+        places.sort_by_key(|place| place.rank(&self.view));
+        if self.newest_first {
+            places.reverse();
+        }
+        places.truncate(self.limit() + 1);
+    }
+
     /// How many topics it names.
     pub(crate) fn topics(&self) -> usize {
         match &self.view {

@@ -92,14 +92,34 @@ fn topics(view: &View) -> Vec<Vec<u8>> {
 
 fn arm(statement: &mut Statement, query: &Query, topic: Option<&[u8]>) {
     statement.push("SELECT sent, nanos, id, envelope, size FROM log WHERE ");
-    statement.push(match &query.view {
-        View::Messages { .. } => "content_topic IS NOT NULL",
-        View::Envelopes { .. } => "envelope IS NOT NULL",
-    });
-    let (name, order): (_, &[&str]) = match &query.view {
-        View::Messages { .. } => ("content_topic", &["sent", "nanos", "id"]),
-        View::Envelopes { .. } => ("topic", &["sent", "envelope"]),
+    seen(statement, query, topic);
+    ordered(statement, query);
+}
+
+/// Envelopes of one topic or of all, and one more than a page has.
+pub(crate) fn mail(query: &Query, topic: Option<&[u8; 4]>) -> Statement {
+    let mut statement = Statement::new(format!("SELECT {} FROM log WHERE ", crate::mail::COLUMNS));
+    seen(&mut statement, query, topic.map(<[u8; 4]>::as_slice));
+    ordered(&mut statement, query);
+    statement
+}
+
+/// The envelope that stands at a place.
+pub(crate) fn mail_at(key: &Key) -> Statement {
+    let (sent, nanos) = key.split();
+    let mut statement = Statement::new(format!("SELECT {} FROM log WHERE sent = ", crate::mail::COLUMNS));
+    statement.bind(Value::Int(sent)).push(" AND nanos = ").bind(Value::Int(nanos));
+    statement.push(" AND id = ").bind(Value::Bytes(key.id.to_vec()));
+    statement
+}
+
+/// What a query sees, of this topic if one is given.
+fn seen(statement: &mut Statement, query: &Query, topic: Option<&[u8]>) {
+    let (present, name) = match &query.view {
+        View::Messages { .. } => ("content_topic IS NOT NULL", "content_topic"),
+        View::Envelopes { .. } => ("envelope IS NOT NULL", "topic"),
     };
+    statement.push(present);
     if let Some(topic) = topic {
         statement.push(" AND ").push(name).push(" = ").bind(Value::Bytes(topic.to_vec()));
     }
@@ -111,10 +131,36 @@ fn arm(statement: &mut Statement, query: &Query, topic: Option<&[u8]>) {
             statement.push(" AND proven");
         }
     }
-    between(statement, &query.sent_ns);
-    after(statement, query, order);
+    between(statement, &ahead(query));
+    after(statement, query);
+}
+
+/// The times that are ahead of the place behind which a query goes on. A database begins to read at the bound of a time, and does not see
+/// which of two is the nearer.
+fn ahead(query: &Query) -> RangeInclusive<i64> {
+    let second = match &query.view {
+        View::Messages { after, .. } => after.map(|after| split(after.sent_ns).0),
+        View::Envelopes { after, .. } => after.map(|after| after.sent_secs.into()),
+    };
+    let (from, until) = (*query.sent_ns.start(), *query.sent_ns.end());
+    match second.map(|second| second.saturating_mul(NANOS_PER_SEC)) {
+        Some(nanos) if query.newest_first => from..=until.min(nanos.saturating_add(NANOS_PER_SEC - 1)),
+        Some(nanos) => from.max(nanos)..=until,
+        None => from..=until,
+    }
+}
+
+/// The columns by which a view is ordered.
+const fn order(view: &View) -> &'static [&'static str] {
+    match view {
+        View::Messages { .. } => &["sent", "nanos", "id"],
+        View::Envelopes { .. } => &["sent", "envelope"],
+    }
+}
+
+fn ordered(statement: &mut Statement, query: &Query) {
     let direction = if query.newest_first { " DESC" } else { "" };
-    let order: Vec<String> = order.iter().map(|column| format!("{column}{direction}")).collect();
+    let order: Vec<String> = order(&query.view).iter().map(|column| format!("{column}{direction}")).collect();
     // A power of two, so that the database meets few texts; what is too much is cut off.
     let limit = (query.limit() + 1).next_power_of_two();
     let _ = write!(statement.text, " ORDER BY {} LIMIT {limit}", order.join(", "));
@@ -137,7 +183,7 @@ fn between(statement: &mut Statement, sent_ns: &RangeInclusive<i64>) {
     }
 }
 
-fn after(statement: &mut Statement, query: &Query, order: &[&str]) {
+fn after(statement: &mut Statement, query: &Query) {
     let values = match &query.view {
         View::Messages { after: Some(after), .. } => {
             let (secs, nanos) = split(after.sent_ns);
@@ -149,9 +195,8 @@ fn after(statement: &mut Statement, query: &Query, order: &[&str]) {
         View::Messages { after: None, .. } | View::Envelopes { after: None, .. } => return,
     };
     let sign = if query.newest_first { "<" } else { ">" };
-    // Both: the first is what partitions are chosen by.
-    statement.push(" AND sent ").push(sign).push("= ").bind(values[0].clone());
-    statement.push(" AND (").push(&order.join(", ")).push(") ").push(sign).push(" (").bind_all(values).push(")");
+    let order = order(&query.view).join(", ");
+    statement.push(" AND (").push(&order).push(") ").push(sign).push(" (").bind_all(values).push(")");
 }
 
 /// The places of rows with any of these names, in the order of keys.

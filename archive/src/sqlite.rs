@@ -7,10 +7,13 @@
 
 use std::{path::Path, time::Duration};
 
+mod mail;
+
 use crate::{
     checkpoint::{self, Checkpoints},
     error::OpenError,
-    query::{Appended, Place, Totals},
+    mail::MailPage,
+    query::{Appended, Place, Query, Totals},
     record::{COLUMNS, DeletedRecord, InsertedRecord, PlaceRecord, Record, TimeRecord, TotalsRecord},
     retention::Excess,
     row::Row,
@@ -18,8 +21,9 @@ use crate::{
     sql::{self, Statement, Value},
 };
 use sqlx::{
-    AssertSqlSafe, Sqlite, SqliteConnection, SqlitePool,
+    AssertSqlSafe, Connection as _, Sqlite, SqliteConnection, SqlitePool,
     migrate::{MigrateError, Migrator},
+    pool::PoolConnection,
     query::{Query as SqlxQuery, QueryAs},
     sqlite::{
         SqliteArguments, SqliteAutoVacuum, SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions,
@@ -50,6 +54,7 @@ pub(crate) struct SqliteLog {
     checkpoints: Checkpoints,
     /// The pool of the one that moves the log.
     mover: SqlitePool,
+    mail: mail::Readers,
 }
 
 impl SqliteLog {
@@ -74,10 +79,12 @@ impl SqliteLog {
         let mover = pool(1).connect_with(options.clone()).await.map_err(|error| unusable(path, error))?;
         let readers = pool(READERS).connect_with(options.pragma("query_only", "ON")).await;
         let readers = readers.map_err(|error| unusable(path, error))?;
-        Ok(Self { readers, writer, checkpoints: Checkpoints::start(mover.clone()), mover })
+        let mail = mail::Readers::of(path);
+        Ok(Self { readers, writer, checkpoints: Checkpoints::start(mover.clone()), mover, mail })
     }
 
     pub(crate) async fn close(&self) {
+        self.mail.close().await;
         self.readers.close().await;
         self.mover.close().await;
         self.writer.close().await;
@@ -101,14 +108,17 @@ impl SqliteLog {
         self.fetch(statement).await
     }
 
+    pub(crate) async fn mail_page(&self, query: &Query) -> Result<MailPage, sqlx::Error> {
+        self.mail.page(query.clone()).await
+    }
+
     pub(crate) async fn append(&self, rows: &[Row], now_secs: u64) -> Result<Vec<Appended>, sqlx::Error> {
         let _turn = self.checkpoints.turn().await;
-        let mut transaction = self.writer.begin_with("BEGIN IMMEDIATE").await?;
-        let (outcomes, changes) = session::append(&mut *transaction, rows, |row| row.admit(now_secs)).await?;
-        count(&mut transaction, &changes).await?;
-        transaction.commit().await?;
+        let mut connection = self.writer.acquire().await?;
+        let outcomes = append(&mut connection, rows, now_secs).await;
+        or_another(&outcomes, &mut connection);
         self.checkpoints.written(rows.len(), rows.iter().map(Row::size_bytes).sum());
-        Ok(outcomes)
+        outcomes
     }
 
     pub(crate) async fn totals(&self) -> Result<Totals, sqlx::Error> {
@@ -119,16 +129,12 @@ impl SqliteLog {
     /// Deletes some of the oldest rows; how many that were; `None` when nothing has to go.
     pub(crate) async fn trim(&self, excess: &Excess, chunk: usize) -> Result<Option<u64>, sqlx::Error> {
         let _turn = self.checkpoints.turn().await;
-        let mut transaction = self.writer.begin_with("BEGIN IMMEDIATE").await?;
-        let totals = totals(&mut transaction).await?;
-        let oldest: Vec<PlaceRecord> = transaction.fetch(sql::oldest(chunk)).await?;
-        let going = excess.going(&totals, oldest.into_iter().filter_map(PlaceRecord::read));
-        let Some(last) = going.last() else { return Ok(None) };
-        let deleted: Vec<DeletedRecord> = transaction.fetch(sql::delete_until(last)).await?;
-        count(&mut transaction, &deleted.iter().map(DeletedRecord::change).collect()).await?;
-        transaction.commit().await?;
-        self.checkpoints.written(deleted.len(), 0);
-        Ok(Some(deleted.len() as u64))
+        let mut connection = self.writer.acquire().await?;
+        let deleted = trim(&mut connection, excess, chunk).await;
+        or_another(&deleted, &mut connection);
+        let deleted = deleted?;
+        self.checkpoints.written(deleted.unwrap_or(0), 0);
+        Ok(deleted.map(|rows| rows as u64))
     }
 
     /// Gives some space of deleted rows back to the file system; whether there may be more.
@@ -142,6 +148,34 @@ impl SqliteLog {
             self.checkpoints.written(0, VACUUM_PAGES as usize * 4_096);
         }
         Ok(free > i64::from(VACUUM_PAGES))
+    }
+}
+
+async fn append(connection: &mut SqliteConnection, rows: &[Row], now_secs: u64) -> Result<Vec<Appended>, sqlx::Error> {
+    let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
+    let (outcomes, changes) = session::append(&mut *transaction, rows, |row| row.admit(now_secs)).await?;
+    count(&mut transaction, &changes).await?;
+    transaction.commit().await?;
+    Ok(outcomes)
+}
+
+async fn trim(connection: &mut SqliteConnection, excess: &Excess, chunk: usize) -> Result<Option<usize>, sqlx::Error> {
+    let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
+    let totals = totals(&mut transaction).await?;
+    let oldest: Vec<PlaceRecord> = transaction.fetch(sql::oldest(chunk)).await?;
+    let going = excess.going(&totals, oldest.into_iter().filter_map(PlaceRecord::read));
+    let Some(last) = going.last() else { return Ok(None) };
+    let deleted: Vec<DeletedRecord> = transaction.fetch(sql::delete_until(last)).await?;
+    count(&mut transaction, &deleted.iter().map(DeletedRecord::change).collect()).await?;
+    transaction.commit().await?;
+    Ok(Some(deleted.len()))
+}
+
+/// After a failure another connection writes: where the disk has failed SQLite ends a transaction by itself, and sqlx, which counts
+/// them, would refuse every later one.
+fn or_another<T>(written: &Result<T, sqlx::Error>, connection: &mut PoolConnection<Sqlite>) {
+    if written.is_err() {
+        connection.close_on_drop();
     }
 }
 
@@ -363,11 +397,13 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let log = SqliteLog::open(&directory.path().join("archive.sqlite3")).await.unwrap();
         log.append(&rows(1, 10), NOW).await.unwrap();
-        sqlx::query("PRAGMA query_only = ON").execute(&log.writer).await.unwrap();
+        let forbidden = async || sqlx::query("PRAGMA query_only = ON").execute(&log.writer).await.unwrap();
+        forbidden().await;
         assert!(log.append(&rows(5, 10), NOW).await.is_err());
+        forbidden().await;
         assert!(log.trim(&Excess { keep_rows: Some(0), ..Excess::default() }, 10).await.is_err());
         assert_eq!(log.totals().await.unwrap().rows, 1);
-        sqlx::query("PRAGMA query_only = OFF").execute(&log.writer).await.unwrap();
+        // The connection that failed is gone, and with it what it was forbidden.
         log.append(&rows(5, 10), NOW).await.unwrap();
         assert_eq!(log.totals().await.unwrap().rows, 5);
     }
@@ -477,7 +513,12 @@ mod tests {
             with(envelopes(vec![])),
             with(envelopes(vec![[1; 4]])),
         ] {
-            for mut statement in sql::places(&query) {
+            let topic = match &query.view {
+                crate::View::Envelopes { topics, .. } => topics.first(),
+                crate::View::Messages { .. } => None,
+            };
+            let key = crate::row::Key { sent_ns: 5, id: [1; 32] };
+            for mut statement in sql::places(&query).into_iter().chain([sql::mail(&query, topic), sql::mail_at(&key)]) {
                 statement.text = format!("EXPLAIN QUERY PLAN {}", statement.text);
                 let mut explain = sqlx::query_as::<_, (i64, i64, i64, String)>(AssertSqlSafe(statement.text));
                 for value in statement.values {

@@ -35,6 +35,7 @@ impl From<Result<Published, PublishError>> for Answer {
                 PublishError::QueueFull
                 | PublishError::NotSubscribed
                 | PublishError::NotSigned(_)
+                | PublishError::Refused(_)
                 | PublishError::Stopped,
             ) => Self::Refused(DropReason::PublishFailed),
         }

@@ -7,6 +7,7 @@
 //! | [`mapping`], [`content_topic`], [`origin`] | the conversion itself, pure |
 //! | [`seen`], [`journal`] | what crossed, by content; what of it outlives the bridge |
 //! | [`history`], `keeping` | what an archive is given of it |
+//! | [`remake`] | the envelope of a message that never crossed, for history |
 //! | [`gaps`], [`canary`] | when the far side was away; a self-test each minute |
 //! | [`skew`] | what the envelopes of v1 peers say of our clock |
 //! | `yielding` | who waits for whom, where several bridges join the same networks |
@@ -52,6 +53,7 @@ mod passage;
 pub mod policy;
 mod rate;
 mod recent;
+pub mod remake;
 pub mod router;
 pub mod run;
 mod scribe;

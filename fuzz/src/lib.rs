@@ -11,7 +11,8 @@
 //! | [`targets::dns`] | the core that follows DNS lists |
 //! | [`targets::waku0`] | Status, Status Update, envelope, Messages, payload, requests for history |
 //! | [`targets::node`] | the node core: packets of several peers, time, posts |
-//! | [`targets::waku2`] | WakuMessage with validation, metadata, peer exchange, node records, topics |
+//! | [`targets::waku2`] | WakuMessage with validation, metadata, peer exchange, lightpush, store, node records, topics |
+//! | [`targets::filter`] | filter of both generations, with the service node behind it |
 //! | [`targets::bridge`] | the bridge core: envelopes, messages, answers, time |
 //!
 //! The program `guided` runs one under libFuzzer, guided by coverage of this workspace's crates; dependencies are not
@@ -72,6 +73,11 @@ pub static TARGETS: &[Target] = &[
     Target { name: "message", run: targets::waku2::message, seeds: seeds::message, max_len: 4096 },
     Target { name: "metadata", run: targets::waku2::metadata, seeds: seeds::metadata, max_len: 1100 },
     Target { name: "exchange", run: targets::waku2::exchange, seeds: seeds::exchange, max_len: 2048 },
+    Target { name: "filter", run: targets::filter::current, seeds: seeds::filter, max_len: 4096 },
+    Target { name: "legacy_filter", run: targets::filter::legacy, seeds: seeds::legacy_filter, max_len: 4096 },
+    Target { name: "lightpush", run: targets::waku2::lightpush, seeds: seeds::lightpush, max_len: 2048 },
+    Target { name: "store", run: targets::waku2::store, seeds: seeds::store, max_len: 4096 },
+    Target { name: "store_legacy", run: targets::waku2::store_legacy, seeds: seeds::store_legacy, max_len: 4096 },
     Target { name: "record", run: targets::waku2::record, seeds: seeds::records, max_len: 320 },
     Target { name: "topics", run: targets::waku2::topics, seeds: seeds::topics, max_len: 512 },
     Target { name: "bridge", run: targets::bridge::bridge, seeds: seeds::scripts, max_len: 2048 },

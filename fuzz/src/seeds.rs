@@ -14,7 +14,13 @@ use waku0::{
     },
     payload::{Content, plaintext},
 };
-use waku2::{ContentTopic, Meta, WakuMessage};
+use waku2::{
+    ContentTopic, Meta, WakuMessage,
+    filter::{
+        legacy,
+        wire::{Operation, Push, Request, Response},
+    },
+};
 
 /// Shorter hex is a number or a topic, not a packet.
 const SHORTEST: usize = 2;
@@ -202,6 +208,41 @@ pub(crate) fn exchange() -> Vec<Vec<u8>> {
     texts.into_iter().filter_map(|text| hex::decode(text.replace(' ', "")).ok()).collect()
 }
 
+/// Requests and answers of 3.0.0 and 2.0.0-beta1.
+pub(crate) fn lightpush() -> Vec<Vec<u8>> {
+    let message = "0a0568656c6c6f121d2f77616b752f322f64656661756c742d636f6e74656e742f70726f746f50aab4aed8c7bfce972f";
+    let texts = [
+        format!("0a057265712d31aa0130{message}"),
+        format!("0a057265712d31a2010e2f77616b752f322f72732f312f31aa0130{message}"),
+        "0a057265712d3150c8016003".to_owned(),
+        format!("0a057265712d3112420a0e2f77616b752f322f72732f312f311230{message}"),
+        "0a057265712d311a06080112024f4b".to_owned(),
+    ];
+    texts.into_iter().filter_map(|text| hex::decode(text).ok()).collect()
+}
+
+/// A query by topics and times, one by hashes with a cursor, a page, a refusal.
+pub(crate) fn store() -> Vec<Vec<u8>> {
+    let texts = [
+        "0a057265712d311001520e2f77616b752f322f72732f312f315a1d2f77616b752f322f64656661756c742d636f6e74656e742f70726f746f60aa8cd89ec0bfce972f68aadc8492cfbfce972fa00301a80314",
+        "0a057265712d31a20120032f86241f8022504ac1cb74354f38a75b0c535f1844b4edb333389e7225de35a20120032f86241f8022504ac1cb74354f38a75b0c535f1844b4edb333389e7225de359a0320032f86241f8022504ac1cb74354f38a75b0c535f1844b4edb333389e7225de35",
+        "0a057265712d3150c8015a024f4ba201640a20032f86241f8022504ac1cb74354f38a75b0c535f1844b4edb333389e7225de3512300a0568656c6c6f121d2f77616b752f322f64656661756c742d636f6e74656e742f70726f746f50aab4aed8c7bfce972f1a0e2f77616b752f322f72732f312f319a0320032f86241f8022504ac1cb74354f38a75b0c535f1844b4edb333389e7225de35",
+        "0a034e2f4150ad035a11544f4f5f4d414e595f5245515545535453",
+    ];
+    texts.into_iter().filter_map(|text| hex::decode(text).ok()).collect()
+}
+
+/// A query with a cursor, one of everything, a page with a cursor, a refusal.
+pub(crate) fn store_legacy() -> Vec<Vec<u8>> {
+    let texts = [
+        "0a057265712d31128301120e2f77616b752f322f72732f312f311a1f0a1d2f77616b752f322f64656661756c742d636f6e74656e742f70726f746f224c081412460a20074c15aa78cf57cb4b42d565377ec95d4288c02f4a5d6edfdd2eb88c0f9df56910aab4aed8c7bfce972f18aab4aed8c7bfce972f220e2f77616b752f322f72732f312f31180128023004",
+        "0a057265712d311200",
+        "0a057265712d311a7e12300a0568656c6c6f121d2f77616b752f322f64656661756c742d636f6e74656e742f70726f746f50aab4aed8c7bfce972f1a4812460a20074c15aa78cf57cb4b42d565377ec95d4288c02f4a5d6edfdd2eb88c0f9df56910aab4aed8c7bfce972f18aab4aed8c7bfce972f220e2f77616b752f322f72732f312f312000",
+        "0a034e2f411a0320ad03",
+    ];
+    texts.into_iter().filter_map(|text| hex::decode(text).ok()).collect()
+}
+
 /// Signed records, and the values of their Waku keys.
 pub(crate) fn records() -> Vec<Vec<u8>> {
     let file: Value = serde_json::from_str(include_str!("../../fixtures/enr/waku.json")).unwrap_or_default();
@@ -224,6 +265,39 @@ pub(crate) fn topics() -> Vec<Vec<u8>> {
         "/waku/2/default-waku/proto",
     ];
     topics.into_iter().map(|topic| topic.as_bytes().to_vec()).collect()
+}
+
+/// Every request of filter v2, a response and a push.
+pub(crate) fn filter() -> Vec<Vec<u8>> {
+    let request = |operation| Request {
+        id: "req-1".to_owned(),
+        operation,
+        pubsub_topic: Some("/waku/2/rs/1/1".to_owned()),
+        content_topics: vec!["/waku/2/default-content/proto".to_owned()],
+    };
+    let operations = [Operation::Ping, Operation::Subscribe, Operation::Unsubscribe, Operation::UnsubscribeAll];
+    let requests = operations.map(|operation| request(operation).encode());
+    let response = Response::ok("req-1".to_owned()).encode();
+    let pushes = message()
+        .into_iter()
+        .take(1)
+        .map(|message| Push { message: message.into(), pubsub_topic: Some("/waku/2/rs/1/1".to_owned()) }.encode());
+    requests.into_iter().chain([response]).chain(pushes).map(|bytes| bytes.to_vec()).collect()
+}
+
+/// Requests of the first filter, and a push.
+pub(crate) fn legacy_filter() -> Vec<Vec<u8>> {
+    let request = |subscribe| legacy::Request {
+        subscribe,
+        pubsub_topic: Some("/waku/2/rs/1/1".to_owned()),
+        content_topics: vec!["/waku/2/default-content/proto".to_owned(), "/toychat/2/huilong/proto".to_owned()],
+    };
+    let id = || "sub-1".to_owned();
+    let requests =
+        [true, false].map(|subscribe| legacy::Rpc { id: id(), request: Some(request(subscribe)), push: None });
+    let push = Some(message().into_iter().take(1).map(Bytes::from).collect());
+    let push = legacy::Rpc { id: id(), request: None, push };
+    requests.into_iter().chain([push]).map(|rpc| rpc.encode().to_vec()).collect()
 }
 
 /// For cores: random choices, the same each time.

@@ -1,7 +1,5 @@
 //! The room of the mailserver: what serves history beside a waku/0 node.
 
-use std::path::Path;
-
 use devp2p::NodeKey;
 use tokio::{sync::mpsc, task::JoinHandle};
 use waku0::{
@@ -10,9 +8,8 @@ use waku0::{
     payload::{Key, SymKey},
 };
 
-use super::StartError;
 use crate::{
-    config::{archive::Archive, mail::Mail},
+    config::mail::Mail,
     mail::{ENVELOPES, Mailserver, REQUESTS},
     storage::archive::History,
 };
@@ -37,27 +34,11 @@ pub(super) struct MailRoom {
     pub(super) server: Mailserver,
     /// The password, for people.
     pub(super) password: Option<String>,
-    /// Writes the archive, where no bridge does.
-    writer: Option<JoinHandle<()>>,
 }
 
 impl MailRoom {
-    /// Starts it over the archive that a bridge keeps, or else one of its own, which is wanted in this data directory.
-    pub(super) async fn start(
-        mail: Mail,
-        (wanted, data_dir): (&Archive, &Path),
-        kept: Option<History>,
-        key: NodeKey,
-        node: waku0::Handle,
-        inbox: Inbox,
-    ) -> Result<Self, StartError> {
-        let (history, writer) = match kept {
-            Some(history) => (history, None),
-            None => {
-                let (history, writer) = History::open(wanted, data_dir).await?;
-                (history, Some(writer))
-            }
-        };
+    /// Starts it over an archive.
+    pub(super) fn start(mail: Mail, history: History, key: NodeKey, node: waku0::Handle, inbox: Inbox) -> Self {
         let password = mail.password.as_deref().map(SymKey::from_password);
         let settings = Settings {
             keys: [Key::Private(key)].into_iter().chain(password.map(Key::Symmetric)).collect(),
@@ -69,7 +50,7 @@ impl MailRoom {
             ..Settings::default()
         };
         let server = Mailserver::start(settings, history, node, inbox.requests, inbox.envelopes);
-        Ok(Self { server, password: mail.password, writer })
+        Self { server, password: mail.password }
     }
 
     /// Returns the name of what ends by itself, which it should not.
@@ -77,19 +58,15 @@ impl MailRoom {
         tokio::select! {
             _ = &mut self.server.server => "the mailserver",
             () = ended(&mut self.server.archiver) => "what hands envelopes to the archive",
-            () = ended(&mut self.writer) => "the archive",
         }
     }
 
     /// Waits until all that was handed in is written; the node has stopped.
     pub(super) async fn shutdown(self) {
-        let Mailserver { history, server, archiver, .. } = self.server;
+        let Mailserver { server, archiver, .. } = self.server;
         let _ = server.await;
         if let Some(archiver) = archiver {
             let _ = archiver.await;
-        }
-        if self.writer.is_some() {
-            history.archive().close().await;
         }
     }
 }

@@ -4,7 +4,7 @@ use std::{fs, path::Path};
 
 use tokio::{sync::mpsc, task::JoinHandle};
 use tracing::{info, warn};
-use waku2::Multiaddr;
+use waku2::{Multiaddr, PubsubTopic, service::Services};
 
 use super::StartError;
 use crate::config::{self, CertificateFiles};
@@ -21,6 +21,8 @@ pub(super) struct V2Room {
     /// Does it tell others of nodes that it found?
     pub(super) answers_exchange: bool,
     pub(super) addresses: Vec<Multiaddr>,
+    /// What it relays from the start.
+    pub(super) topics: Vec<PubsubTopic>,
     task: JoinHandle<()>,
 }
 
@@ -30,6 +32,7 @@ impl V2Room {
         config: config::V2,
         key: [u8; 32],
         directory: &Path,
+        services: Services,
         events: mpsc::Sender<waku2::Event>,
     ) -> Result<Self, StartError> {
         let (client_arguments, answers_exchange) = (client_arguments(&config), config.seek.how.answer_exchange);
@@ -38,6 +41,7 @@ impl V2Room {
         let config::seek::Seek { mut how, persistent, exchange_node, notices } = config.seek;
         notices.iter().for_each(|notice| warn!("{notice}"));
         how.address_book = persistent.then(|| directory.join(ADDRESS_BOOK));
+        let services = with(services, &config.services);
         let config = waku2::Config {
             certificate: config.certificate.as_ref().map(certificate).transpose()?,
             listen: std::iter::once(config.listen).chain(config.websocket).collect(),
@@ -50,11 +54,13 @@ impl V2Room {
             static_peers: config.static_peers.into_iter().chain(exchange_node).collect(),
             seek: how,
             agent: config.agent,
+            services,
             ..waku2::Config::new(key)
         };
+        let topics = config.topics.clone();
         let (node, task) = waku2::run::start(config, events).await?;
         let addresses = node.addresses();
-        Ok(Self { node, client_arguments, answers_exchange, addresses, task })
+        Ok(Self { node, client_arguments, answers_exchange, addresses, topics, task })
     }
 
     /// Returns the name of what ends by itself, which it should not.
@@ -67,6 +73,17 @@ impl V2Room {
     /// Stops the node, whose peers are told.
     pub(super) async fn shutdown(self) {
         self.node.shutdown().await;
+    }
+}
+
+/// What is served beside `mounted`, and whom the node asks.
+fn with(mounted: Services, config: &config::services::Services) -> Services {
+    Services {
+        rate_limits: config.rate_limits.clone(),
+        nodes: config.nodes.clone(),
+        lightpush: config.serves_lightpush.then_some(config.lightpush),
+        filter: Some(config.filter),
+        ..mounted
     }
 }
 

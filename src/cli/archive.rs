@@ -18,9 +18,15 @@ pub struct ArchiveArgs {
     #[arg(long, value_name = "URL")]
     pub archive_url: Option<String>,
     /// What is kept: time:SECONDS, capacity:ROWS, size:NUMBER with MB or GB, or several of them joined by ; or none for everything
-    #[arg(long, value_name = "POLICY", default_value = "time:172800;size:10GB")]
+    #[arg(long, value_name = "POLICY", default_value_t = Self::RETENTION)]
     pub archive_retention_policy: Retention,
     /// Connections to PostgreSQL
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u32).range(2..=100))]
     pub archive_max_connections: u32,
+}
+
+impl ArchiveArgs {
+    /// What is kept unless somebody says otherwise: two days, and 10 GiB.
+    pub const RETENTION: Retention =
+        Retention { max_age_secs: Some(172_800), max_rows: None, max_bytes: Some(10 << 30) };
 }

@@ -49,29 +49,22 @@ const fn later(flag: &'static str, form: Form, default: &'static str) -> Foreign
 }
 
 /// All of them.  Deployed: nwaku 0.37; those after the deprecated ones are go-waku's.
-pub const FOREIGN: [Foreign; 50] = [
-    later("store", Form::Switch, "false"),
-    later("legacy-store", Form::Switch, "false"),
-    later("storenode", Form::Text, ""),
-    later("store-message-retention-policy", Form::Text, "time:172800"),
-    later("store-message-db-url", Form::Text, "sqlite://store.sqlite3"),
-    later("store-message-db-vacuum", Form::Switch, "false"),
-    // Without an archive there is nothing to migrate: what is on without being asked for is not told of.
-    later("store-message-db-migration", Form::Switch, "true"),
-    later("store-max-num-db-connections", Form::Number, "50"),
-    later("store-resume", Form::Switch, "false"),
+pub const FOREIGN: [Foreign; 34] = [
+    Foreign {
+        flag: "store-message-db-vacuum",
+        form: Form::Switch,
+        default: "false",
+        fate: Fate::Told("--store-message-db-vacuum: the archive gives back what it does not need, all the time"),
+    },
+    Foreign {
+        flag: "store-message-db-migration",
+        form: Form::Switch,
+        default: "true",
+        fate: Fate::Told("--store-message-db-migration: the archive is brought up to date at every start"),
+    },
     later("store-sync", Form::Switch, "false"),
     later("store-sync-interval", Form::Number, "300"),
     later("store-sync-range", Form::Number, "3600"),
-    later("filter", Form::Switch, "false"),
-    later("filternode", Form::Text, ""),
-    later("filter-subscription-timeout", Form::Number, "300"),
-    later("filter-max-peers-to-serve", Form::Number, "1000"),
-    later("filter-max-criteria", Form::Number, "1000"),
-    later("lightpush", Form::Switch, "false"),
-    later("lightpushnode", Form::Text, ""),
-    later("rest-relay-cache-capacity", Form::Number, "50"),
-    later("rest-admin", Form::Switch, "false"),
     later("metrics-logging", Form::Switch, "true"),
     later("rendezvous", Form::Switch, "true"),
     later("reliability", Form::Switch, "false"),
@@ -94,8 +87,22 @@ pub const FOREIGN: [Foreign; 50] = [
     later("rln-relay-user-message-limit", Form::Number, ""),
     Foreign { flag: "keep-alive", form: Form::Switch, default: "true", fate: Fate::Deprecated },
     Foreign { flag: "max-relay-peers", form: Form::Number, default: "", fate: Fate::Deprecated },
-    later("store-message-retention-time", Form::Text, ""),
-    later("store-message-retention-capacity", Form::Number, ""),
+    Foreign {
+        flag: "store-message-retention-time",
+        form: Form::Text,
+        default: "",
+        fate: Fate::Told(
+            "--store-message-retention-time has no effect: give --store-message-retention-policy=time:SECONDS",
+        ),
+    },
+    Foreign {
+        flag: "store-message-retention-capacity",
+        form: Form::Number,
+        default: "",
+        fate: Fate::Told(
+            "--store-message-retention-capacity has no effect: give --store-message-retention-policy=capacity:ROWS",
+        ),
+    },
     later("pprof", Form::Switch, "false"),
     Foreign {
         flag: "show-addresses",

@@ -84,8 +84,8 @@ Examples:
 #[derive(Debug, Args)]
 #[command(after_help = HISTORY_EXAMPLES)]
 pub struct HistoryArgs {
-    /// A mail server: enode://KEY:PASSWORD@HOST:PORT, as its operator gives it away; may be repeated: when one fails the next is asked
-    /// for what is left
+    /// A mail server, enode://KEY:PASSWORD@HOST:PORT, as its operator gives it away, or a store node of the Waku Network,
+    /// /ip4/HOST/tcp/PORT/p2p/ID; may be repeated: when one fails the next is asked for what is left
     #[arg(long, value_name = "SERVER", required = true)]
     pub server: Vec<String>,
     /// Sent at this time or later: 24h ago (s, m, h, d, w), in unix seconds, or 2020-07-09T12:00:00Z
@@ -94,10 +94,14 @@ pub struct HistoryArgs {
     /// Sent at this time or earlier
     #[arg(long, value_name = "TIME", default_value = "now")]
     pub to: String,
-    /// Only of this topic: 8 hex digits, or a name of which Status makes a topic; may be repeated
+    /// Only of this topic: 8 hex digits, or a name of which Status makes a topic; of a store node also a content topic, which begins
+    /// with /; may be repeated
     #[arg(long, value_name = "TOPIC")]
     pub topic: Vec<String>,
-    /// End after so many envelopes
+    /// The pubsub topic that a store node is asked for
+    #[arg(long, value_name = "TOPIC", default_value = "/waku/2/rs/0/0")]
+    pub pubsub_topic: String,
+    /// End after so many
     #[arg(long, value_name = "N", default_value_t = 1_000, value_parser = clap::value_parser!(u64).range(1..))]
     pub limit: u64,
     /// Go on to the end, however many there are
@@ -130,6 +134,7 @@ pub struct HistoryArgs {
 const HISTORY_EXAMPLES: &str = "\
 Examples:
   causeway history --server enode://KEY:status-offline-inbox@HOST:30303 --topic status --sym-password status
+  causeway history --server /ip4/HOST/tcp/60000/p2p/ID --pubsub-topic /waku/2/rs/16/32 --from 1h
   causeway history --server enode://… --server enode://… --from 30d --all --resume where.json --json > month.jsonl
   causeway import month.jsonl
 

@@ -7,11 +7,14 @@ use clap::{Args, ValueEnum};
 use super::parse_bool;
 use crate::http::origins::Pattern;
 
+/// Most messages kept for those who poll: with each at its longest, 1.5 GiB. Each that comes is compared with all of them.
+const MAX_CACHE: i64 = 10_000;
+
 /// Flags about logs and HTTP.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Logs and HTTP")]
 pub struct SurfaceArgs {
-    /// Serve health, metrics and accounts over HTTP
+    /// Serve REST, health, metrics and accounts over HTTP
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value = "true", default_missing_value = "true", value_parser = parse_bool)]
     pub rest: bool,
     /// Address of these
@@ -24,6 +27,18 @@ pub struct SurfaceArgs {
     /// * and ? for what may differ; * alone for all; may be repeated
     #[arg(long, value_name = "ORIGIN")]
     pub rest_allow_origin: Vec<Pattern>,
+    /// Serve /admin as well: peers and whom to call, who is subscribed, the level of the log. There is no login
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true", value_parser = parse_bool)]
+    pub rest_admin: bool,
+    /// Messages kept of relay until somebody polls for them; the oldest makes room
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(0..=MAX_CACHE))]
+    pub rest_relay_cache_capacity: u32,
+    /// The same of what a filter node pushes
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(0..=MAX_CACHE))]
+    pub rest_filter_cache_capacity: u32,
+    /// What /version says, for tools that ask for one of nwaku's, v0.37.0 for example [default: our own]
+    #[arg(long, value_name = "TEXT")]
+    pub version_string: Option<String>,
     /// Serve metrics at an address of their own as well
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true", value_parser = parse_bool)]
     pub metrics_server: bool,

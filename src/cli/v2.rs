@@ -7,8 +7,9 @@ use clap::{
     builder::{OsStringValueParser, TypedValueParser},
 };
 
+use waku2::service::rate::RateLimit;
+
 use super::parse_bool;
-use crate::config::rate_limit::RateLimit;
 
 /// Flags about the Waku Network side.
 #[derive(Debug, Args)]
@@ -54,7 +55,8 @@ pub struct V2Args {
     #[arg(long, value_name = "N", default_value_t = waku2::limits::MAX_PER_ADDRESS)]
     pub ip_colocation_limit: u32,
     /// How much is answered: VOLUME/PERIOD with h, m, s or ms, of one service with its name before it, as in px:10/1m; may be
-    /// repeated. Of the services px (peer exchange) is served so far [default: px:100/10s, and 10 a minute of one peer]
+    /// repeated. Services are px (peer exchange), lightpush, filter, store, storev2 and storev3; 0/1s is no limit. One peer has three quarters
+    /// of it, over some periods; of filter, all of it [default: px:100/10s, and 10 a minute of one peer; filter:30/1m; others none]
     #[arg(long, value_name = "LIMIT")]
     pub rate_limit: Vec<RateLimit>,
     /// A Waku Network peer to stay connected to; may be repeated

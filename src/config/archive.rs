@@ -5,10 +5,19 @@ use std::path::{Path, PathBuf};
 use archive::Retention;
 
 use super::ConfigError;
-use crate::{cli::ArchiveArgs, storage::archive::ARCHIVE_FILE};
+use crate::{
+    cli::{ArchiveArgs, StoreArgs},
+    storage::archive::ARCHIVE_FILE,
+};
 
 /// What an archive in SQLite is named by.
 const SQLITE: &str = "sqlite://";
+/// What one is named by that is gone at the end.  Deployed: nwaku.
+const MEMORY: &str = "sqlite://:memory:";
+/// How long what is relayed is kept, in seconds: two days. Source: nwaku's `--store-message-retention-policy`.
+const STORE_SECS: u64 = 172_800;
+/// Connections of a store to PostgreSQL.  Deployed: nwaku.
+const STORE_CONNECTIONS: u32 = 50;
 /// What one in PostgreSQL is named by.
 const POSTGRES: [&str; 2] = ["postgres://", "postgresql://"];
 
@@ -24,6 +33,8 @@ pub struct Archive {
 /// Where an archive is.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Place {
+    /// In memory: it is gone at the end.
+    Memory,
     /// In a SQLite file; `None` is one in the data directory.
     Sqlite(Option<PathBuf>),
     /// In PostgreSQL.
@@ -38,6 +49,7 @@ pub enum Place {
 impl std::fmt::Debug for Place {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
+            Self::Memory => f.write_str("Memory"),
             Self::Sqlite(path) => f.debug_tuple("Sqlite").field(path).finish(),
             // The URL has a password.
             Self::Postgres { connections, .. } => {
@@ -56,14 +68,18 @@ impl Place {
     pub fn file(&self, data_dir: &Path) -> Option<PathBuf> {
         match self {
             Self::Sqlite(path) => Some(path.clone().unwrap_or_else(|| data_dir.join(ARCHIVE_FILE))),
-            Self::Postgres { .. } => None,
+            Self::Memory | Self::Postgres { .. } => None,
         }
     }
 
     /// Its name for people, without a password.
     #[must_use]
     pub fn named(&self, data_dir: &Path) -> String {
-        self.file(data_dir).map_or_else(|| "PostgreSQL".to_owned(), |file| file.display().to_string())
+        match self {
+            Self::Memory => "memory".to_owned(),
+            Self::Sqlite(_) => self.file(data_dir).unwrap_or_default().display().to_string(),
+            Self::Postgres { .. } => "PostgreSQL".to_owned(),
+        }
     }
 }
 
@@ -75,14 +91,53 @@ pub fn at(url: Option<&str>) -> Result<Place, ConfigError> {
     url.filter(|url| !url.is_empty()).map_or(Ok(Place::Sqlite(None)), |url| place(url, COMMAND_CONNECTIONS))
 }
 
-/// Reads the flags; `None` where none is asked for.
-pub(super) fn archive(args: &ArchiveArgs) -> Result<Option<Archive>, ConfigError> {
+/// Does a bridge with these flags have an archive?
+pub(super) fn is_wanted(args: &ArchiveArgs, store: &StoreArgs) -> bool {
+    args.archive || store.serves()
+}
+
+/// Reads the flags of a bridge; `None` where no archive is asked for. It has one, which is also its store: what is said of the store and
+/// not of the archive counts for it.
+pub(super) fn archive(args: &ArchiveArgs, store: &StoreArgs) -> Result<Option<Archive>, ConfigError> {
     let url = args.archive_url.as_deref().filter(|url| !url.is_empty());
-    if !args.archive {
+    if !is_wanted(args, store) {
         return url.map_or(Ok(None), |_| Err(ConfigError::UnusedArchive));
     }
-    let place = place_of(url, args.archive_max_connections)?;
-    Ok(Some(Archive { place, retention: args.archive_retention_policy }))
+    let place = match (url, store.store_message_db_url.as_deref()) {
+        (Some(url), Some(other)) if url != other => {
+            return Err(ConfigError::ArchiveTwice("--archive-url", "--store-message-db-url"));
+        }
+        (None, Some(url)) => store_place(Some(url), store.store_max_num_db_connections)?,
+        (url, _) => place_of(url, store.store_max_num_db_connections.unwrap_or(args.archive_max_connections))?,
+    };
+    let own = args.archive_retention_policy;
+    let retention = match store.store_message_retention_policy {
+        Some(retention) if own != ArchiveArgs::RETENTION && own != retention => {
+            return Err(ConfigError::ArchiveTwice("--archive-retention-policy", "--store-message-retention-policy"));
+        }
+        Some(retention) => retention,
+        None => own,
+    };
+    Ok(Some(Archive { place, retention }))
+}
+
+/// Reads the flags of a node that bridges nothing; `None` where it keeps nothing.
+pub(super) fn of_store(store: &StoreArgs) -> Result<Option<Archive>, ConfigError> {
+    if !store.serves() {
+        return Ok(None);
+    }
+    let place = store_place(store.store_message_db_url.as_deref(), store.store_max_num_db_connections)?;
+    let by_age = Retention { max_age_secs: Some(STORE_SECS), ..Retention::default() };
+    Ok(Some(Archive { place, retention: store.store_message_retention_policy.unwrap_or(by_age) }))
+}
+
+/// Where a URL of nwaku's says: an empty one is memory, none is in the data directory.
+fn store_place(url: Option<&str>, connections: Option<u32>) -> Result<Place, ConfigError> {
+    match url {
+        None => Ok(Place::Sqlite(None)),
+        Some("") => Ok(Place::Memory),
+        Some(url) => place(url, connections.unwrap_or(STORE_CONNECTIONS)),
+    }
 }
 
 /// Where a URL says, or in the data directory without one.
@@ -95,6 +150,9 @@ pub(super) fn place_of(url: Option<&str>, connections: u32) -> Result<Place, Con
 
 /// What is given may hold a password, so an error says only how it begins.
 fn place(url: &str, connections: u32) -> Result<Place, ConfigError> {
+    if url == MEMORY {
+        return Ok(Place::Memory);
+    }
     if let Some(path) = url.strip_prefix(SQLITE).filter(|path| !path.is_empty()) {
         return Ok(Place::Sqlite(Some(path.into())));
     }
@@ -114,10 +172,48 @@ mod tests {
     struct Flags {
         #[command(flatten)]
         archive: ArchiveArgs,
+        #[command(flatten)]
+        store: StoreArgs,
     }
 
-    fn read(flags: &[&str]) -> Result<Option<Archive>, ConfigError> {
-        archive(&Flags::try_parse_from(["x"].iter().chain(flags)).unwrap().archive)
+    fn flags(flags: &[&str]) -> Flags {
+        Flags::try_parse_from(["x"].iter().chain(flags)).unwrap()
+    }
+
+    fn read(given: &[&str]) -> Result<Option<Archive>, ConfigError> {
+        let Flags { archive: args, store } = flags(given);
+        archive(&args, &store)
+    }
+
+    #[test]
+    fn a_store_is_an_archive() {
+        let node = |given: &[&str]| of_store(&flags(given).store).unwrap().unwrap();
+        assert_eq!(of_store(&flags(&["--store-message-db-url=sqlite://x"]).store).unwrap(), None);
+        let plain = node(&["--store"]);
+        assert_eq!((plain.place, plain.retention.to_string()), (Place::Sqlite(None), "time:172800".to_owned()));
+        for memory in ["--store-message-db-url=", "--store-message-db-url=sqlite://:memory:"] {
+            assert_eq!(node(&["--legacy-store", memory]).place, Place::Memory);
+        }
+        let url = "postgres://u:p@h/db".to_owned();
+        let given = ["--store", &format!("--store-message-db-url={url}"), "--store-max-num-db-connections=7"];
+        assert_eq!(node(&given).place, Place::Postgres { url, connections: 7 });
+        assert_eq!(node(&["--store", "--store-message-retention-policy=capacity:9"]).retention.max_rows, Some(9));
+    }
+
+    #[test]
+    fn a_bridge_has_one_of_both_names() {
+        let of = |given: &[&str]| read(given).map(Option::unwrap);
+        let plain = of(&["--store"]).unwrap();
+        assert_eq!((plain.place, plain.retention), (Place::Sqlite(None), ArchiveArgs::RETENTION));
+        let both = ["--archive", "--archive-url=sqlite://a", "--store-message-db-url=sqlite://a", "--store"];
+        assert_eq!(of(&both).unwrap().place, Place::Sqlite(Some("a".into())));
+        assert_eq!(of(&["--archive", "--store-message-retention-policy=none"]).unwrap().retention.to_string(), "none");
+        for twice in [
+            ["--archive-url=sqlite://a", "--store-message-db-url=sqlite://b"],
+            ["--archive-retention-policy=time:1", "--store-message-retention-policy=time:2"],
+        ] {
+            assert!(matches!(of(&["--store", twice[0], twice[1]]), Err(ConfigError::ArchiveTwice(..))), "{twice:?}");
+        }
     }
 
     #[test]

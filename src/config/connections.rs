@@ -12,7 +12,7 @@ use waku2::{
     announce::{Host, MAX_ANNOUNCED},
 };
 
-use super::{ConfigError, network, seek, shifted};
+use super::{ConfigError, network, seek, services, shifted};
 use crate::cli::V2Args;
 
 /// The Waku Network side.
@@ -36,6 +36,8 @@ pub struct V2 {
     pub network: network::Network,
     /// How further peers are found.
     pub seek: seek::Seek,
+    /// What is served to peers, and who serves us.
+    pub services: services::Services,
     /// Name that peers see.
     pub agent: String,
 }

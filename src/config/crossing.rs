@@ -11,7 +11,7 @@ use bridge::{
 use waku2::PubsubTopic;
 
 use super::{
-    ConfigError,
+    ConfigError, archive,
     network::Place,
     pow,
     routes::{self, Surroundings, Table},
@@ -79,7 +79,7 @@ pub(super) fn bridge_config(args: &BridgeArgs, routes: Router) -> Result<BridgeC
             min_window: Duration::from_secs(flags.dedup_window),
         },
         limits: Limits { max_seal_jobs: flags.pow_queue, ..Limits::default() },
-        archive: args.archive.archive,
+        archive: archive::is_wanted(&args.archive, &args.store),
         min_pow: pow("waku-v1-pow", args.v1.waku_v1_pow)?,
         stagger: flags.stagger,
         standby_after: flags.standby_after,

@@ -28,6 +28,8 @@ const SHARDS_PER_CLUSTER: u16 = 1_024;
 pub struct Network {
     /// Peers of another one are left.
     pub cluster: ClusterId,
+    /// Its shards, for automatic sharding; 0 is static sharding.
+    pub shards: u16,
     /// All that is relayed, what is bridged first.
     pub topics: Vec<PubsubTopic>,
     /// What is relayed whether it is bridged or not.
@@ -240,8 +242,8 @@ impl Place {
         let topics = self.topics(flags, named, bridged)?;
         let unbridged = self.topics(flags, named, &[])?;
         let policy = policy(flags, self.preset, &mut self.notices)?;
-        let Self { cluster, preset, protected, notices, .. } = self;
-        Ok(Network { cluster, topics, unbridged, preset, policy: Policy { protected, ..policy }, notices })
+        let Self { cluster, shards, preset, protected, notices } = self;
+        Ok(Network { cluster, shards, topics, unbridged, preset, policy: Policy { protected, ..policy }, notices })
     }
 
     /// What the flags bridge with: the topics of the flag, those of the preset, or the shard on which all bridged content topics

@@ -1,15 +1,15 @@
 //! Every flag of nwaku that concerns a relay, row by row: what is given, and what follows from it.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use clap::CommandFactory;
-use waku2::{announce::Host, slots::Slots};
+use waku2::{announce::Host, filter::Limits, slots::Slots};
 
 use super::*;
-use crate::cli::FOREIGN;
+use crate::{cli::FOREIGN, config::archive::Place};
 
 /// The flags of nwaku 0.37, with the default of each; empty where there is none or a text that is empty.
-const NWAKU: [(&str, &str); 107] = [
+const NWAKU: [(&str, &str); 108] = [
     ("config-file", ""),
     ("log-level", "info"),
     ("log-format", "text"),
@@ -44,7 +44,7 @@ const NWAKU: [(&str, &str); 107] = [
     ("legacy-store", "false"),
     ("storenode", ""),
     ("store-message-retention-policy", "time:172800"),
-    ("store-message-db-url", "sqlite://store.sqlite3"),
+    ("store-message-db-url", IN_WORDS),
     ("store-message-db-vacuum", "false"),
     ("store-message-db-migration", "true"),
     ("store-max-num-db-connections", "50"),
@@ -118,6 +118,7 @@ const NWAKU: [(&str, &str); 107] = [
     ("pprof", "false"),
     ("dns-discovery-name-server", "1.1.1.1 1.0.0.1"),
     ("nodekey-file", ""),
+    ("rest-filter-cache-capacity", "50"),
 ];
 
 /// A default that the help tells in words.
@@ -222,6 +223,14 @@ fn rows() -> Vec<(&'static str, Vec<String>, Seen)> {
             Effect(|c| c.http.rest.is_some_and(|at| at.ip().is_unspecified())),
         ),
         row("rest-port", &["--rest-port=1"], Effect(|c| c.http.rest.is_some_and(|at| at.port() == 1))),
+        row("rest-admin", &["--rest-admin=true"], Effect(|c| c.http.api.admin)),
+        row("rest-relay-cache-capacity", &["--rest-relay-cache-capacity=5"], Effect(|c| c.http.api.relay_cache == 5)),
+        row("rest-relay-cache-capacity", &["--rest-relay-cache-capacity=10001"], Refusal("10000")),
+        row(
+            "rest-filter-cache-capacity",
+            &["--rest-filter-cache-capacity=5"],
+            Effect(|c| c.http.api.filter_cache == 5),
+        ),
         row("rest-allow-origin", &["--rest-allow-origin=*"], Effect(|c| c.http.allow_origin.len() == 1)),
         row("metrics-server", &["--metrics-server"], Effect(|c| c.http.metrics == "127.0.0.1:8008".parse().ok())),
         row(
@@ -288,8 +297,68 @@ fn rows() -> Vec<(&'static str, Vec<String>, Seen)> {
             &WSS,
             Effect(|c| v2(c).certificate.as_ref().is_some_and(|files| files.certificate == *"cert.pem")),
         ),
-        row("rate-limit", &["--rate-limit=px:7/1s"], Effect(|c| v2(c).seek.how.exchange_rates.total.burst == 7)),
-        row("rate-limit", &["--rate-limit=filter:30/1m"], Notice("not served yet: --rate-limit filter:30/60000ms")),
+        row(
+            "rate-limit",
+            &["--rate-limit=px:7/1s"],
+            Effect(|c| v2(c).seek.how.exchange_budgets != Budgets::default() && v2(c).services.rate_limits.len() == 1),
+        ),
+        row("rate-limit", &["--rate-limit=px:ten/1s"], Refusal("give [SERVICE:]VOLUME/PERIOD")),
+        row("lightpush", &["--lightpush=True"], Effect(|c| v2(c).services.serves_lightpush)),
+        row("lightpush", &["--lightpush", "--relay=false", "--waku-v0"], Refusal("publishes by relay")),
+        row("lightpushnode", &["--lightpushnode", PEER], Effect(|c| v2(c).services.nodes.lightpush.len() == 1)),
+        row("lightpushnode", &["--lightpushnode=/ip4/1.2.3.4/tcp/1"], Refusal("does not end in /p2p/ID")),
+        row("rate-limit", &["--rate-limit=store:30/1m"], Effect(|c| v2(c).services.rate_limits.len() == 1)),
+        row("rate-limit", &["--rate-limit=filter:30/1m"], Effect(|c| v2(c).services.rate_limits.len() == 1)),
+        row("filter", &["--filter"], Effect(|c| v2(c).services.filter.serve == Some(Limits::default()))),
+        row("filternode", &["--filternode", PEER], Effect(|c| v2(c).services.nodes.filter.len() == 1)),
+        row("filternode", &["--filternode=/ip4/1.2.3.4/tcp/1"], Refusal("does not end in /p2p/ID")),
+        row(
+            "filter-subscription-timeout",
+            &["--filter", "--filter-subscription-timeout=5"],
+            Effect(|c| filter_limits(c).lease == Duration::from_secs(5)),
+        ),
+        row(
+            "filter-max-peers-to-serve",
+            &["--filter", "--filter-max-peers-to-serve=5"],
+            Effect(|c| filter_limits(c).max_peers == 5),
+        ),
+        row(
+            "filter-max-criteria",
+            &["--filter", "--filter-max-criteria=5"],
+            Effect(|c| filter_limits(c).max_criteria == 5),
+        ),
+        row("store", &["--store"], Effect(|c| store(c).v3 && !store(c).legacy && c.archive.is_some())),
+        row("store", &["--store", "--preset=twn"], Notice("--store: this network asks for rate-limit proofs")),
+        row(
+            "legacy-store",
+            &["--legacy-store=true"],
+            Effect(|c| store(c).legacy && !store(c).v3 && c.archive.is_some()),
+        ),
+        row("storenode", &["--storenode", PEER], Effect(|c| v2(c).services.nodes.store.len() == 1)),
+        row(
+            "store-message-retention-policy",
+            &["--store", "--store-message-retention-policy=capacity:100"],
+            Effect(|c| c.archive.as_ref().is_some_and(|archive| archive.retention.max_rows == Some(100))),
+        ),
+        row(
+            "store-message-db-url",
+            &["--store", "--store-message-db-url=sqlite://:memory:"],
+            Effect(|c| c.archive.as_ref().is_some_and(|archive| archive.place == Place::Memory)),
+        ),
+        row(
+            "store-max-num-db-connections",
+            &["--store", "--store-message-db-url=postgres://u:p@h/db", "--store-max-num-db-connections=5"],
+            Effect(|c| {
+                let place = c.archive.as_ref().map(|archive| &archive.place);
+                matches!(place, Some(Place::Postgres { connections: 5, .. }))
+            }),
+        ),
+        row("store-resume", &["--store", "--store-resume"], Effect(|c| store(c).resume.is_some())),
+        row("store-resume", &["--store-resume"], Notice("add --store")),
+        row("store-message-db-vacuum", &["--store-message-db-vacuum"], Notice("gives back")),
+        row("store-message-db-migration", &["--store-message-db-migration"], Notice("at every start")),
+        row("store-message-retention-time", &["--store-message-retention-time=720h"], Notice("=time:SECONDS")),
+        row("store-message-retention-capacity", &["--store-message-retention-capacity=5"], Notice("=capacity:ROWS")),
         row("rln-relay", &["--rln-relay=true"], Refusal("proofs (RLN) are not verified yet")),
         row("rln-relay", &["--rln-relay=true", "--preset=twn"], Notice("not served yet: --rln-relay")),
         row("keep-alive", &["--keep-alive=true"], Notice("--keep-alive is deprecated")),
@@ -300,27 +369,9 @@ fn rows() -> Vec<(&'static str, Vec<String>, Seen)> {
         row("show-addresses", &["--show-addresses"], Notice("--show-addresses: the first lines of the output do")),
     ];
     for (flag, value) in [
-        ("store", "true"),
-        ("legacy-store", "true"),
-        ("storenode", PEER),
-        ("store-message-retention-policy", "capacity:100"),
-        ("store-message-db-url", "postgres://u:p@h/db"),
-        ("store-message-db-vacuum", "true"),
-        ("store-message-db-migration", "true"),
-        ("store-max-num-db-connections", "5"),
-        ("store-resume", "true"),
         ("store-sync", "true"),
         ("store-sync-interval", "5"),
         ("store-sync-range", "5"),
-        ("filter", "true"),
-        ("filternode", PEER),
-        ("filter-subscription-timeout", "5"),
-        ("filter-max-peers-to-serve", "5"),
-        ("filter-max-criteria", "5"),
-        ("lightpush", "True"),
-        ("lightpushnode", PEER),
-        ("rest-relay-cache-capacity", "5"),
-        ("rest-admin", "true"),
         ("metrics-logging", "true"),
         ("rendezvous", "true"),
         ("reliability", "true"),
@@ -340,8 +391,6 @@ fn rows() -> Vec<(&'static str, Vec<String>, Seen)> {
         ("rln-relay-chain-id", "59141"),
         ("rln-relay-epoch-sec", "600"),
         ("rln-relay-user-message-limit", "100"),
-        ("store-message-retention-time", "720h"),
-        ("store-message-retention-capacity", "5"),
         ("pprof", "true"),
     ] {
         rows.push((flag, vec![format!("--{flag}={value}")], Notice("not served yet: ")));
@@ -354,6 +403,14 @@ const WSS: [&str; 3] =
 
 fn v2(config: &Config) -> &V2 {
     config.v2.as_ref().expect("a node of the Waku Network")
+}
+
+fn filter_limits(config: &Config) -> Limits {
+    v2(config).services.filter.serve.unwrap_or_default()
+}
+
+fn store(config: &Config) -> &store::Store {
+    config.store.as_ref().expect("a node of the Waku Network")
 }
 
 fn udp(config: &Config) -> Option<&waku2::seek::Udp> {
@@ -442,10 +499,10 @@ fn every_flag_has_the_default_of_nwaku_in_node_and_bridge_alike() {
 #[test]
 fn what_is_not_served_is_said_in_one_line() {
     let flags =
-        ["--store=true", "--filter", "--lightpush=True", "--legacy-store=false", "--storenode="].map(str::to_owned);
-    assert_eq!(told(&read("node", &flags).unwrap()), ["not served yet: --store, --filter, --lightpush"]);
+        ["--store=true", "--filter", "--lightpush=True", "--legacy-store=false", "--mix=true"].map(str::to_owned);
+    assert_eq!(told(&read("node", &flags).unwrap()), ["not served yet: --mix"]);
     let bridge = told(&read("bridge", &flags).unwrap());
-    assert_eq!(bridge, ["not served yet: --store, --filter, --lightpush"]);
+    assert_eq!(bridge, ["not served yet: --mix"]);
 }
 
 #[test]
@@ -489,8 +546,11 @@ fn a_node_of_nwaku_compose_starts() {
     assert_eq!((v2(&config).network.topics.len(), v2(&config).limits.connections), (8, 150));
     assert!(udp(&config).is_some_and(|udp| udp.auto_update && udp.bootstrap.len() == 3));
     assert_eq!(config.http.metrics, "0.0.0.0:8003".parse().ok());
+    let archive = config.archive.as_ref().unwrap();
+    assert!(matches!(archive.place, Place::Postgres { connections: 50, .. }) && store(&config).v3);
+    assert_eq!(archive.retention.to_string(), "size:1024MB");
     let told = told(&config);
-    assert_eq!(told.iter().filter(|notice| notice.starts_with("not served yet: --store, ")).count(), 1, "{told:?}");
+    assert_eq!(told.iter().filter(|notice| notice.starts_with("not served yet: --rln-relay, ")).count(), 1, "{told:?}");
     assert!(told.iter().any(|notice| notice.contains("neither made nor verified yet")), "{told:?}");
 }
 

@@ -41,13 +41,13 @@ pub struct MailServer {
 /// A text that is no mail server.
 #[derive(Debug, thiserror::Error)]
 pub enum ServerError {
-    /// A node of the Waku Network.
-    #[error(
-        "{0} is a store node of the Waku Network: those are not asked yet. Name a mail server, enode://KEY:PASSWORD@HOST:PORT"
-    )]
+    /// A node of the Waku Network, beside one of waku/0.
+    #[error("{0} is a store node of the Waku Network: ask mail servers or store nodes, not both at once")]
     Store(String),
     /// Neither.
-    #[error("{0:?} is no mail server: give enode://KEY:PASSWORD@HOST:PORT, or the same without the password")]
+    #[error(
+        "{0:?} is neither a mail server, enode://KEY:PASSWORD@HOST:PORT, with or without the password, nor a store node, /ip4/HOST/tcp/PORT/p2p/ID"
+    )]
     Malformed(String),
 }
 
@@ -209,7 +209,7 @@ mod tests {
     fn other_addresses_say_what_is_meant() {
         let said = |text: &str| text.parse::<MailServer>().unwrap_err().to_string();
         let id = "16Uiu2HAmPLe7Mzm8TsYUubgCAW1aJoeFScxrLj8ppHFivPo97bUZ";
-        assert!(said(&format!("/ip4/127.0.0.1/tcp/60000/p2p/{id}")).contains("not asked yet"));
+        assert!(said(&format!("/ip4/127.0.0.1/tcp/60000/p2p/{id}")).contains("not both at once"));
         for wrong in ["", "/ip4/127.0.0.1", "enode://", "http://x", &format!("enode://{KEY}:secret@nowhere")] {
             assert!(said(wrong).contains("enode://KEY") && !said(wrong).contains("secret"), "{wrong}");
         }

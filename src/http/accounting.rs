@@ -21,8 +21,9 @@ use crate::storage::accounts::{Filter, Ledger, MAX_PAGE, Row};
 pub(crate) const DEFAULT_LIMIT: u32 = 1_000;
 
 /// What may be asked for.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(super) struct Parameters {
     from: Option<u64>,
     to: Option<u64>,
@@ -137,6 +138,11 @@ fn page(rows: &[Row], limit: u32) -> Page {
     Page { accounts: rows.iter().map(Into::into).collect(), next }
 }
 
+/// The accounts of waku/0 peers.
+#[utoipa::path(get, path = "/legacy/v1/accounting", tag = "legacy", params(Parameters), responses(
+    (status = 200, description = "A page", body = Object),
+    (status = 400, description = "A parameter is wrong", body = Object),
+    (status = 500, description = "They can't be read", body = Object)))]
 pub(super) async fn accounting(
     State(ledger): State<Ledger>,
     parameters: Result<Query<Parameters>, QueryRejection>,

@@ -16,8 +16,9 @@ use serde_json::json;
 use super::ended::Ended;
 
 /// What may be asked for.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(super) struct Parameters {
     reason: Option<String>,
     direction: Option<String>,
@@ -58,7 +59,10 @@ impl Parameters {
     }
 }
 
-/// Answers.
+/// What did not cross.
+#[utoipa::path(get, path = "/bridge/v1/drops", tag = "bridge", params(Parameters), responses(
+    (status = 200, description = "The latest first", body = Object),
+    (status = 400, description = "A parameter is wrong", body = Object)))]
 pub(super) async fn drops(
     State(bridge): State<bridge::Handle>,
     parameters: Result<Query<Parameters>, QueryRejection>,

@@ -42,7 +42,8 @@ impl From<Gap> for Told {
     }
 }
 
-/// Answers.
+/// When something last crossed, and when the other side was away.
+#[utoipa::path(get, path = "/bridge/v1/gaps", tag = "bridge", responses((status = 200, description = "By route and direction", body = Object)))]
 pub(super) async fn gaps(State(bridge): State<bridge::Handle>) -> Response {
     let gaps: Vec<Told> = bridge.gaps().into_iter().map(Told::from).collect();
     Json(json!({ "gaps": gaps })).into_response()

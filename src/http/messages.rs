@@ -155,7 +155,12 @@ pub(crate) struct Sources {
     pub(crate) history: Option<History>,
 }
 
-/// Answers.
+/// What became of an envelope or a message.
+#[utoipa::path(get, path = "/bridge/v1/messages/{hash}", tag = "bridge", params(("hash" = String, Path, description = "64 hex digits")), responses(
+    (status = 200, description = "All that is known of it", body = Object),
+    (status = 400, description = "Not a hash", body = Object),
+    (status = 404, description = "Nothing is known of it", body = Object),
+    (status = 500, description = "The archive can't be read", body = Object)))]
 pub(super) async fn messages(State(sources): State<Sources>, Path(text): Path<String>) -> Response {
     let refusal = |status, error: &str| (status, Json(json!({ "error": error }))).into_response();
     let Some(hash) = any_hash(&text) else {

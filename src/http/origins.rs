@@ -1,15 +1,16 @@
 //! Whose pages in a browser may read what is served: patterns of origins.  Source: nwaku's `--rest-allow-origin`.
 //!
-//! Without a pattern nothing is looked at, and browsers keep pages of others out themselves. With some, a request that names an
-//! origin which fits none is refused.
+//! Without a pattern whoever reads is not looked at, for browsers keep pages of others from what they have read; but nothing is changed for a
+//! page that is not our own: browsers send what it posts before they ask, and say where it is from. With some, a request that names an origin which
+//! fits none is refused.
 
-use std::{str::FromStr, sync::Arc};
+use std::{net::IpAddr, str::FromStr, sync::Arc};
 
 use axum::{
     extract::{Request, State},
     http::{
-        HeaderMap, HeaderValue, StatusCode,
-        header::{ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_ORIGIN, ORIGIN, VARY},
+        HeaderMap, HeaderValue, Method, StatusCode, Uri,
+        header::{ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_ORIGIN, HOST, ORIGIN, VARY},
     },
     middleware::Next,
     response::{IntoResponse, Response},
@@ -96,10 +97,13 @@ enum Answer {
     Ambiguous,
 }
 
-fn answer(patterns: &[Pattern], headers: &HeaderMap) -> Answer {
+fn answer(patterns: &[Pattern], method: &Method, headers: &HeaderMap) -> Answer {
     let mut origins = headers.get_all(ORIGIN).iter();
     match (patterns, origins.next(), origins.next()) {
-        ([], ..) | (_, None, _) => Answer::Unlooked,
+        (_, None, _) => Answer::Unlooked,
+        ([], ..) if method.is_safe() => Answer::Unlooked,
+        ([], Some(origin), None) if is_own(origin, headers) => Answer::Unlooked,
+        ([], ..) => Answer::Foreign,
         (_, _, Some(_)) => Answer::Ambiguous,
         ([only], ..) if only.is_all() => Answer::All,
         (_, Some(origin), None) => {
@@ -109,9 +113,19 @@ fn answer(patterns: &[Pattern], headers: &HeaderMap) -> Answer {
     }
 }
 
+/// Is it a page of this very server? Only under an address or `localhost`: any other name may have been led here by its owner.
+fn is_own(origin: &HeaderValue, headers: &HeaderMap) -> bool {
+    let place = |text: &str| text.parse::<Uri>().ok()?.authority().cloned();
+    let of_page = origin.to_str().ok().filter(|origin| origin.contains("://")).and_then(place);
+    let asked = headers.get(HOST).and_then(|host| host.to_str().ok()).and_then(place);
+    let (Some(of_page), Some(asked)) = (of_page, asked) else { return false };
+    let name = asked.host().trim_start_matches('[').trim_end_matches(']');
+    of_page == asked && (name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok())
+}
+
 /// Lets a request through or refuses it, and says so to the browser.
 pub(super) async fn look(State(patterns): State<Arc<[Pattern]>>, request: Request, next: Next) -> Response {
-    match answer(&patterns, request.headers()) {
+    match answer(&patterns, request.method(), request.headers()) {
         Answer::Unlooked => next.run(request).await,
         Answer::Foreign => (StatusCode::FORBIDDEN, "Origin not allowed").into_response(),
         Answer::Ambiguous => (StatusCode::BAD_REQUEST, "More than one Origin").into_response(),
@@ -178,7 +192,8 @@ mod tests {
             headers
         };
         let of = |patterns: &[&str], origins: &[&'static str]| {
-            answer(&patterns.iter().map(|text| pattern(text)).collect::<Vec<_>>(), &headers(origins))
+            let patterns: Vec<_> = patterns.iter().map(|text| pattern(text)).collect();
+            answer(&patterns, &Method::GET, &headers(origins))
         };
         let this = Answer::This(HeaderValue::from_static("http://a"));
         assert_eq!(of(&[], &["http://a"]), Answer::Unlooked);
@@ -188,6 +203,28 @@ mod tests {
         assert_eq!(of(&["b", "a"], &["http://a"]), this);
         assert_eq!(of(&["b"], &["http://a"]), Answer::Foreign);
         assert_eq!(of(&["*"], &["http://a", "http://b"]), Answer::Ambiguous);
+    }
+
+    #[test]
+    fn h84_without_a_list_nothing_is_changed_for_pages_of_others() {
+        let of = |method: Method, origin: &'static str, host: &'static str| {
+            let headers = [(ORIGIN, origin), (HOST, host)].map(|(name, value)| (name, HeaderValue::from_static(value)));
+            answer(&[], &method, &headers.into_iter().collect())
+        };
+        for method in [Method::POST, Method::PUT, Method::DELETE, Method::PATCH] {
+            for own in ["127.0.0.1:8645", "localhost:8645", "LocalHost:8645", "[::1]:8645"] {
+                let origin: &'static str = format!("http://{own}").leak();
+                assert_eq!(of(method.clone(), origin, own), Answer::Unlooked, "{own}");
+                assert_eq!(of(method.clone(), "http://evil.example", own), Answer::Foreign, "{own}");
+                assert_eq!(of(method.clone(), "null", own), Answer::Foreign, "{own}");
+            }
+            let led_here = of(method.clone(), "http://evil.example:8645", "evil.example:8645");
+            assert_eq!(led_here, Answer::Foreign, "a name whose owner points it here");
+            assert_eq!(of(method, "http://localhost:80", "localhost:8645"), Answer::Foreign, "another server");
+        }
+        for method in [Method::GET, Method::HEAD, Method::OPTIONS] {
+            assert_eq!(of(method, "http://evil.example", "localhost:8645"), Answer::Unlooked);
+        }
     }
 
     /// The definition, which takes ages.

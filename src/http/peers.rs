@@ -104,7 +104,8 @@ fn direction(inbound: bool) -> &'static str {
     if inbound { "in" } else { "out" }
 }
 
-/// Answers. Those who have been there longest come first.
+/// Who is connected on either side. Those who have been there longest come first.
+#[utoipa::path(get, path = "/bridge/v1/peers", tag = "bridge", responses((status = 200, description = "Both sides", body = Object)))]
 pub(super) async fn peers(State(probe): State<Arc<Probe>>) -> Json<Peers> {
     let v1 = match &probe.v0 {
         Some(v0) => v0.node.peers().await.into_iter().map(Peer::from).collect(),

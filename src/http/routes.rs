@@ -37,12 +37,18 @@ struct Told {
     unreachable: Vec<&'static str>,
 }
 
-/// `GET /bridge/v1/routes`.
+/// What crosses where, and what went by each route.
+#[utoipa::path(get, path = "/bridge/v1/routes", tag = "bridge", responses((status = 200, description = "The table", body = Vec<Object>)))]
 pub(super) async fn routes(State(reloader): State<Reloader>) -> Response {
     Json(told(reloader.bridge())).into_response()
 }
 
-/// `POST /bridge/v1/routes/reload`. Not for web pages: what a browser sends for one names its origin.
+/// Reads the route file again. Not for web pages: what a browser sends for one names its origin.
+#[utoipa::path(post, path = "/bridge/v1/routes/reload", tag = "bridge", responses(
+    (status = 200, description = "The new table", body = Vec<Object>),
+    (status = 403, description = "A web page asks", body = Object),
+    (status = 409, description = "There is no file", body = Object),
+    (status = 422, description = "The file makes no table", body = Object)))]
 pub(super) async fn reload(State(reloader): State<Reloader>, headers: HeaderMap) -> Response {
     if headers.contains_key(ORIGIN) {
         return refusal(StatusCode::FORBIDDEN, "this is not for web pages");

@@ -25,6 +25,11 @@ impl Keeper {
         if dry && place.file(data_dir).is_some_and(|file| !file.exists()) {
             return Ok(Self::Dry(None));
         }
+        if matches!(place, Place::Sqlite(None)) {
+            // There may be no node here yet. A path that somebody has named is his to make.
+            let unusable = |error: std::io::Error| OpenError::Unusable(data_dir.display().to_string(), error.into());
+            std::fs::create_dir_all(data_dir).map_err(unusable)?;
+        }
         let archive = open(place, data_dir).await?;
         Ok(if dry { Self::Dry(Some(archive)) } else { Self::Archive(archive) })
     }

@@ -201,7 +201,7 @@ impl Layout {
         if !rehash && kept_under.is_some_and(|hash| hash != message_hash(&pubsub, &message).as_bytes()) {
             return Err(Refused::Hash);
         }
-        rows::of_message(&pubsub, &message, REASON, now().unix_secs()).ok_or(Refused::NoTime)
+        rows::of_message(&pubsub, &message, Some(REASON), now().unix_secs()).ok_or(Refused::NoTime)
     }
 }
 

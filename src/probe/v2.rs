@@ -1,8 +1,9 @@
 //! What the Waku Network side counts.
 
-use waku2::{health::TopicHealth, validate::Reason};
+use waku2::{health::TopicHealth, service::Protocol, validate::Reason};
 
-use super::{Reading, Sample, counter, gauge, read as count};
+use super::{Reading, Sample, counter, gauge, read as count, services};
+use crate::health::{Service, Services};
 
 /// What of the Waku Network side is looked at.
 #[derive(Debug)]
@@ -15,12 +16,31 @@ pub(crate) struct V2Probe {
 
 impl V2Probe {
     /// Adds what is seen here.
-    pub(super) fn read(&self, reading: &mut Reading) {
+    pub(super) async fn read(&self, reading: &mut Reading) {
         let node = &self.node;
+        reading.services = of(node).await;
         reading.answers_exchange = self.answers_exchange;
         reading.v2_peers = Some(node.health().iter().map(|topic| topic.mesh_peers).max().unwrap_or_default());
         reading.clock_skew_secs = node.clock_skew_secs();
         reading.samples.extend(samples(node));
+    }
+}
+
+/// Which services there are, here and elsewhere.
+async fn of(node: &waku2::Handle) -> Services {
+    let peers = node.peers().await;
+    let service = |protocol: Protocol, asked| Service {
+        served: node.served().iter().any(|served| served.protocol == protocol),
+        asked,
+        known: !node.named(protocol).is_empty()
+            || peers.iter().any(|peer| peer.protocols.iter().any(|name| name == protocol.id())),
+    };
+    Services {
+        lightpush: service(Protocol::LightpushV3, true),
+        legacy_lightpush: service(Protocol::LightpushLegacy, true),
+        filter: service(Protocol::FilterSubscribe, node.filter().is_some()),
+        store: service(Protocol::StoreV3, true),
+        legacy_store: service(Protocol::StoreLegacy, true),
     }
 }
 
@@ -51,6 +71,7 @@ fn samples(node: &waku2::Handle) -> Vec<Sample> {
         ..counter("waku_relay_ignored", "Messages dropped without blame", count(&c.ignored[reason.index()]))
     }));
     samples.extend(topics(node));
+    samples.extend(services::samples(node));
     samples
 }
 

@@ -226,12 +226,12 @@ mod tests {
     /// All forms that a row has.
     fn rows() -> Vec<Row> {
         let alone = of_envelope(&envelope(), Some("imported"), 7);
-        let of_message = |message: &WakuMessage| of_message(&pubsub(), message, "imported", 7).unwrap();
+        let of_message = |message: &WakuMessage| of_message(&pubsub(), message, Some("imported"), 7).unwrap();
         let unbridged = WakuMessage { content_topic: "/my/1/app/proto".into(), ..message(b"", 0) };
         let plain = of_message(&message(b"plain", 0));
         let both = {
             let data = mapping::wrap(b"plain").unwrap();
-            let sealed = Unsealed::new(1_700_000_015, 15, Topic([1, 2, 3, 4]), data).unwrap().seal(5);
+            let sealed = waku0::Unsealed::new(1_700_000_015, 15, Topic([1, 2, 3, 4]), data).unwrap().seal(5);
             let mined = Some(Mined { hash: *sealed.hash().as_bytes(), nonce: 5 });
             let half = EnvelopeHalf { topic: [1, 2, 3, 4], ttl: 15, wrapped: true, mined };
             Row { envelope: Some(half), reason: None, proven: true, ..plain.clone() }

@@ -17,7 +17,10 @@ use bridge::{
 use devp2p::clock::now;
 use tokio::{sync::mpsc, task::JoinHandle, time::Duration};
 
-use crate::config::archive::{Archive as Wanted, Place};
+use crate::{
+    config::archive::{Archive as Wanted, Place},
+    store::mine::Miner,
+};
 
 /// The file within the data directory.
 pub const ARCHIVE_FILE: &str = "archive.sqlite3";
@@ -37,28 +40,12 @@ pub struct History {
     writer: Writer,
 }
 
-/// The tasks of an archive.
-#[derive(Debug)]
-pub struct Tasks {
-    /// Writes and deletes; ends with the last [`History`].
-    pub writer: JoinHandle<()>,
-    /// Takes what the bridge gives; ends with the bridge.
-    pub feeder: JoinHandle<()>,
-}
-
 impl History {
-    /// Opens it, and takes rows from the sender that is returned.
-    ///
-    /// # Errors
-    /// [`OpenError`] names it; nothing runs then.
-    pub async fn open_for_bridge(
-        wanted: &Wanted,
-        data_dir: &Path,
-    ) -> Result<(Self, bridge::history::Archive, Tasks), OpenError> {
-        let (history, writer) = Self::open(wanted, data_dir).await?;
+    /// Takes rows from the sender that is returned, and has those mined that need it; the task ends with the bridge.
+    #[must_use]
+    pub fn feed_by_bridge(&self, miner: Option<Miner>) -> (bridge::history::Archive, JoinHandle<()>) {
         let (batches, inbox) = mpsc::channel(BATCHES);
-        let feeder = tokio::spawn(history.clone().feed(inbox));
-        Ok((history, batches, Tasks { writer, feeder }))
+        (batches, tokio::spawn(self.clone().feed(inbox, miner)))
     }
 
     /// Opens it; the task that writes ends with the last [`History`].
@@ -97,17 +84,22 @@ impl History {
         &self.writer
     }
 
-    async fn feed(self, mut inbox: mpsc::Receiver<Batch>) {
+    async fn feed(self, mut inbox: mpsc::Receiver<Batch>, miner: Option<Miner>) {
         while let Some(Batch { rows, done }) = inbox.recv().await {
             // The bridge may have stopped waiting.
-            let _ = done.send(self.keep(rows).await);
+            let _ = done.send(self.keep(rows, miner.as_ref()).await);
         }
     }
 
     /// All of them are handed in before any is waited for, so that they share a transaction.
-    async fn keep(&self, rows: Vec<Kept>) -> Result<(), NotKept> {
+    async fn keep(&self, rows: Vec<Kept>, miner: Option<&Miner>) -> Result<(), NotKept> {
         let mut pending = Vec::with_capacity(rows.len());
+        let mut unmined = Vec::new();
         for row in rows.into_iter().flat_map(|kept| rows_of(kept, clock())) {
+            // What has crossed has its envelope.
+            if miner.is_some() && row.reason.is_some() {
+                unmined.push(row.clone());
+            }
             pending.push(self.writer.hand_in(row).await.map_err(|_| NotKept)?);
         }
         for row in pending {
@@ -118,6 +110,7 @@ impl History {
                 Err(_) => return Err(NotKept),
             }
         }
+        unmined.into_iter().zip(miner.into_iter().cycle()).for_each(|(row, miner)| miner.offer(row));
         Ok(())
     }
 }
@@ -128,6 +121,7 @@ impl History {
 /// [`OpenError`] names it.
 pub async fn open(place: &Place, data_dir: &Path) -> Result<Archive, OpenError> {
     match place {
+        Place::Memory => Ok(Archive::memory()),
         Place::Sqlite(path) => {
             let path = path.clone().unwrap_or_else(|| data_dir.join(ARCHIVE_FILE));
             Archive::sqlite(&path).await

@@ -14,13 +14,16 @@ mod legacy;
 mod link;
 #[path = "../support/load.rs"]
 mod load;
+mod mail_faults;
 mod mailserver;
 #[path = "../support/name_server.rs"]
 mod name_server;
 mod node;
 mod process;
 mod records;
+mod rest;
 mod routes;
+mod store;
 mod sync;
 mod trace;
 

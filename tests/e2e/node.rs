@@ -50,7 +50,7 @@ fn two_nodes_peer_relay_and_stop() {
     assert!(first.banner[0].ends_with("node of the Waku Network"), "{:#?}", first.banner);
     let (status, body) = first.get("/readyz");
     assert_eq!((status, body.contains("v1_peers"), body.contains("v2_peers")), (503, false, true), "{body}");
-    assert_eq!(first.get("/legacy/v1/accounting").0, 404);
+    assert_eq!(first.get("/legacy/v1/accounting").0, 400);
 
     let second = Bridge::node_in(data[1].path(), &["--relay=true", "--staticnode", &first.libp2p], &[]);
     let peer = second.libp2p.rsplit('/').next().expect("a peer id");
@@ -102,8 +102,8 @@ fn a_file_the_environment_and_what_is_not_served() {
     let home = format!("--data-dir={}", data.path().join("data").display());
     // No sub-command, as nwaku is called.
     let line: Vec<&str> = [&*path, &*home, "--tcp-port:0", "--relay", "True"].into_iter().chain(fixed).collect();
-    let node = Output::with(&line, &[("WAKUNODE2_FILTER", "true"), ("WAKUNODE2_CLUSTER_ID", "6")]);
-    node.wait_for_error_line("not served yet: --store, --filter");
+    let node = Output::with(&line, &[("WAKUNODE2_MIX", "true"), ("WAKUNODE2_CLUSTER_ID", "6")]);
+    node.wait_for_error_line("not served yet: --mix");
     node.wait_for_error_line("Node setup complete");
     let banner: Vec<String> = std::iter::from_fn(|| node.line_within(HEARD)).take(7).collect();
     assert!(banner.iter().any(|line| line.contains("--cluster-id 6 --pubsub-topic /waku/2/rs/6/3")), "{banner:#?}");

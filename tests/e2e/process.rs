@@ -190,11 +190,11 @@ impl Bridge {
         Self::spawn(data_dir, &[&["mailserver"], flags].concat(), &[])
     }
 
-    /// The same where no file may grow beyond so many KiB: writes fail as on a full disk.
+    /// The same where no file may grow beyond so many KiB: writes fail as on a full disk, until the limit is lifted.
     pub(crate) fn mailserver_with_little_disk(data_dir: &Path, kib: u32) -> Self {
         let data = format!("--data-dir={}", data_dir.display());
         // The signal that a file is too long would end it; a shell counts in blocks of 512 bytes.
-        let script = format!("trap '' XFSZ; ulimit -f {}; exec \"$0\" \"$@\"", 2 * kib);
+        let script = format!("trap '' XFSZ; ulimit -S -f {}; exec \"$0\" \"$@\"", 2 * kib);
         let fixed = ["mailserver", &data, "--listen-address=127.0.0.1", "--devp2p-tcp-port=0", "--rest-port=0"];
         let mut command = Command::new("sh");
         command.args(["-c", &script, env!("CARGO_BIN_EXE_causeway")]).args(fixed);
@@ -277,6 +277,12 @@ impl Bridge {
         ask(&self.http, "POST", path, &format!("Content-Length: 0\r\n{headers}"))
     }
 
+    /// The status and the answer to a request with JSON in it.
+    pub(crate) fn ask(&self, method: &str, path: &str, json: &str) -> (u16, String) {
+        let headers = format!("Content-Type: application/json\r\nContent-Length: {}\r\n", json.len());
+        ask_with(&self.http, method, path, &headers, json)
+    }
+
     /// SIGHUP.
     pub(crate) fn hang_up(&self) {
         self.signal("HUP");
@@ -285,6 +291,23 @@ impl Bridge {
     /// Any signal, by its name without `SIG`.
     pub(crate) fn signal(&self, name: &str) {
         signal(self.output.child.0.id(), name);
+    }
+
+    /// SIGSTOP; it does nothing any more until SIGCONT.
+    pub(crate) fn hold(&self) {
+        self.signal("STOP");
+        let stat = format!("/proc/{}/stat", self.output.child.0.id());
+        let is_held = || std::fs::read_to_string(&stat).is_ok_and(|stat| stat.contains(") T "));
+        while !is_held() {
+            thread::yield_now();
+        }
+    }
+
+    /// From now on no file of its may grow beyond so many bytes.
+    pub(crate) fn limit_files(&self, bytes: &str) {
+        let pid = format!("--pid={}", self.output.child.0.id());
+        let limited = Command::new("prlimit").args([pid, format!("--fsize={bytes}:")]).status();
+        assert!(limited.is_ok_and(|s| s.success()), "no limit of {bytes} bytes");
     }
 
     /// Waits for an end that was asked for: the exit code, and what it logged that was not waited for.
@@ -340,10 +363,14 @@ fn odd_arguments<'a>(data_dir: &'a Path, flags: &[&'a str]) -> Vec<&'a str> {
 }
 
 fn ask(url: &str, method: &str, path: &str, headers: &str) -> (u16, String) {
+    ask_with(url, method, path, headers, "")
+}
+
+fn ask_with(url: &str, method: &str, path: &str, headers: &str, body: &str) -> (u16, String) {
     let authority = url.trim_start_matches("http://").split('/').next().unwrap_or_default();
     let mut stream = TcpStream::connect(authority).expect("HTTP listens");
     stream.set_read_timeout(Some(LIMIT)).expect("a limit is set");
-    write!(stream, "{method} {path} HTTP/1.1\r\nHost: {authority}\r\nConnection: close\r\n{headers}\r\n")
+    write!(stream, "{method} {path} HTTP/1.1\r\nHost: {authority}\r\nConnection: close\r\n{headers}\r\n{body}")
         .expect("HTTP reads");
     let mut answer = String::new();
     stream.read_to_string(&mut answer).expect("HTTP answers");

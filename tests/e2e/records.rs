@@ -192,8 +192,9 @@ fn history_says_what_is_missing_and_what_is_wrongly_asked() {
     let store = "--server=/ip4/127.0.0.1/tcp/60000/p2p/16Uiu2HAmPLe7Mzm8TsYUubgCAW1aJoeFScxrLj8ppHFivPo97bUZ";
     for (arguments, word) in [
         (vec!["history"], "--server"),
-        (vec!["history", store], "not asked yet"),
-        (vec!["history", "--server=enode://x:secret@y"], "no mail server"),
+        (vec!["history", &server, store], "not both at once"),
+        (vec!["history", store, "--resume=x"], "--from"),
+        (vec!["history", "--server=enode://x:secret@y"], "neither a mail server"),
         (vec!["history", &server, "--from=1h", "--to=2h"], "--from is after --to"),
         (vec!["history", &server, "--sym-key=12"], "64 hex digits"),
         (vec!["history", &server, "--limit=0"], "--limit"),

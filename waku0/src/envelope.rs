@@ -9,8 +9,8 @@
 
 use std::{fmt, hash, ops::Range, sync::OnceLock};
 
-use alloy_rlp::{Decodable, Header};
-use bytes::Bytes;
+use alloy_rlp::{Decodable, Encodable, Header};
+use bytes::{Bytes, BytesMut};
 use sha3::{Digest, Keccak256};
 
 use crate::{
@@ -72,6 +72,21 @@ pub struct Envelope {
     zero_bits: OnceLock<u32>,
 }
 
+/// What an envelope is made of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fields {
+    /// When it dies: unix seconds.
+    pub expiry: u32,
+    /// How long it was meant to live, in seconds.
+    pub ttl: u32,
+    /// What it is about.
+    pub topic: Topic,
+    /// The payload, as a rule encrypted.
+    pub data: Bytes,
+    /// The number that its sender searched for.
+    pub nonce: u64,
+}
+
 /// Fields that make no envelope.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum EnvelopeError {
@@ -124,12 +139,16 @@ impl Envelope {
     #[must_use]
     pub fn decode_all(lanes: Lanes, raws: impl IntoIterator<Item = Bytes>) -> Vec<Result<Self, DecodeError>> {
         let mut read: Vec<_> = raws.into_iter().map(Self::read).collect();
-        let inputs: Vec<_> = read.iter().flatten().map(|envelope| Input::of(&envelope.raw)).collect();
-        let hashes = keccak::digests(lanes, &inputs);
-        for (envelope, hash) in read.iter_mut().flatten().zip(hashes) {
-            envelope.hash = EnvelopeHash(hash.to_bytes());
-        }
+        name_all(lanes, &mut read);
         read
+    }
+
+    /// Makes many of their fields, as [`Self::new`] makes one, and hashes them side by side.
+    #[must_use]
+    pub fn new_all(lanes: Lanes, all: impl IntoIterator<Item = Fields>) -> Vec<Result<Self, EnvelopeError>> {
+        let mut written: Vec<_> = all.into_iter().map(Self::write).collect();
+        name_all(lanes, &mut written);
+        written
     }
 
     /// Computes the proof of work of each side by side, so that [`Self::pow`] finds it done.
@@ -140,7 +159,28 @@ impl Envelope {
         }
     }
 
-    /// All but the name, which is left empty: for the two above.
+    /// All but the name, as below.
+    fn write(Fields { expiry, ttl, topic, data, nonce }: Fields) -> Result<Self, EnvelopeError> {
+        if ttl > expiry {
+            return Err(EnvelopeError::TtlOverExpiry { ttl, expiry });
+        }
+        let fields_len = expiry.length() + ttl.length() + topic.0.length() + data.as_ref().length();
+        let header = Header { list: true, payload_length: fields_len + nonce.length() };
+        let mut raw = BytesMut::with_capacity(header.length_with_payload());
+        header.encode(&mut raw);
+        let fields_at = raw.len();
+        expiry.encode(&mut raw);
+        ttl.encode(&mut raw);
+        topic.0.encode(&mut raw);
+        data.as_ref().encode(&mut raw);
+        let nonce_at = raw.len();
+        nonce.encode(&mut raw);
+        let raw = raw.freeze();
+        let data = raw.slice(nonce_at - data.len()..nonce_at);
+        Ok(Self::unnamed(raw, fields_at..nonce_at, expiry, ttl, topic, data, nonce))
+    }
+
+    /// All but the name, which is left empty: for those above.
     fn read(raw: Bytes) -> Result<Self, DecodeError> {
         let mut after = raw.as_ref();
         let items = Header::decode_bytes(&mut after, true).map_err(DecodeError::List)?;
@@ -309,6 +349,15 @@ impl fmt::Debug for Envelope {
     }
 }
 
+/// Gives those that are envelopes their names.
+fn name_all<E>(lanes: Lanes, envelopes: &mut [Result<Envelope, E>]) {
+    let inputs: Vec<_> = envelopes.iter().flatten().map(|envelope| Input::of(&envelope.raw)).collect();
+    let hashes = keccak::digests(lanes, &inputs);
+    for (envelope, hash) in envelopes.iter_mut().flatten().zip(hashes) {
+        envelope.hash = EnvelopeHash(hash.to_bytes());
+    }
+}
+
 fn in_field(field: &'static str) -> impl Fn(alloy_rlp::Error) -> DecodeError {
     move |cause| DecodeError::Field { field, cause }
 }
@@ -322,6 +371,29 @@ mod tests {
 
     fn decode(hex_text: &str) -> Result<Envelope, DecodeError> {
         Envelope::decode(hex::decode(hex_text).unwrap().into())
+    }
+
+    proptest! {
+        #[test]
+        fn many_are_made_as_one_is(
+            all in proptest::collection::vec(
+                (any::<u32>(), any::<u32>(), any::<[u8; 4]>(), proptest::collection::vec(any::<u8>(), 0..700), any::<u64>()),
+                0..20,
+            ),
+        ) {
+            let fields = || all.iter().map(|(expiry, ttl, topic, data, nonce)| Fields {
+                expiry: *expiry, ttl: *ttl, topic: Topic(*topic), data: data.clone().into(), nonce: *nonce,
+            });
+            for lanes in Lanes::available() {
+                for (made, one) in Envelope::new_all(lanes, fields()).into_iter().zip(fields()) {
+                    let one = Envelope::new(one.expiry, one.ttl, one.topic, one.data, one.nonce);
+                    prop_assert_eq!(made.as_ref().map(Envelope::raw), one.as_ref().map(Envelope::raw));
+                    prop_assert_eq!(made.as_ref().map(Envelope::hash), one.as_ref().map(Envelope::hash));
+                    prop_assert_eq!(made.as_ref().map(Envelope::pow), one.as_ref().map(Envelope::pow));
+                    prop_assert_eq!(made.as_ref().map(Envelope::data), one.as_ref().map(Envelope::data));
+                }
+            }
+        }
     }
 
     #[test]

@@ -28,7 +28,8 @@ use rand::{Rng, seq::IteratorRandom};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    discovery::enr::Node,
+    discovery::enr::{Node, RelayShards},
+    known::{Connectedness, KnownPeer, Origin},
     shard::{ClusterId, Shard},
 };
 
@@ -214,6 +215,39 @@ impl Known {
     }
 }
 
+impl From<Source> for Origin {
+    fn from(source: Source) -> Self {
+        match source {
+            Source::Dns => Self::Dns,
+            Source::Discv5 => Self::Discv5,
+            Source::PeerExchange => Self::PeerExchange,
+        }
+    }
+}
+
+impl From<&Known> for KnownPeer {
+    fn from(known: &Known) -> Self {
+        let connectedness = match known.state {
+            State::Connected { .. } => Connectedness::Connected,
+            _ if known.failures > 0 => Connectedness::CannotConnect,
+            _ if known.last_good_unix_secs.is_some() => Connectedness::CanConnect,
+            State::Waiting { .. } | State::Calling { .. } => Connectedness::NotConnected,
+        };
+        Self {
+            peer: known.node.peer,
+            addrs: known.node.addrs.clone(),
+            agent: String::new(),
+            protocols: Vec::new(),
+            shards: known.node.shards.iter().flat_map(RelayShards::indices).collect(),
+            connectedness,
+            origin: known.source.into(),
+            score: None,
+            relays: Vec::new(),
+            meshes: Vec::new(),
+        }
+    }
+}
+
 /// A call to make.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Call {
@@ -352,6 +386,16 @@ impl AddressBook {
     #[must_use]
     pub fn outbound(&self) -> usize {
         self.nodes.values().filter(|known| matches!(known.state, State::Connected { called: true, .. })).count()
+    }
+
+    /// All nodes, as operators are told of them.
+    pub(crate) fn known(&self) -> impl Iterator<Item = KnownPeer> + '_ {
+        self.nodes.values().map(KnownPeer::from)
+    }
+
+    /// Who named it first.
+    pub(crate) fn origin(&self, peer: &PeerId) -> Option<Origin> {
+        self.nodes.get(peer).map(|known| known.source.into())
     }
 
     /// Calls under way.

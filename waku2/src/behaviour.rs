@@ -1,7 +1,7 @@
 //! The one composed libp2p behaviour, and the bounds of its protocols.
 //!
-//! Identify, ping, metadata, peer exchange and relay over what [`crate::transport`] brings. Each stream protocol has a time limit and a frame cap
-//! of its own; a stream on which nothing is said ends after it, and its connection stays: js-waku opens streams ahead of need. Store, filter and lightpush are further fields of `Behaviour`.
+//! Identify, ping, metadata, peer exchange, relay and the services over what [`crate::transport`] brings. Each stream protocol has a time limit and a frame cap
+//! of its own; a stream on which nothing is said ends after it, and its connection stays: js-waku opens streams ahead of need.
 
 use std::{io, time::Duration};
 
@@ -19,6 +19,7 @@ use crate::{
     metadata::{self, Codec},
     peer_exchange,
     relay::Gossip,
+    service::{serve::Server, streams},
     transport::{self, TransportError},
 };
 
@@ -56,12 +57,13 @@ pub(crate) struct Behaviour {
     pub(crate) gossip: Gossip,
     pub(crate) metadata: request_response::Behaviour<Codec>,
     pub(crate) exchange: request_response::Behaviour<peer_exchange::Codec>,
+    pub(crate) services: streams::Behaviour,
     identify: identify::Behaviour,
     ping: ping::Behaviour,
 }
 
 impl Behaviour {
-    fn new(key: &Keypair, config: &Config, gossip: Gossip) -> Self {
+    fn new(key: &Keypair, config: &Config, gossip: Gossip, server: Server) -> Self {
         let Config { agent, limits, seek, .. } = config;
         // What is announced is given to the swarm as external addresses, and changes are told at once.
         let identify = identify::Config::new(IDENTIFY_VERSION.to_owned(), key.public())
@@ -88,6 +90,7 @@ impl Behaviour {
                     .with_request_timeout(EXCHANGE_TIMEOUT)
                     .with_max_concurrent_streams(EXCHANGE_STREAMS),
             ),
+            services: streams::Behaviour::new(server),
             identify: identify::Behaviour::new(identify),
             ping: ping::Behaviour::new(ping::Config::new().with_interval(PING_INTERVAL).with_timeout(PING_TIMEOUT)),
         }
@@ -110,9 +113,14 @@ pub(crate) fn is_silence(failure: &ping::Failure) -> bool {
 ///
 /// # Errors
 /// See [`TransportError`].
-pub(crate) fn swarm(key: &Keypair, config: &Config, gossip: Gossip) -> Result<Swarm<Behaviour>, TransportError> {
+pub(crate) fn swarm(
+    key: &Keypair,
+    config: &Config,
+    gossip: Gossip,
+    server: Server,
+) -> Result<Swarm<Behaviour>, TransportError> {
     let transport = transport::build(key, config.certificate.clone(), &config.name_servers, config.limits.handshake)?;
-    let behaviour = Behaviour::new(key, config, gossip);
+    let behaviour = Behaviour::new(key, config, gossip, server);
     let settings = swarm::Config::with_tokio_executor().with_idle_connection_timeout(IDLE);
     Ok(Swarm::new(transport, behaviour, key.public().to_peer_id(), settings))
 }

@@ -127,6 +127,11 @@ impl Static {
         Some(places(false)).filter(|addrs| !addrs.is_empty()).unwrap_or_else(|| places(true))
     }
 
+    /// Who must be there and where, when the addresses say so.
+    pub(crate) fn named(&self) -> Option<(PeerId, Vec<Multiaddr>)> {
+        self.named.map(|peer| (peer, self.places.iter().map(|place| place.addr.clone()).collect()))
+    }
+
     /// Is this the peer?
     pub(crate) fn is(&self, peer: &PeerId) -> bool {
         self.named.as_ref() == Some(peer) || self.found.as_ref() == Some(peer)

@@ -7,7 +7,7 @@ use std::{
     fmt,
     net::SocketAddr,
     sync::{
-        Arc, RwLock,
+        Arc, OnceLock, RwLock,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -20,12 +20,21 @@ use tokio::sync::{mpsc, oneshot};
 use crate::{
     announce::Announce,
     discovery::discv5,
+    filter,
     hash::MessageHash,
     health::TopicHealth,
+    known::{ConnectError, KnownPeer},
+    lightpush,
     limits::Limits,
     message::WakuMessage,
     relay::PROTOCOL,
     seek,
+    service::{
+        Protocol, Services, Target,
+        choice::Nodes,
+        serve::{AllCounters, Served},
+        streams::Open,
+    },
     shard::ClusterId,
     signed::{SignedError, SigningKey},
     skew::Measured,
@@ -67,6 +76,8 @@ pub struct Config {
     pub policy: Policy,
     /// How peers are sought beyond the static ones.
     pub seek: seek::Config,
+    /// What is served to peers, and who serves this node.
+    pub services: Services,
 }
 
 impl Config {
@@ -86,6 +97,7 @@ impl Config {
             agent: concat!("causeway/", env!("CARGO_PKG_VERSION")).to_owned(),
             policy: Policy::default(),
             seek: seek::Config::default(),
+            services: Services::default(),
         }
     }
 }
@@ -105,6 +117,7 @@ impl fmt::Debug for Config {
             .field("agent", &self.agent)
             .field("policy", &self.policy)
             .field("seek", &self.seek)
+            .field("services", &self.services)
             .finish_non_exhaustive()
     }
 }
@@ -112,7 +125,8 @@ impl fmt::Debug for Config {
 /// What a node tells.
 #[derive(Debug, Clone)]
 pub enum Event {
-    /// A message came from a peer and passed validation. Own messages never come back.
+    /// A message passed validation and is on the network now: one that a peer brought, or one that somebody asked this node to publish
+    /// ([`Handle::submit`]). What [`Handle::publish`] sent never comes back.
     Message(Arc<Received>),
     /// A peer's cluster is ours: it stays.
     PeerConnected(PeerInfo),
@@ -132,7 +146,7 @@ pub enum Event {
     },
 }
 
-/// A message from the network.
+/// A message that this node has accepted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Received {
     /// Where it was published.
@@ -143,7 +157,7 @@ pub struct Received {
     pub hash: MessageHash,
     /// Its bytes as they came, and as they are passed on.
     pub data: Bytes,
-    /// The peer it came from first; not its author.
+    /// The peer it came from first, over relay or a service; ourselves where it is our own. Not its author.
     pub from: PeerId,
 }
 
@@ -180,6 +194,9 @@ pub enum PublishError {
     /// The queues to all peers are full, so all of them read too slowly. These bytes are refused again for two minutes.
     #[error("the queues to all peers are full")]
     QueueFull,
+    /// Peers would not take it. Only of messages that somebody else asks us to publish.
+    #[error("peers would refuse it: {}", .0.text())]
+    Refused(Reason),
     /// The node has stopped.
     #[error("the node has stopped")]
     Stopped,
@@ -262,6 +279,12 @@ pub struct Counters {
     pub unsent: AtomicU64,
     /// Events nobody took.
     pub events_shed: AtomicU64,
+    /// Requests of peers to each service.
+    pub services: AllCounters,
+    /// What became of messages that light clients pushed.
+    pub lightpush: lightpush::Counters,
+    /// What filter did, as either side.
+    pub filter: filter::Counters,
 }
 
 impl Counters {
@@ -286,30 +309,102 @@ fn total(counts: &[AtomicU64]) -> u64 {
 #[derive(Debug, Clone)]
 pub struct Handle {
     pub(crate) commands: mpsc::Sender<Command>,
+    pub(crate) shared: Arc<Shared>,
+}
+
+/// What all handles of a node share, and the node with them.
+#[derive(Debug)]
+pub(crate) struct Shared {
     pub(crate) peer_id: PeerId,
     pub(crate) addresses: Arc<RwLock<Vec<Multiaddr>>>,
     pub(crate) health: Arc<RwLock<Vec<TopicHealth>>>,
     pub(crate) counters: Arc<Counters>,
     pub(crate) clock_skew: Arc<Measured>,
-    pub(crate) discv5: Option<discv5::Handle>,
+    /// Set at the start, where it runs.
+    pub(crate) discv5: OnceLock<discv5::Handle>,
+    pub(crate) nodes: Nodes,
+    pub(crate) lightpush: Option<lightpush::Config>,
+    /// Set at the start, where filter is asked for.
+    pub(crate) filter: OnceLock<Arc<filter::Filter>>,
+    /// Set at the start.
+    pub(crate) served: OnceLock<Vec<Served>>,
+}
+
+/// Told of every message that this node accepts, whoever brought it, and of every one of its own that went out: one place for those who pass
+/// messages on or keep them.
+pub trait Witness: Send + Sync + 'static {
+    /// A message was accepted. Called in the node's own task: must return at once.
+    fn accepted(&self, message: &Arc<Received>);
+
+    /// A peer has its first connection. Called as [`Self::accepted`].
+    fn connected(&self, _peer: PeerId) {}
+
+    /// A peer has no connection any more. Called as [`Self::accepted`].
+    fn disconnected(&self, _peer: &PeerId) {}
+}
+
+/// A message to publish.
+#[derive(Debug)]
+pub(crate) struct Publication {
+    pub(crate) topic: PubsubTopic,
+    pub(crate) data: Bytes,
+    /// Who asked for it; `None` where the owner of the node did, who needs not be told of it.
+    pub(crate) from: Option<PeerId>,
+    pub(crate) done: oneshot::Sender<Result<Published, PublishError>>,
 }
 
 /// What a [`Handle`] asks of the node.
 #[derive(Debug)]
 pub(crate) enum Command {
-    Publish { topic: PubsubTopic, data: Bytes, done: oneshot::Sender<Result<Published, PublishError>> },
+    Publish(Publication),
     Subscribe { topic: PubsubTopic, done: oneshot::Sender<Result<bool, SubscribeError>> },
     Unsubscribe { topic: PubsubTopic, done: oneshot::Sender<bool> },
     Peers { done: oneshot::Sender<Vec<PeerInfo>> },
+    Open { target: Target, open: Open },
+    Known { done: oneshot::Sender<Vec<KnownPeer>> },
+    Connect { addr: Multiaddr, done: oneshot::Sender<Result<(), ConnectError>> },
     Settle { done: oneshot::Sender<()> },
     Shutdown { done: oneshot::Sender<()> },
 }
 
+/// A [`Handle`] that does not keep the node running: for what the node itself holds.
+#[derive(Debug, Clone)]
+pub struct WeakHandle {
+    commands: mpsc::WeakSender<Command>,
+    shared: Arc<Shared>,
+}
+
+impl WeakHandle {
+    /// The node, while it runs and others hold it.
+    #[must_use]
+    pub fn upgrade(&self) -> Option<Handle> {
+        Some(Handle { commands: self.commands.upgrade()?, shared: Arc::clone(&self.shared) })
+    }
+}
+
 impl Handle {
+    /// A handle that does not keep the node running.
+    #[must_use]
+    pub fn downgrade(&self) -> WeakHandle {
+        WeakHandle { commands: self.commands.downgrade(), shared: Arc::clone(&self.shared) }
+    }
+
+    /// Whom the operator names to be asked in this protocol.
+    #[must_use]
+    pub fn named(&self, protocol: Protocol) -> &[Target] {
+        self.shared.nodes.of(protocol)
+    }
+
+    /// What peers may ask of this node.
+    #[must_use]
+    pub fn served(&self) -> &[Served] {
+        self.shared.served.get().map_or(&[], Vec::as_slice)
+    }
+
     /// Our node record as discovery over UDP tells it now; `None` when that does not run.
     #[must_use]
     pub fn record(&self) -> Option<Enr> {
-        self.discv5.as_ref().map(discv5::Handle::record)
+        self.shared.discv5.get().map(discv5::Handle::record)
     }
 
     /// Sends `data`, an encoded [`WakuMessage`], to every peer of `topic`. Returns when it is in the peers' queues, not when
@@ -318,9 +413,27 @@ impl Handle {
     /// # Errors
     /// See [`PublishError`]. Of these only [`PublishError::NoPeers`] is worth another try.
     pub async fn publish(&self, topic: PubsubTopic, data: Bytes) -> Result<Published, PublishError> {
+        self.publish_from(None, topic, data).await
+    }
+
+    /// Publishes what somebody else gave us, a light client or an application: as [`Self::publish`], but it is held against the same rules as
+    /// what relay brings, and once it is out it is told as [`Event::Message`]. Cancelling leaves open whether it was sent.
+    ///
+    /// # Errors
+    /// As [`Self::publish`]; [`PublishError::Refused`] for what peers would not take.
+    pub async fn submit(&self, from: PeerId, topic: PubsubTopic, data: Bytes) -> Result<Published, PublishError> {
+        self.publish_from(Some(from), topic, data).await
+    }
+
+    async fn publish_from(
+        &self,
+        from: Option<PeerId>,
+        topic: PubsubTopic,
+        data: Bytes,
+    ) -> Result<Published, PublishError> {
         let (done, answer) = oneshot::channel();
-        let command = Command::Publish { topic, data, done };
-        self.commands.send(command).await.map_err(|_| PublishError::Stopped)?;
+        let publication = Publication { topic, data, from, done };
+        self.commands.send(Command::Publish(publication)).await.map_err(|_| PublishError::Stopped)?;
         answer.await.unwrap_or(Err(PublishError::Stopped))
     }
 
@@ -364,7 +477,7 @@ impl Handle {
     /// [`crate::health::INTERVAL`] and when a topic comes or goes.
     #[must_use]
     pub fn health(&self) -> Vec<TopicHealth> {
-        match self.health.read() {
+        match self.shared.health.read() {
             Ok(health) => health.clone(),
             Err(poisoned) => poisoned.into_inner().clone(),
         }
@@ -374,7 +487,7 @@ impl Handle {
     /// anything. Measured every [`crate::skew::INTERVAL`].
     #[must_use]
     pub fn clock_skew_secs(&self) -> Option<f64> {
-        self.clock_skew.secs()
+        self.shared.clock_skew.secs()
     }
 
     /// The connected peers; none once the node has stopped. Safe to cancel.
@@ -384,6 +497,24 @@ impl Handle {
             Ok(()) => answer.await.unwrap_or_default(),
             Err(_) => Vec::new(),
         }
+    }
+
+    /// The peers that are known, the connected ones first; `None` once the node has stopped. Safe to cancel.
+    pub async fn known_peers(&self) -> Option<Vec<KnownPeer>> {
+        let (done, answer) = oneshot::channel();
+        self.commands.send(Command::Known { done }).await.ok()?;
+        answer.await.ok()
+    }
+
+    /// Calls the peer of an address that ends in `/p2p/ID`, once. At once when it is connected already. Cancelling does not end the
+    /// call.
+    ///
+    /// # Errors
+    /// See [`ConnectError`].
+    pub async fn connect(&self, addr: Multiaddr) -> Result<(), ConnectError> {
+        let (done, answer) = oneshot::channel();
+        self.commands.send(Command::Connect { addr, done }).await.map_err(|_| ConnectError::Stopped)?;
+        answer.await.unwrap_or(Err(ConnectError::Stopped))
     }
 
     /// Waits until what was told to the connected peers before has reached them: messages, and which topics we relay. A peer that
@@ -397,17 +528,29 @@ impl Handle {
         }
     }
 
+    /// What asks filter nodes, where this node does that ([`filter::Config::ask`]).
+    #[must_use]
+    pub fn filter(&self) -> Option<&Arc<filter::Subscriber>> {
+        self.shared.filter.get()?.subscriber()
+    }
+
+    /// Who is subscribed here to what by filter v2, as many as are remembered; none where filter is not served.
+    #[must_use]
+    pub fn filter_subscriptions(&self) -> Vec<(PeerId, Vec<(PubsubTopic, String)>)> {
+        self.shared.filter.get().map(|filter| filter.subscriptions()).unwrap_or_default()
+    }
+
     /// This node's identity.
     #[must_use]
     pub fn peer_id(&self) -> PeerId {
-        self.peer_id
+        self.shared.peer_id
     }
 
     /// Where it can be dialled, `/p2p/ID` included: what [`Config::announce`] makes of the addresses really bound, which are one for
     /// each interface. Identify tells the same.
     #[must_use]
     pub fn addresses(&self) -> Vec<Multiaddr> {
-        match self.addresses.read() {
+        match self.shared.addresses.read() {
             Ok(addresses) => addresses.clone(),
             Err(poisoned) => poisoned.into_inner().clone(),
         }
@@ -416,7 +559,7 @@ impl Handle {
     /// What happened so far.
     #[must_use]
     pub fn counters(&self) -> Arc<Counters> {
-        Arc::clone(&self.counters)
+        Arc::clone(&self.shared.counters)
     }
 
     /// Closes all connections and ends the node's task, within about a second. What was just published may take

@@ -18,11 +18,16 @@
 //! | [`transport`] | TCP, WebSocket, Noise, yamux, mplex | libp2p |
 //! | `websocket` | what browsers reach, within bounds | RFC 6455 |
 //! | [`yamux`], [`mplex`] | streams within a connection, bounded in bytes | yamux, libp2p |
+//! | [`known`] | the peers that are known, as operators are told | |
 //! | [`limits`], `colocation` | how many connections, in all and from one address | |
 //! | [`announce`] | the addresses that others are told | |
 //! | [`redial`] | when to call a static peer again | |
 //! | [`discovery`] | node records, discv5, lists in DNS | 31/WAKU2-ENR, 33/WAKU2-DISCV5, EIP-1459 |
+//! | [`store`] | history, both protocols and both sides | 13/WAKU2-STORE |
 //! | [`peer_exchange`] | records for those who cannot look for them | 34/WAKU2-PEER-EXCHANGE |
+//! | [`service`] | requests and answers on streams of their own | 12/WAKU2-FILTER, 13/WAKU2-STORE, 19/WAKU2-LIGHTPUSH |
+//! | [`filter`] | messages of some content topics for those who do not relay | 12/WAKU2-FILTER |
+//! | [`lightpush`] | publishing for light clients, and through a node that does | 19/WAKU2-LIGHTPUSH |
 //! | [`address_book`], [`slots`], [`skew`] | whom to call, how many, whose clock is right | |
 //! | [`seek`] | the shell of these | |
 //! | [`behaviour`] | the one composed libp2p behaviour | |
@@ -40,9 +45,12 @@ pub mod behaviour;
 mod colocation;
 mod dial;
 pub mod discovery;
+pub mod filter;
 pub mod handle;
 pub mod hash;
 pub mod health;
+pub mod known;
+pub mod lightpush;
 pub mod limits;
 mod listen;
 pub mod message;
@@ -58,10 +66,12 @@ pub mod relay;
 pub mod rules;
 pub mod run;
 pub mod seek;
+pub mod service;
 pub mod shard;
 pub mod signed;
 pub mod skew;
 pub mod slots;
+pub mod store;
 pub mod subscriptions;
 pub mod topic;
 pub mod transport;
@@ -76,6 +86,7 @@ pub use libp2p::{Multiaddr, PeerId};
 pub use limits::Limits;
 pub use message::{Meta, WakuMessage};
 pub use preset::Preset;
+pub use service::{Services, Target};
 pub use shard::{ClusterId, Shard};
 pub use topic::{ContentTopic, PubsubTopic};
 pub use transport::Certificate;

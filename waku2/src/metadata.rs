@@ -6,21 +6,21 @@
 
 use std::{collections::BTreeSet, io};
 
-use bytes::{Bytes, BytesMut};
-use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use bytes::Bytes;
+use futures::{AsyncRead, AsyncWrite};
 use libp2p::{StreamProtocol, request_response};
 use prost::Message as _;
 
-use crate::shard::ClusterId;
+use crate::{
+    service::frame::{FrameError, expect_frame, write_frame},
+    shard::ClusterId,
+};
 
 /// The protocol id of metadata.
 pub const PROTOCOL: StreamProtocol = StreamProtocol::new("/vac/waku/metadata/1.0.0");
 
 /// Longest message, in bytes, its prefix not counted.  Deployed: nwaku, each way.
 pub const MAX_FRAME_BYTES: usize = 1_024;
-
-/// Longest prefix, in bytes: a varint up to [`MAX_FRAME_BYTES`].
-const MAX_PREFIX_BYTES: usize = 2;
 
 /// Field 3 without a shard, which proto3 would leave out and nwaku does not.
 const EMPTY_PACKED_SHARDS: [u8; 2] = [0x1a, 0x00];
@@ -37,9 +37,6 @@ pub struct Metadata {
 /// Why bytes are no metadata. The peer is left; the operator reads it in the log.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum MetadataError {
-    /// The prefix announces more than [`MAX_FRAME_BYTES`].
-    #[error("a metadata message over {MAX_FRAME_BYTES} bytes")]
-    TooLong,
     /// No protobuf, or a field of the wrong type.
     #[error("not a protobuf message: {0}")]
     Malformed(#[from] prost::DecodeError),
@@ -130,44 +127,22 @@ impl request_response::Codec for Codec {
     }
 }
 
-/// Reads one frame. The length is checked before its bytes are asked for.
 async fn read(io: &mut (impl AsyncRead + Unpin)) -> io::Result<Metadata> {
-    let mut message = vec![0; read_prefix(io).await?];
-    io.read_exact(&mut message).await?;
-    Metadata::decode(&message).map_err(invalid)
-}
-
-async fn read_prefix(io: &mut (impl AsyncRead + Unpin)) -> io::Result<usize> {
-    let mut length = 0;
-    for place in 0..MAX_PREFIX_BYTES {
-        let mut byte = [0];
-        io.read_exact(&mut byte).await?;
-        length |= usize::from(byte[0] & 0x7f) << (7 * place);
-        if byte[0] & 0x80 == 0 {
-            return if length <= MAX_FRAME_BYTES { Ok(length) } else { Err(invalid(MetadataError::TooLong)) };
-        }
-    }
-    Err(invalid(MetadataError::TooLong))
+    let message = expect_frame(io, MAX_FRAME_BYTES).await?;
+    Metadata::decode(&message).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
 }
 
 async fn write(io: &mut (impl AsyncWrite + Unpin), metadata: &Metadata) -> io::Result<()> {
     let message = metadata.encode();
     if message.len() > MAX_FRAME_BYTES {
-        return Err(invalid(MetadataError::TooLong));
+        return Err(FrameError::TooLong { cap: MAX_FRAME_BYTES }.into());
     }
-    let mut frame = BytesMut::new();
-    prost::encode_length_delimiter(message.len(), &mut frame).map_err(io::Error::other)?;
-    frame.extend_from_slice(&message);
-    io.write_all(&frame).await
-}
-
-fn invalid(error: MetadataError) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, error)
+    write_frame(io, &message).await
 }
 
 #[cfg(test)]
 mod tests {
-    use futures::{FutureExt, TryStreamExt, executor::block_on, io::Cursor, stream};
+    use futures::{executor::block_on, io::Cursor};
     use proptest::prelude::*;
 
     use super::*;
@@ -217,24 +192,11 @@ mod tests {
     }
 
     #[test]
-    fn a_frame_is_bounded_before_it_is_read() {
-        let too_long = |prefix: &str| {
-            let error = block_on(read(&mut Cursor::new(hex(prefix)))).unwrap_err();
-            error.get_ref().is_some_and(|cause| cause.to_string() == MetadataError::TooLong.to_string())
-        };
-        assert!(too_long("8108"), "1,025 bytes");
-        assert!(too_long("ffffffff0f"), "4 GiB");
-        assert!(!too_long("8008"), "1,024 bytes are allowed; there are none");
-        let cut = block_on(read(&mut Cursor::new(hex("0c0801")))).unwrap_err();
-        assert_eq!(cut.kind(), io::ErrorKind::UnexpectedEof);
-    }
-
-    /// js-waku keeps its half open.
-    #[test]
-    fn a_question_is_read_without_waiting_for_its_end() {
-        let frame = Cursor::new(hex("0c080112080001020304050607"));
-        let mut open = frame.chain(stream::pending::<io::Result<Vec<u8>>>().into_async_read());
-        assert_eq!(read(&mut open).now_or_never().unwrap().unwrap(), cluster_1());
+    fn h72_more_than_a_kibibyte_is_not_read() {
+        let refused = |prefix: &str| block_on(read(&mut Cursor::new(hex(prefix)))).unwrap_err().kind();
+        assert_eq!(refused("8108"), io::ErrorKind::InvalidData, "1,025 bytes");
+        assert_eq!(refused("8008"), io::ErrorKind::UnexpectedEof, "1,024 are allowed; there are none");
+        assert_eq!(refused(""), io::ErrorKind::UnexpectedEof, "nothing was said");
     }
 
     #[test]

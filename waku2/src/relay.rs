@@ -168,6 +168,15 @@ pub enum RelayError {
     },
 }
 
+/// What a peer has to do with our topics, in order.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Membership {
+    /// It says that it relays these.
+    pub(crate) relays: Vec<PubsubTopic>,
+    /// It is in our meshes of these.
+    pub(crate) meshes: Vec<PubsubTopic>,
+}
+
 /// gossipsub and what it does not keep itself.
 pub(crate) struct Relay {
     topics: HashMap<TopicHash, PubsubTopic>,
@@ -224,6 +233,19 @@ impl Relay {
         self.topics.get(hash)
     }
 
+    /// Is the topic one of ours, and would a message of so many bytes fit into a frame?
+    pub(crate) fn may_publish(&self, topic: &PubsubTopic, data_bytes: usize) -> Result<(), PublishError> {
+        if !self.topics.contains_key(&hash(topic)) {
+            return Err(PublishError::NotSubscribed);
+        }
+        let fits = frame_bytes(topic, data_bytes) <= self.max_rpc_bytes;
+        if fits { Ok(()) } else { Err(self.too_large(topic, data_bytes)) }
+    }
+
+    fn too_large(&self, topic: &PubsubTopic, data_bytes: usize) -> PublishError {
+        PublishError::TooLarge { frame_bytes: frame_bytes(topic, data_bytes), limit_bytes: self.max_rpc_bytes }
+    }
+
     /// Hands an own message to all peers of its topic.
     pub(crate) fn publish(
         &mut self,
@@ -231,15 +253,9 @@ impl Relay {
         topic: &PubsubTopic,
         data: &Bytes,
     ) -> Result<Published, PublishError> {
+        self.may_publish(topic, data.len())?;
         let hash = hash(topic);
-        if !self.topics.contains_key(&hash) {
-            return Err(PublishError::NotSubscribed);
-        }
-        let frame_bytes = frame_bytes(topic, data.len());
-        let too_large = PublishError::TooLarge { frame_bytes, limit_bytes: self.max_rpc_bytes };
-        if frame_bytes > self.max_rpc_bytes {
-            return Err(too_large);
-        }
+        let too_large = self.too_large(topic, data.len());
         let peers = recipients(gossip, &hash);
         match gossip.publish(hash, data.to_vec()) {
             Ok(_) => Ok(Published { peers, duplicate: false }),
@@ -270,6 +286,27 @@ impl Relay {
         }
         self.stranded.push_back(gossip_id(data));
         PublishError::QueueFull
+    }
+
+    /// Which of our topics each peer relays, and in which of our meshes it is.
+    pub(crate) fn members(&self, gossip: &Gossip) -> HashMap<PeerId, Membership> {
+        let ours = |hashes: Vec<&TopicHash>| -> Vec<PubsubTopic> {
+            let mut topics: Vec<_> = hashes.into_iter().filter_map(|hash| self.topics.get(hash)).cloned().collect();
+            topics.sort_unstable();
+            topics
+        };
+        let mut members: HashMap<PeerId, Membership> = gossip
+            .all_peers()
+            .map(|(peer, topics)| (*peer, Membership { relays: ours(topics), meshes: Vec::new() }))
+            .collect();
+        let mut topics: Vec<_> = self.topics.iter().collect();
+        topics.sort_unstable_by(|a, b| a.1.cmp(b.1));
+        for (hash, topic) in topics {
+            for peer in gossip.mesh_peers(hash) {
+                members.entry(*peer).or_default().meshes.push(topic.clone());
+            }
+        }
+        members
     }
 
     /// How many peers an own message would go to, for each topic.

@@ -5,12 +5,13 @@
 
 mod commands;
 mod events;
+mod known;
 mod room;
 
 use std::{
     collections::HashMap,
     io,
-    sync::{Arc, PoisonError, RwLock, atomic::Ordering::Relaxed},
+    sync::{Arc, OnceLock, PoisonError, RwLock, atomic::Ordering::Relaxed},
     time::{Duration, Instant},
 };
 
@@ -36,13 +37,16 @@ use crate::{
     barrier::Barriers,
     behaviour::{self, Behaviour},
     dial::{self, Static},
-    handle::{COMMANDS, Command, Config, Counters, Event, Handle},
+    filter::Filter,
+    handle::{COMMANDS, Command, Config, Counters, Event, Handle, Shared, Witness},
     health::{self, TopicHealth},
+    lightpush,
     listen::Listeners,
     metadata::Metadata,
     peers::PeerBook,
     relay::{self, Gossip, Relay, RelayError},
     seek::{SeekError, Seeker},
+    service::{Services, serve::Server},
     shard::Shard,
     subscriptions::{SubscribeError, Subscriptions},
     topic::PubsubTopic,
@@ -116,12 +120,14 @@ pub enum StartError {
 /// # Errors
 /// See [`StartError`].
 pub async fn start(config: Config, events: mpsc::Sender<Event>) -> Result<(Handle, JoinHandle<()>), StartError> {
-    let (mut handle, mut node) = build(config, events)?;
+    let (handle, mut node) = build(config, events)?;
     time::timeout(LISTENING, node.listening()).await.map_err(|_| StartError::NoAddress)?;
     let announced = node.announce.of(&node.listeners.bound());
     let shards = node.shards();
     node.seeker.start(&announced, &shards).await?;
-    handle.discv5 = node.seeker.discv5().cloned();
+    if let Some(discv5) = node.seeker.discv5() {
+        handle.shared.discv5.get_or_init(|| discv5.clone());
+    }
     let task = tokio::spawn(node.run());
     Ok((handle, task))
 }
@@ -133,20 +139,30 @@ fn build(config: Config, events: mpsc::Sender<Event>) -> Result<(Handle, Node), 
     if let Some(addr) = config.announce.foreign(peer_id) {
         return Err(StartError::Announce { addr: addr.clone(), own: peer_id });
     }
-    let mut swarm = behaviour::swarm(&key, &config, gossip)?;
-    let listeners = Listeners::bind(&mut swarm, config.listen)?;
     let (commands, inbox) = mpsc::channel(COMMANDS);
+    let seek = config.seek.clone();
     let seeker =
-        Seeker::new(config.seek, &config.key, peer_id, config.cluster, config.limits.connections, now(), system_rng())?;
-    let handle = Handle {
-        commands,
+        Seeker::new(seek, &config.key, peer_id, config.cluster, config.limits.connections, now(), system_rng())?;
+    let shared = Shared {
         peer_id,
         addresses: Arc::default(),
-        counters: Arc::default(),
         health: Arc::default(),
+        counters: Arc::default(),
         clock_skew: seeker.clock_skew(),
-        discv5: None,
+        discv5: OnceLock::new(),
+        nodes: config.services.nodes.clone(),
+        lightpush: config.services.lightpush,
+        filter: OnceLock::new(),
+        served: OnceLock::new(),
     };
+    let handle = Handle { commands, shared: Arc::new(shared) };
+    let (server, filter) = server(&config.services, &handle);
+    if let Some(filter) = &filter {
+        handle.shared.filter.get_or_init(|| Arc::clone(filter));
+    }
+    handle.shared.served.get_or_init(|| server.served(&config.services.rate_limits));
+    let mut swarm = behaviour::swarm(&key, &config, gossip, server)?;
+    let listeners = Listeners::bind(&mut swarm, config.listen)?;
     let began = now().instant;
     let node = Node {
         swarm,
@@ -158,18 +174,39 @@ fn build(config: Config, events: mpsc::Sender<Event>) -> Result<(Handle, Node), 
         told_counts: HashMap::new(),
         listeners,
         announce: config.announce,
-        addresses: Arc::clone(&handle.addresses),
-        health: Arc::clone(&handle.health),
+        addresses: Arc::clone(&handle.shared.addresses),
+        health: Arc::clone(&handle.shared.health),
         health_at: began,
-        counters: Arc::clone(&handle.counters),
+        counters: handle.counters(),
         inbox,
         events,
         last_published: None,
         barriers: Barriers::default(),
+        asked_calls: known::AskedCalls::default(),
         seeker,
+        witnesses: told_first(filter, config.services.witnesses),
         rng: system_rng(),
     };
     Ok((handle, node))
+}
+
+/// What is served, by those who were given and those that need the node itself.
+fn server(services: &Services, handle: &Handle) -> (Server, Option<Arc<Filter>>) {
+    let mut answers = services.answers.clone();
+    let filter = services.filter.map(|config| {
+        let filter = Filter::start(config, &services.rate_limits, handle);
+        answers.extend(filter.answers(config));
+        filter
+    });
+    if let Some(config) = services.lightpush {
+        answers.extend(lightpush::serve::answers(config, handle));
+    }
+    (Server::new(answers, &services.rate_limits, &handle.shared.counters.services), filter)
+}
+
+/// Those who are told of every message, filter before others.
+fn told_first(filter: Option<Arc<Filter>>, others: Vec<Arc<dyn Witness>>) -> Vec<Arc<dyn Witness>> {
+    filter.into_iter().map(|filter| filter as Arc<dyn Witness>).chain(others).collect()
 }
 
 /// Gossip that is on all topics of the start.
@@ -189,8 +226,8 @@ fn keypair(mut secret: [u8; 32]) -> Result<Keypair, StartError> {
     Ok(secp256k1::Keypair::from(secret).into())
 }
 
-/// For the chance in waits only; without the system's randomness the waits are still right.
-fn system_rng() -> StdRng {
+/// For the chance in waits and choices only; without the system's randomness these are still right.
+pub(crate) fn system_rng() -> StdRng {
     StdRng::try_from_rng(&mut rand::rngs::SysRng).unwrap_or_else(|_| StdRng::seed_from_u64(0))
 }
 
@@ -214,7 +251,9 @@ struct Node {
     events: mpsc::Sender<Event>,
     last_published: Option<Instant>,
     barriers: Barriers,
+    asked_calls: known::AskedCalls,
     seeker: Seeker,
+    witnesses: Vec<Arc<dyn Witness>>,
     rng: StdRng,
 }
 
@@ -242,12 +281,15 @@ impl Node {
                 event = self.swarm.select_next_some() => self.on_swarm(event),
                 command = self.inbox.recv() => match command {
                     Some(Command::Shutdown { done }) => break Some(done),
-                    Some(Command::Publish { topic, data, done }) => self.publish(&topic, &data, done),
+                    Some(Command::Publish(publication)) => self.publish(publication),
                     // A caller that stopped waiting needs no answer, here as below.
                     Some(Command::Subscribe { topic, done }) => { let _ = done.send(self.subscribe(&topic)); }
                     Some(Command::Unsubscribe { topic, done }) => { let _ = done.send(self.unsubscribe(&topic)); }
+                    Some(Command::Open { target, open }) => self.swarm.behaviour_mut().services.open(target, open),
                     Some(Command::Settle { done }) => self.settle(done),
                     Some(Command::Peers { done }) => { let _ = done.send(self.told_peers()); }
+                    Some(Command::Known { done }) => { let _ = done.send(self.known_peers()); }
+                    Some(Command::Connect { addr, done }) => self.call(addr, done),
                     None => break None,
                 },
                 (source, node) = self.seeker.found() => self.seeker.suggest(now(), source, node),

@@ -42,14 +42,15 @@ use crate::{
         enr::{Description, Node, RelayShards, Services},
     },
     handle::PeerInfo,
+    known::{KnownPeer, Origin},
     message::WakuMessage,
     peer_exchange::{
         PROTOCOL, Request, Response, Server,
         client::{ASK, KEPT, RESPONDERS},
         keep,
-        server::Rates,
     },
     peers::PeerBook,
+    service::rate::Budgets,
     shard::{ClusterId, Shard},
     skew::{self, Measured, Skew},
     slots::{Ratio, Relaying, Slots, TooFew},
@@ -75,7 +76,7 @@ pub struct Config {
     /// Whether peer exchange is answered.
     pub answer_exchange: bool,
     /// How much of it is answered.
-    pub exchange_rates: Rates,
+    pub exchange_budgets: Budgets,
     /// Whether peers that answer peer exchange are asked.
     pub ask_peers: bool,
     /// Where the address book is kept; without it, nothing outlives the program.
@@ -97,7 +98,7 @@ impl Default for Config {
             dns: None,
             discv5: None,
             answer_exchange: true,
-            exchange_rates: Rates::default(),
+            exchange_budgets: Budgets::of_exchange(&[]),
             ask_peers: false,
             address_book: None,
             capacity: address_book::MAX_KNOWN,
@@ -198,7 +199,7 @@ impl Seeker {
             cluster,
             book,
             slots,
-            server: Server::new(cluster, config.local_addresses, config.exchange_rates, now.instant),
+            server: Server::new(cluster, config.local_addresses, config.exchange_budgets, now.instant),
             skew: Skew::default(),
             measured: Arc::default(),
             measured_at: now.instant,
@@ -257,6 +258,16 @@ impl Seeker {
     /// Our record as it is now.
     pub(crate) fn discv5(&self) -> Option<&discv5::Handle> {
         self.from_discv5.as_ref().map(|(handle, _)| handle)
+    }
+
+    /// Those of the address book.
+    pub(crate) fn known(&self) -> impl Iterator<Item = KnownPeer> + '_ {
+        self.book.known()
+    }
+
+    /// Who named this peer first; `None` of one that nobody named.
+    pub(crate) fn origin(&self, peer: &PeerId) -> Option<Origin> {
+        self.book.origin(peer)
     }
 
     /// We relay these shards now.

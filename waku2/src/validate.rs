@@ -133,6 +133,29 @@ impl Reason {
     }
 }
 
+impl Reason {
+    /// What people read.
+    #[must_use]
+    pub const fn text(self) -> &'static str {
+        match self {
+            Self::TooLarge => "it is too large",
+            Self::Malformed => "it is no message",
+            Self::FieldMissing => "payload or content topic is missing",
+            Self::MetaTooLong => "its meta is too long",
+            Self::SignedTime => "the shard is a signed one, and its time is missing or too far from ours",
+            Self::Signature => "the shard is a signed one, and it is not signed with the shard's key",
+            Self::OutsideWindow => "its time is missing or too far from ours",
+            Self::Unproven => "RLN validation failed: it has no proof",
+            Self::MalformedProof => "RLN validation failed: its proof is none",
+            Self::Epoch => "RLN validation failed: its proof is of another time",
+            Self::UnknownRoot => "RLN validation failed: its proof is of a group that is not known",
+            Self::InvalidProof => "RLN validation failed: its proof does not hold",
+            Self::DoubleSignal => "RLN validation failed: its sender sends more than it may",
+            Self::Replay => "RLN validation failed: its proof was used before",
+        }
+    }
+}
+
 impl From<&DecodeError> for Reason {
     fn from(error: &DecodeError) -> Self {
         match error {

@@ -1,7 +1,10 @@
-//! The requirements of 64/WAKU2-NETWORK, numbered in its order, and the tests that show each. What has none says why.
+//! The requirements of 64/WAKU2-NETWORK, and of 12/WAKU2-FILTER 2.0.0-beta1, numbered in their order, and the tests that show each. What has none
+//! says why.
 //!
 //! The words beside the numbers are ours, in short.
 
+#[path = "requirements/lightpush.rs"]
+mod lightpush;
 #[path = "../../tests/support/tested.rs"]
 mod tested;
 
@@ -10,10 +13,6 @@ use std::{fs, path::Path};
 use tested::Met::{self, By, Untested};
 
 const NO_PROOFS: Met = Untested("rate-limit proofs (RLN) are neither made nor verified yet");
-const NO_SERVICES: Met =
-    Untested("relay, metadata and peer exchange alone are served yet, not filter, store and lightpush");
-const NO_CLIENTS: Met = Untested("this node relays; it is no client of others' services yet");
-
 /// Requirement, what it asks, and how it is met.
 const REQUIREMENTS: [(u8, &str, Met); 30] = [
     (1, "relay with rate-limit proofs over eight shards of cluster 1", NO_PROOFS),
@@ -62,11 +61,35 @@ const REQUIREMENTS: [(u8, &str, Met); 30] = [
             "nodes_call_each_other_over_websocket_and_by_name",
         ]),
     ),
-    (9, "services on every shard", NO_SERVICES),
-    (10, "a store of twelve hours of proven messages", NO_SERVICES),
-    (11, "clients of services, where a node does not relay", NO_CLIENTS),
-    (12, "stored messages without a valid proof discarded", NO_CLIENTS),
-    (13, "an interface for applications that picks the shard", Untested("there is no interface for applications yet")),
+    (
+        9,
+        "services on every shard",
+        By(&[
+            "what_is_pushed_is_relayed_and_told_like_what_relay_brings",
+            "filter_v2_brings_what_was_asked_for",
+            "all_pages_come_in_either_version_and_the_newer_is_preferred",
+        ]),
+    ),
+    (
+        10,
+        "a store of twelve hours of proven messages",
+        By(&["on_networks_with_proofs_only_what_is_proven_is_told", "a_store_is_an_archive"]),
+    ),
+    (
+        11,
+        "clients of services, where a node does not relay",
+        By(&[
+            "what_is_pushed_is_relayed_and_told_like_what_relay_brings",
+            "f11_another_node_serves_when_one_is_gone",
+            "all_pages_come_in_either_version_and_the_newer_is_preferred",
+        ]),
+    ),
+    (12, "stored messages without a valid proof discarded", NO_PROOFS),
+    (
+        13,
+        "an interface for applications that picks the shard",
+        By(&["a_content_topic_is_polled_when_it_was_asked_for_and_when_it_came_by"]),
+    ),
     (14, "a member's rate bounded by its proofs", NO_PROOFS),
     (
         15,
@@ -154,6 +177,65 @@ const REQUIREMENTS: [(u8, &str, Met); 30] = [
         ]),
     ),
 ];
+
+/// The same of 12/WAKU2-FILTER 2.0.0-beta1.
+const FILTER: [(u8, &str, Met); 12] = [
+    (
+        1,
+        "the protocol's id, and content topics to filter by",
+        By(&["the_first_filter_pushes_under_the_id_of_each_request", "caps_as_deployed"]),
+    ),
+    (
+        2,
+        "the fields of its messages",
+        By(&["a_content_filter_may_have_several_topics", "what_is_absent_is_empty", "a_push_has_known_bytes"]),
+    ),
+    (3, "one message around all of them", By(&["a_push_has_known_bytes", "requests_have_known_bytes"])),
+    (
+        4,
+        "pushes under the id of the request that subscribed",
+        By(&[
+            "the_first_filter_pushes_under_the_id_of_each_request",
+            "the_first_filter_pushes_once_for_each_request_that_matches",
+            "the_first_filter_is_known_by_its_id",
+        ]),
+    ),
+    (
+        5,
+        "true subscribes, false ends it",
+        By(&["the_first_filter_unsubscribes_messages_and_not_requests", "takers_are_those_of_a_plain_list"]),
+    ),
+    (
+        6,
+        "a match: the content topic, and the pubsub topic if one is given",
+        By(&["the_first_filter_pushes_once_for_each_request_that_matches", "it_is_a_set"]),
+    ),
+    (7, "requests may be refused", By(&["the_first_filter_refuses_in_silence_and_for_a_reason"])),
+    (8, "usage may be accounted for", By(&["h77_what_is_too_much_is_answered_with_429"])),
+    (
+        9,
+        "all that matches is pushed",
+        By(&["a_burst_is_pushed_whole", "f24_a_subscriber_that_reads_slowly_has_its_own_queue_and_holds_up_nobody"]),
+    ),
+    (10, "nothing else is", By(&["takers_are_those_of_a_plain_list", "h77_nobody_is_over_the_limits"])),
+    (
+        11,
+        "who is away for a minute is served no more",
+        By(&[
+            "the_first_filter_has_no_lease_and_waits_a_minute_for_who_is_away",
+            "h77_who_refuses_pushes_is_forgotten_however_often_it_pings",
+        ]),
+    ),
+    (12, "a node may ask store instead", Untested("store is another service")),
+];
+
+#[test]
+fn every_requirement_of_filter_names_tests_that_exist_or_a_reason() {
+    for (place, (number, asks, _)) in (1..).zip(&FILTER) {
+        assert_eq!(place, *number, "{asks}");
+    }
+    tested::check(FILTER.map(|(number, asks, met)| (format!("F1-{number} ({asks})"), met)));
+}
 
 #[test]
 fn every_requirement_names_tests_that_exist_or_a_reason() {

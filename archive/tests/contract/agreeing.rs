@@ -129,6 +129,8 @@ async fn compare(archive: &Archive, steps: &[Step], shift: i64) {
                 let query = moved(query, shift, &span);
                 let expected = memory.page(&query).await.unwrap();
                 assert_eq!(archive.page(&query).await.unwrap(), expected, "{so_far:#?}");
+                let expected = memory.mail_page(&query).await.unwrap();
+                assert_eq!(archive.mail_page(&query).await.unwrap(), expected, "{so_far:#?}");
             }
         }
     }

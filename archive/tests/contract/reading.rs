@@ -1,7 +1,7 @@
 //! Queries.
 
 use archive::{
-    Appended, Archive, EnvelopePosition, MessagePosition, Name, Query, Row, View,
+    Appended, Archive, EnvelopePosition, Mail, MessagePosition, Name, Page, Query, Row, View,
     query::{MAX_PAGE_BYTES, MAX_TOPICS, seconds},
 };
 use bytes::Bytes;
@@ -23,7 +23,7 @@ pub(crate) async fn with(place: &Place, rows: &[Row]) -> Archive {
 async fn walk(archive: &Archive, query: Query) -> Vec<Row> {
     let (mut rows, mut query) = (vec![], query);
     loop {
-        let page = archive.page(&query).await.unwrap();
+        let page = checked_page(archive, &query).await;
         assert!(page.rows.len() <= query.limit);
         assert!(page.rows.len() == query.limit || !page.more, "a short page is the last");
         let last = page.rows.last().cloned();
@@ -62,7 +62,16 @@ fn of_topics(topics: &[[u8; 4]]) -> Query {
 }
 
 async fn read(archive: &Archive, query: &Query) -> Vec<Row> {
-    archive.page(query).await.unwrap().rows
+    checked_page(archive, query).await.rows
+}
+
+/// A page, of which requests for history see the same.
+async fn checked_page(archive: &Archive, query: &Query) -> Page {
+    let page = archive.page(query).await.unwrap();
+    let mail = archive.mail_page(query).await.unwrap();
+    let envelopes: Vec<Mail> = page.rows.iter().filter_map(Mail::of).collect();
+    assert_eq!((mail.envelopes, mail.more), (envelopes, page.more), "{query:?}");
+    page
 }
 
 /// Rows of all kinds, several in a second and some at the same nanosecond.
@@ -274,6 +283,13 @@ pub(crate) async fn a_page_ends_before_it_is_too_large(place: Place) {
     let next = archive.page(&Query::messages().after(page.rows.last().unwrap()).unwrap()).await.unwrap();
     assert_eq!((next.rows.len(), next.more), (5, false));
     assert_eq!([page.rows, next.rows].concat(), sorted_messages(&rows));
+    let every_topic: Vec<_> = (0..20).map(topic).collect();
+    for query in [Query::envelopes(), of_topics(&every_topic)] {
+        let mail = checked_page(&archive, &query).await;
+        assert_eq!((mail.rows.len(), mail.more), (15, true));
+        let next = checked_page(&archive, &query.after(mail.rows.last().unwrap()).unwrap()).await;
+        assert_eq!((next.rows.len(), next.more), (5, false));
+    }
 }
 
 pub(crate) async fn the_topics_of_a_time_are_told_in_pages(place: Place) {

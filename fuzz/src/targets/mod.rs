@@ -6,6 +6,7 @@ pub mod bridge;
 pub mod devp2p;
 pub mod discv4;
 pub mod dns;
+pub mod filter;
 pub mod node;
 pub mod session;
 pub mod waku0;

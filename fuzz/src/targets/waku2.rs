@@ -8,9 +8,12 @@ use waku2::{
     ContentTopic, PubsubTopic, Shard, Verdict, WakuMessage,
     discovery::enr::{Node, RelayShards, decode_addrs, encode_addrs},
     hash::message_hash,
+    lightpush::{self, MAX_ID_BYTES, legacy, server, wire},
     metadata::Metadata,
     meter::Budget,
     peer_exchange::{Request, Response, wire::MAX_RECORDS},
+    rules::Position,
+    store::{self, query::MAX_PAGE},
     validate::{Policy, Validator},
 };
 
@@ -55,6 +58,53 @@ pub fn exchange(input: &[u8]) {
     if let Ok(response) = Response::decode(input) {
         assert!(response.records.len() <= MAX_RECORDS);
         assert_eq!(Response::decode(&response.encode()).as_ref(), Ok(&response));
+    }
+}
+
+/// Requests of lightpush of both versions: what is to be published is a message on a topic that is one, and what is not has its answer.
+pub fn lightpush(input: &[u8]) {
+    let config = lightpush::Config { cluster: waku2::ClusterId(1), shards: 8, codes: Position::Text };
+    let data = Bytes::copy_from_slice(input);
+    for asked in [server::asked(data.clone(), &config), server::asked_legacy(data.clone(), &config)] {
+        assert!(asked.id.len() <= MAX_ID_BYTES);
+        let outcome = asked.push.map(|push| {
+            assert!(WakuMessage::decode(&push.data).is_ok());
+            assert!(!push.pubsub_topic.as_str().trim().is_empty());
+            1
+        });
+        let answer = server::answer(asked.id.clone(), outcome.clone(), &config);
+        assert_eq!(wire::Response::decode(answer.encode()), Ok(answer));
+        let answer = server::answer_legacy(asked.id, outcome);
+        assert_eq!(legacy::Response::decode(answer.encode()), Ok(answer));
+    }
+    let _ = wire::Response::decode(data.clone());
+    let _ = legacy::Response::decode(data);
+}
+
+/// Requests and responses of store 3: what is asked makes sense within its bounds, and reads the same when it is written.
+pub fn store(input: &[u8]) {
+    let input = Bytes::copy_from_slice(input);
+    if let Ok(store::wire::Request { request_id, query: Ok(query) }) = store::wire::Request::decode(input.clone()) {
+        assert!((1..=MAX_PAGE).contains(&query.limit));
+        let written = store::wire::Request::encode(&request_id, &query);
+        assert_eq!(store::wire::Request::decode(written).expect("our own request").query, Ok(query));
+    }
+    if let Ok(response) = store::wire::Response::decode(input) {
+        assert_eq!(store::wire::Response::decode(response.encode()), Ok(response));
+    }
+}
+
+/// The same of store 2.0.0-beta4.
+pub fn store_legacy(input: &[u8]) {
+    let input = Bytes::copy_from_slice(input);
+    if let Some(store::legacy::Request { request_id, query: Ok(query) }) = store::legacy::Request::decode(input.clone())
+    {
+        assert!((1..=MAX_PAGE).contains(&query.limit));
+        let written = store::legacy::Request::encode(&request_id, &query).expect("its own words");
+        assert_eq!(store::legacy::Request::decode(written).map(|request| request.query), Some(Ok(query)));
+    }
+    if let Ok(response) = store::legacy::Response::decode(input) {
+        assert_eq!(store::legacy::Response::decode(response.encode()), Ok(response));
     }
 }
 

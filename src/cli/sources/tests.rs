@@ -126,7 +126,7 @@ fn every_form_of_nwaku_is_understood() {
     }
     let colons = node(&["--staticnode:/ip4/1.2.3.4/tcp/5/p2p/x", "--rate-limit:px:10/1s"], &[]);
     assert_eq!(colons.v2.staticnode_v2, ["/ip4/1.2.3.4/tcp/5/p2p/x"], "of two colons the first");
-    assert_eq!(colons.v2.rate_limit[0].volume, 10);
+    assert_eq!(colons.v2.rate_limit[0].quota.volume, 10);
 }
 
 #[test]
@@ -220,12 +220,12 @@ fn what_a_file_says_wrong_is_named_with_its_line() {
 fn a_file_has_every_kind_of_value() {
     let (_directory, flag) = file(
         "preset = 'twn'\nnat = \"extip:203.0.113.7\"\ntcp-port = 0x10\nwaku-v1-pow = 0.25\nwaku-v0 = true\n\
-         staticnode = [\"a\", \"b\"]\ncontent-topic = \"/a/1/b/c\"\nstore = true\n",
+         staticnode = [\"a\", \"b\"]\ncontent-topic = \"/a/1/b/c\"\nreliability = true\n",
     );
     let args = node(&[&flag], &[]);
     assert_eq!((&*args.network.preset, args.v2.tcp_port, args.v1.waku_v1_pow), ("twn", 16, 0.25));
     assert_eq!((args.v2.staticnode_v2.len(), args.network.content_topic.len()), (2, 1));
-    assert!(args.waku_v0 && args.foreign.asks("store"));
+    assert!(args.waku_v0 && args.foreign.asks("reliability"));
     assert_eq!(args.base.nat.to_string(), "extip:203.0.113.7");
 }
 
@@ -237,7 +237,7 @@ fn help_shows_rare_and_foreign_flags_when_asked_for_all() {
         error.to_string()
     };
     let (usual, all) = (help(&["node", "--help"]), help(&["node", "--help-all"]));
-    for flag in ["--store-message-db-url", "--discv5-bits-per-hop", "--rln-relay-cred-password"] {
+    for flag in ["--mixkey", "--discv5-bits-per-hop", "--rln-relay-cred-password"] {
         assert!(!usual.contains(flag) && all.contains(flag), "{flag}");
     }
     assert!(usual.contains("--staticnode-v2"));

@@ -74,6 +74,11 @@ impl Causeway {
         &self.enode
     }
 
+    /// Where HTTP is.
+    pub(crate) const fn http(&self) -> SocketAddr {
+        self.http
+    }
+
     /// Empty for a mailserver.
     pub(crate) fn multiaddr(&self) -> &str {
         &self.multiaddr
@@ -206,7 +211,11 @@ pub(crate) fn legacy_arguments(data_dir: &Path) -> Result<Vec<String>> {
     node_arguments("legacy", data_dir)
 }
 
-fn node_arguments(command: &str, data_dir: &Path) -> Result<Vec<String>> {
+/// Any other command of the program that is a node, in the same way.
+///
+/// # Errors
+/// As [`bridge_arguments`].
+pub(crate) fn node_arguments(command: &str, data_dir: &Path) -> Result<Vec<String>> {
     let Some(data_dir) = data_dir.to_str() else { bail!("the temporary directory is not Unicode") };
     let arguments = [
         command,

@@ -53,7 +53,10 @@ impl Relay {
     }
 
     /// Waits for messages, known by their hashes; each goes with the name of who published it.
-    fn await_all(&self, cursor: usize, mut missing: HashMap<&str, &str>) -> Result<()> {
+    ///
+    /// # Errors
+    /// When some are missing.
+    pub(crate) fn await_all(&self, cursor: usize, mut missing: HashMap<&str, &str>) -> Result<()> {
         let what = format!("{} messages", missing.len());
         let all = self.process().wait(&what, cursor, ARRIVAL, |event| {
             if let Some(hash) = self.arrived(event) {

@@ -83,6 +83,9 @@ struct BenchArgs {
     /// Fewer runs and shorter ones, for CI: within two minutes
     #[arg(long)]
     quick: bool,
+    /// What takes some minutes more as well: a mail server's archive of a million envelopes
+    #[arg(long)]
+    full: bool,
     /// Measure only what has these words in its name, such as `messages`
     #[arg(long, value_name = "WORDS", default_value = "")]
     only: String,
@@ -166,7 +169,8 @@ fn chosen(only: &[String]) -> Result<Vec<&'static Scenario>> {
 
 fn bench(args: &BenchArgs, given: Option<&Path>) -> Result<bool> {
     let lab = Lab::new(Programs::build(given)?, 0)?;
-    let effort = if args.quick { &bench::QUICK } else { &bench::FULL };
+    let effort = if args.quick { bench::QUICK } else { bench::FULL };
+    let effort = &effort.with_large_archive(args.full);
     let table = match &args.plot {
         None => bench::all(&lab, effort, &args.only)?,
         Some(file) => {

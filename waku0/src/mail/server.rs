@@ -366,8 +366,14 @@ impl Server {
         meter(&mut self.peers, at, node)?.take(at, PEER_REQUESTS_PER_SEC, interval, peer_bytes_per_sec)?;
         let address = meter(&mut self.addresses, at, ip)?;
         address.take(at, ADDRESS_REQUESTS_PER_SEC, Duration::ZERO, address_bytes_per_sec)?;
-        if self.by_conn.contains_key(&asker.conn) {
-            return Err(Refusal::StillAnswering);
+        if let Some(ticket) = self.by_conn.get(&asker.conn).copied() {
+            let has_its_end =
+                self.answers.get(&ticket).is_some_and(|running| running.on_its_way.is_some_and(|way| way.is_last));
+            if !has_its_end {
+                return Err(Refusal::StillAnswering);
+            }
+            // Who has read a completion may ask again before we hear that it was sent.
+            self.end(at, ticket);
         }
         if self.answers.len() >= MAX_ANSWERS {
             return Err(Refusal::Busy);

@@ -4,8 +4,7 @@
 //! asker. What is handed out comes from a shelf of [`MAX_RECORDS`] nodes, chosen by chance and kept for [`SHELF_TIME`]: who asks ten thousand
 //! times learns no more than who asks twice, and nothing of when we met whom.
 //!
-//! Limits: [`MAX_KNOWN`] nodes, the one not found for longest goes first; [`MAX_ASKERS`] peers with a budget, whoever is one too many is told to
-//! wait.
+//! Limits: [`MAX_KNOWN`] nodes, the one not found for longest goes first; the budgets of [`crate::service::rate`].
 
 use std::{
     collections::BTreeMap,
@@ -20,6 +19,7 @@ use rand::{Rng, seq::IteratorRandom};
 use super::wire::{MAX_RECORDS, Request, Response, Status};
 use crate::{
     discovery::enr::{Description, Node},
+    service::rate::{Budgets, Limiter},
     shard::ClusterId,
 };
 
@@ -32,56 +32,6 @@ pub const STALE: Duration = Duration::from_secs(60 * 60);
 /// How long the shelf stays as it is.  Spec: 34/WAKU2-PEER-EXCHANGE, which advises as many records for as long.
 pub const SHELF_TIME: Duration = Duration::from_secs(10 * 60);
 
-/// Most peers whose budget is not full.
-pub const MAX_ASKERS: usize = 1_024;
-
-/// So many at once, and one more each `every`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Rate {
-    /// At once.
-    pub burst: u32,
-    /// Until one more.
-    pub every: Duration,
-}
-
-/// How much is answered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Rates {
-    /// Each peer.
-    pub per_peer: Rate,
-    /// All together.
-    pub total: Rate,
-}
-
-impl Default for Rates {
-    /// Clients ask once in ten seconds at most (js-waku), most of them once a minute or less. Deployed nodes have no limit here.
-    fn default() -> Self {
-        Self {
-            per_peer: Rate { burst: 10, every: Duration::from_secs(6) },
-            total: Rate { burst: 100, every: Duration::from_millis(100) },
-        }
-    }
-}
-
-/// A budget that fills with time.
-#[derive(Debug, Clone, Copy)]
-struct Budget {
-    /// When it is full again.
-    full_at: Instant,
-}
-
-impl Budget {
-    /// Takes one out; false when there is none.
-    fn take(&mut self, now: Instant, rate: Rate) -> bool {
-        let full_at = self.full_at.max(now);
-        let has = full_at.saturating_duration_since(now) <= rate.every * rate.burst.saturating_sub(1);
-        if has {
-            self.full_at = full_at + rate.every;
-        }
-        has
-    }
-}
-
 #[derive(Debug)]
 struct Known {
     record: Enr,
@@ -93,29 +43,25 @@ struct Known {
 pub struct Server {
     cluster: ClusterId,
     local_addresses: bool,
-    rates: Rates,
+    limiter: Limiter,
     /// In an order of their own, so that a seed replays.
     known: BTreeMap<PeerId, Known>,
     shelf: Vec<PeerId>,
     filled_at: Instant,
-    total: Budget,
-    askers: BTreeMap<PeerId, Budget>,
 }
 
 impl Server {
     /// A server of a node in `cluster` that knows nobody yet. `local_addresses`: whether loopback and private addresses are told, which
     /// is for networks that are themselves private.
     #[must_use]
-    pub fn new(cluster: ClusterId, local_addresses: bool, rates: Rates, now: Instant) -> Self {
+    pub fn new(cluster: ClusterId, local_addresses: bool, budgets: Budgets, now: Instant) -> Self {
         Self {
             cluster,
             local_addresses,
-            rates,
+            limiter: Limiter::new(budgets),
             known: BTreeMap::new(),
             shelf: Vec::new(),
             filled_at: now,
-            total: Budget { full_at: now },
-            askers: BTreeMap::new(),
         }
     }
 
@@ -157,7 +103,7 @@ impl Server {
         in_mesh: impl Fn(&PeerId) -> bool,
         rng: &mut impl Rng,
     ) -> Response {
-        if !self.take(now, asker) {
+        if !self.limiter.take(now, asker) {
             return Response::refusal(Status::TooManyRequests);
         }
         let Request::Ask { count } = request else { return Response::refusal(Status::BadRequest) };
@@ -167,18 +113,6 @@ impl Server {
         let records = sample(known, count, rng);
         let status = if records.is_empty() { Status::Unavailable } else { Status::Ok };
         Response { records, status }
-    }
-
-    /// The peer's own budget first, then that of all.  Deployed: nwaku's order.
-    fn take(&mut self, now: Instant, asker: PeerId) -> bool {
-        if self.askers.len() >= MAX_ASKERS {
-            self.askers.retain(|_, budget| budget.full_at > now);
-        }
-        if self.askers.len() >= MAX_ASKERS && !self.askers.contains_key(&asker) {
-            return false;
-        }
-        let own = self.askers.entry(asker).or_insert(Budget { full_at: now });
-        own.take(now, self.rates.per_peer) && self.total.take(now, self.rates.total)
     }
 
     /// Lays out the shelf: anew after its time, else what still fits on it.
@@ -250,7 +184,7 @@ mod tests {
     impl Scene {
         fn new(nodes: u16) -> Self {
             let now = devp2p::clock::now().instant;
-            let mut server = Server::new(ClusterId(1), false, Rates::default(), now);
+            let mut server = Server::new(ClusterId(1), false, Budgets::of_exchange(&[]), now);
             (0..nodes).for_each(|n| server.found(now, &public(n)));
             Self { server, now, rng: StdRng::seed_from_u64(9), mesh: Vec::new() }
         }
@@ -301,22 +235,11 @@ mod tests {
         let status = |scene: &mut Scene| scene.asks(asker, 1).status;
         assert!((0..10).all(|_| status(&mut scene) == Status::Ok));
         assert_eq!(scene.asks(asker, 1), Response::refusal(Status::TooManyRequests));
-        scene.now += Duration::from_secs(6);
-        assert_eq!([status(&mut scene), status(&mut scene)], [Status::Ok, Status::TooManyRequests]);
+        scene.now += Duration::from_secs(9);
         let served = (0..200).filter(|_| scene.asks(PeerId::random(), 1).status == Status::Ok).count();
-        assert_eq!(served, 99, "a hundred at once, one of which is gone");
-    }
-
-    #[test]
-    fn h79_askers_are_bounded() {
-        let mut scene = Scene::new(1);
-        let rates = Rates { total: Rate { burst: u32::MAX, every: Duration::ZERO }, ..Rates::default() };
-        scene.server.rates = rates;
-        let served = (0..MAX_ASKERS + 100).filter(|_| scene.asks(PeerId::random(), 1).status == Status::Ok).count();
-        assert_eq!((served, scene.server.askers.len()), (MAX_ASKERS, MAX_ASKERS));
-        scene.now += Duration::from_secs(7);
-        assert_eq!(scene.asks(PeerId::random(), 1).status, Status::Ok);
-        assert_eq!(scene.server.askers.len(), 1, "full budgets are forgotten");
+        assert_eq!(served, 90, "a hundred in ten seconds, ten of which are gone");
+        scene.now += Duration::from_secs(51);
+        assert_eq!(scene.asks(asker, 1).status, Status::Ok, "a minute later");
     }
 
     #[test]

@@ -6,11 +6,16 @@
 
 use std::io;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use devp2p::enr::{self, Enr};
-use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use futures::{AsyncRead, AsyncWrite};
 use libp2p::{StreamProtocol, request_response};
 use prost::Message as _;
+
+use crate::service::{
+    MAX_BATCH_BYTES,
+    frame::{expect_frame, write_frame},
+};
 
 /// The protocol id of peer exchange.
 pub const PROTOCOL: StreamProtocol = StreamProtocol::new("/vac/waku/peer-exchange/2.0.0-alpha1");
@@ -19,13 +24,10 @@ pub const PROTOCOL: StreamProtocol = StreamProtocol::new("/vac/waku/peer-exchang
 pub const MAX_REQUEST_BYTES: usize = 1_024;
 
 /// Longest response, in bytes.  Deployed: nwaku, ten of the largest messages and 64 KiB.
-pub const MAX_RESPONSE_BYTES: usize = 10 * 153_600 + 65_536;
+pub const MAX_RESPONSE_BYTES: usize = MAX_BATCH_BYTES;
 
 /// Most records of a response that are given, and looked at.  Deployed: nwaku.
 pub const MAX_RECORDS: usize = 60;
-
-/// Longest prefix, in bytes: a varint up to [`MAX_RESPONSE_BYTES`].
-const MAX_PREFIX_BYTES: usize = 3;
 
 /// What is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -155,9 +157,6 @@ impl Request {
 /// Why bytes are no response. The operator reads it in the log.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum ExchangeError {
-    /// The prefix announces more than is taken.
-    #[error("a peer-exchange message over {0} bytes")]
-    TooLong(usize),
     /// No protobuf, or a field of the wrong type.
     #[error("not a protobuf message: {0}")]
     Malformed(#[from] prost::DecodeError),
@@ -209,64 +208,30 @@ impl request_response::Codec for Codec {
     where
         T: AsyncRead + Unpin + Send,
     {
-        Ok(Request::decode(&read(io, MAX_REQUEST_BYTES).await?))
+        Ok(Request::decode(&expect_frame(io, MAX_REQUEST_BYTES).await?))
     }
 
     async fn read_response<T>(&mut self, _: &StreamProtocol, io: &mut T) -> io::Result<Response>
     where
         T: AsyncRead + Unpin + Send,
     {
-        Response::decode(&read(io, MAX_RESPONSE_BYTES).await?).map_err(invalid)
+        Response::decode(&expect_frame(io, MAX_RESPONSE_BYTES).await?)
+            .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
     }
 
     async fn write_request<T>(&mut self, _: &StreamProtocol, io: &mut T, request: Request) -> io::Result<()>
     where
         T: AsyncWrite + Unpin + Send,
     {
-        write(io, &request.encode()).await
+        write_frame(io, &request.encode()).await
     }
 
     async fn write_response<T>(&mut self, _: &StreamProtocol, io: &mut T, response: Response) -> io::Result<()>
     where
         T: AsyncWrite + Unpin + Send,
     {
-        write(io, &response.encode()).await
+        write_frame(io, &response.encode()).await
     }
-}
-
-/// Reads one frame. The length is checked before its bytes are asked for, and memory taken as they come.
-async fn read(io: &mut (impl AsyncRead + Unpin), limit: usize) -> io::Result<Vec<u8>> {
-    let length = read_prefix(io, limit).await?;
-    let mut message = Vec::new();
-    io.take(length as u64).read_to_end(&mut message).await?;
-    if message.len() < length {
-        return Err(io::ErrorKind::UnexpectedEof.into());
-    }
-    Ok(message)
-}
-
-async fn read_prefix(io: &mut (impl AsyncRead + Unpin), limit: usize) -> io::Result<usize> {
-    let mut length = 0;
-    for place in 0..MAX_PREFIX_BYTES {
-        let mut byte = [0];
-        io.read_exact(&mut byte).await?;
-        length |= usize::from(byte[0] & 0x7f) << (7 * place);
-        if byte[0] & 0x80 == 0 {
-            return if length <= limit { Ok(length) } else { Err(invalid(ExchangeError::TooLong(limit))) };
-        }
-    }
-    Err(invalid(ExchangeError::TooLong(limit)))
-}
-
-async fn write(io: &mut (impl AsyncWrite + Unpin), message: &Bytes) -> io::Result<()> {
-    let mut frame = BytesMut::new();
-    prost::encode_length_delimiter(message.len(), &mut frame).map_err(io::Error::other)?;
-    frame.extend_from_slice(message);
-    io.write_all(&frame).await
-}
-
-fn invalid(error: ExchangeError) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, error)
 }
 
 #[cfg(test)]
@@ -276,6 +241,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::service::frame::FrameError;
 
     fn hex(text: &str) -> Vec<u8> {
         hex::decode(text.replace(' ', "")).unwrap()
@@ -343,25 +309,21 @@ mod tests {
     #[test]
     fn h79_frames_are_bounded_before_they_are_read() {
         let refused = |bytes: &[u8], limit| {
-            let error = block_on(read(&mut Cursor::new(bytes), limit)).unwrap_err();
-            let cause = error.get_ref().map(ToString::to_string);
-            cause == Some(ExchangeError::TooLong(limit).to_string())
+            let frame = block_on(expect_frame(&mut Cursor::new(bytes), limit));
+            matches!(frame, Err(FrameError::TooLong { .. }))
         };
         assert!(refused(&hex("8108"), MAX_REQUEST_BYTES), "1,025 bytes");
         assert!(!refused(&hex("8008"), MAX_REQUEST_BYTES), "1,024 bytes; there are none");
         assert!(refused(&hex("81e061"), MAX_RESPONSE_BYTES), "1,601,537 bytes");
         assert!(!refused(&hex("80e061"), MAX_RESPONSE_BYTES));
-        assert!(refused(&hex("ffffffff0f"), MAX_RESPONSE_BYTES), "4 GiB");
-        let cut = block_on(read(&mut Cursor::new(hex("050a02")), 9)).unwrap_err();
-        assert_eq!(cut.kind(), io::ErrorKind::UnexpectedEof);
     }
 
     #[test]
     fn what_is_written_is_read() {
         let mut written = Vec::new();
-        block_on(write(&mut written, &Request::Ask { count: 60 }.encode())).unwrap();
+        block_on(write_frame(&mut written, &Request::Ask { count: 60 }.encode())).unwrap();
         assert_eq!(written, hex("04 0a02 083c"));
-        let message = block_on(read(&mut Cursor::new(written), MAX_REQUEST_BYTES)).unwrap();
+        let message = block_on(expect_frame(&mut Cursor::new(written), MAX_REQUEST_BYTES)).unwrap();
         assert_eq!(Request::decode(&message), Request::Ask { count: 60 });
     }
 
@@ -371,7 +333,6 @@ mod tests {
             let request = Request::decode(&bytes);
             prop_assert_eq!(Request::decode(&request.encode()), request);
             let _ = Response::decode(&bytes);
-            let _ = block_on(read(&mut Cursor::new(bytes), MAX_REQUEST_BYTES));
         }
     }
 }

@@ -33,6 +33,7 @@ impl Node {
             SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, .. } => {
                 self.connected(peer_id, connection_id, &endpoint);
                 self.seeker.connected(now(), connection_id, &peer_id, endpoint.is_dialer());
+                self.call_ended(connection_id, None);
                 let at = now().instant;
                 self.statics.iter_mut().for_each(|peer| peer.connected(connection_id, peer_id, at));
             }
@@ -50,6 +51,7 @@ impl Node {
             }
             SwarmEvent::OutgoingConnectionError { connection_id, error, .. } => {
                 self.seeker.failed(now(), connection_id);
+                self.call_ended(connection_id, Some(&error));
                 let at = now().instant;
                 for peer in &mut self.statics {
                     peer.failed(connection_id, &error, at, &mut self.rng);
@@ -90,12 +92,14 @@ impl Node {
     fn connected(&mut self, peer: PeerId, connection: ConnectionId, endpoint: &ConnectedPoint) {
         let direction = if endpoint.is_dialer() { Direction::Outbound } else { Direction::Inbound };
         if self.peers.connected(now(), peer, connection, endpoint.get_remote_address().clone(), direction) {
+            self.witnesses.iter().for_each(|witness| witness.connected(peer));
             self.ask_metadata(&peer);
         }
         self.counters.peers.store(self.peers.len() as u64, Relaxed);
     }
 
     fn gone(&mut self, peer: &PeerId) {
+        self.witnesses.iter().for_each(|witness| witness.disconnected(peer));
         self.seeker.gone(now(), peer);
         let at = now().instant;
         for known in &mut self.statics {
@@ -122,7 +126,9 @@ impl Node {
                 self.swarm.close_connection(connection);
             }
             BehaviourEvent::Identify(_) | BehaviourEvent::Ping(_) => {}
-            BehaviourEvent::Limits(never) | BehaviourEvent::Colocation(never) => match never {},
+            BehaviourEvent::Limits(never) | BehaviourEvent::Colocation(never) | BehaviourEvent::Services(never) => {
+                match never {}
+            }
         }
     }
 
@@ -157,8 +163,9 @@ impl Node {
             self.peers.brought(&from, data.len());
             self.seeker.heard(now, from, message.timestamp);
             let hash = message_hash(&topic, &message);
-            let received = Received { pubsub_topic: topic, message, hash, data, from };
-            self.tell(Event::Message(Arc::new(received)));
+            let received = Arc::new(Received { pubsub_topic: topic, message, hash, data, from });
+            self.witness(&received);
+            self.tell(Event::Message(received));
         }
     }
 

@@ -6,9 +6,12 @@ mod absence;
 mod asleep;
 mod carrier;
 mod connections;
+mod filter;
 mod gossip;
 mod hostile;
 mod identify;
+mod known;
+mod lightpush;
 #[path = "../mesh/meshes/link.rs"]
 mod link;
 #[path = "../../../tests/support/name_server.rs"]
@@ -19,7 +22,9 @@ mod noise;
 mod prunes;
 mod raw;
 mod seeking;
+mod services;
 mod slow;
+mod store;
 mod stranger;
 mod transports;
 

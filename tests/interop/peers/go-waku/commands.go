@@ -28,8 +28,9 @@ type call struct {
 	ctx  context.Context
 }
 
-var switches = map[string]bool{"ephemeral": true}
-var keys = map[string]bool{"id": true, "timeout": true, "meta": true, "ts": true, "version": true}
+var switches = map[string]bool{"ephemeral": true, "all": true}
+var keys = map[string]bool{"id": true, "timeout": true, "meta": true, "ts": true, "version": true,
+	"topic": true, "ct": true, "from": true, "to": true, "limit": true, "dir": true, "cursor": true}
 
 func parse(l string) (*call, error) {
 	f := strings.Fields(l)
@@ -68,6 +69,7 @@ func init() {
 		"pub":        {3, false, "PUBSUBTOPIC CONTENTTOPIC HEXPAYLOAD [meta=HEX] [ts=NS] [version=N] [ephemeral]", (*app).cmdPub},
 		"metadata":   {1, true, "MULTIADDR", (*app).cmdMetadata},
 		"px":         {2, true, "MULTIADDR N", (*app).cmdPX},
+		"store":      {1, true, storeUsage, (*app).cmdStore},
 		"ping":       {1, true, "MULTIADDR", (*app).cmdPing},
 		"dial":       {1, true, "MULTIADDR", (*app).cmdDial},
 		"disconnect": {1, false, "PEERID", (*app).cmdDisconnect},

@@ -156,6 +156,9 @@ func (a *app) options() []node.WakuNodeOption {
 		ps = append(ps, pubsub.WithMaxMessageSize(*fMaxMsg))
 	}
 	o = append(o, discoveryOptions(host.IP)...)
+	o = append(o, lightpushOptions()...)
+	o = append(o, filterOptions()...)
+	o = append(o, storeOptions(log)...)
 	return append(o, node.WithWakuRelayAndMinPeers(*fMinPeers, ps...))
 }
 

@@ -27,7 +27,7 @@ import (
 
 var (
 	bench        = flag.NewFlagSet("bench", flag.ExitOnError)
-	bCount       = bench.Int("n", 20000, "envelopes a run (relay, clients), trials (hop)")
+	bCount       = bench.Int("n", 20000, "envelopes a run (relay, clients) or in all (archive), trials (hop), requests (mail)")
 	bPayload     = bench.Int("payload", 256, "payload bytes before padding and encryption")
 	bBatch       = bench.Int("batch", 100, "envelopes in a Messages packet (relay)")
 	bPow         = bench.Float64("pow", 0.001, "proof of work of the envelopes")
@@ -36,10 +36,17 @@ var (
 	bReceivers   = bench.Int("receivers", 1, "receiving connections (relay)")
 	bData        = bench.Int("data", 0, "bytes of sealed data, which are random then; 0 seals -payload instead")
 	bPrefill     = bench.Int("prefill", 0, "small envelopes that are in the node's pool before the measured ones come (relay)")
-	bClients     = bench.Int("clients", 1000, "connections of light clients that want nothing (clients)")
+	bClients     = bench.Int("clients", 1000, "connections of light clients that want nothing (clients), or that ask for history (storm)")
 	bVersion     = bench.Uint("version", 0, "waku version to speak: 0 or 1")
 	bTimeout     = bench.Duration("timeout", 60*time.Second, "longest a run may take")
 	bSeconds     = bench.Float64("secs", 2, "seconds of one timed loop (validate, pow, open)")
+	bPause       = bench.Duration("pause", 300*time.Millisecond, "longest pause between two trials (hop)")
+	bDir         = bench.String("dir", "", "directory of a mail server's archive (archive)")
+	bWanted      = bench.Int("wanted", 1000, "envelopes on the topic that is asked for (archive, mail)")
+	bLower       = bench.Uint("lower", 0, "begin of the times that are asked for, unix seconds (mail, storm)")
+	bUpper       = bench.Uint("upper", 0, "their end (mail, storm)")
+	bPages       = bench.Int("pages", 0, "pages of the archive that are read, of a thousand envelopes; 0 is all (mail)")
+	bPassword    = bench.String("password", "status-offline-inbox", "the mail servers' password (mail, storm)")
 	bSpawn       listFlag
 	bTarget      listFlag
 	bPid         listFlag
@@ -50,9 +57,10 @@ func benchMain(args []string) int {
 	bench.Var(&bSpawn, "spawn", "NAME=COMMAND: start this node for each run; it must print its enode on standard output or error (may be repeated)")
 	bench.Var(&bTarget, "target", "NAME=ENODE: measure this running node (may be repeated)")
 	bench.Var(&bPid, "pid", "NAME=PID: process of a -target, for CPU and memory (may be repeated)")
-	modes := map[string]func() error{"relay": benchRelay, "clients": benchClients, "hop": benchHop, "validate": benchValidate, "pow": benchPow, "open": benchOpen}
+	modes := map[string]func() error{"relay": benchRelay, "clients": benchClients, "hop": benchHop, "validate": benchValidate, "pow": benchPow, "open": benchOpen,
+		"archive": benchArchive, "mail": benchMail, "storm": benchStorm}
 	if len(args) == 0 || modes[args[0]] == nil {
-		fmt.Fprintln(os.Stderr, "usage: status-go-peer bench relay|clients|hop|validate|pow|open [flags]; -h lists the flags")
+		fmt.Fprintln(os.Stderr, "usage: status-go-peer bench relay|clients|hop|validate|pow|open|archive|mail|storm [flags]; -h lists the flags")
 		return 2
 	}
 	log.Root().SetHandler(log.DiscardHandler())

@@ -62,4 +62,3 @@ func timeOpening(what string, p common.MessageParams, key []byte, open func(*com
 		return nil
 	})
 }
-

@@ -25,7 +25,11 @@ type mailRequest struct {
 }
 
 // codes of packets between a mail server and its client; status-go keeps its own constants private.
-const codeP2PMessages = 127
+const (
+	codeP2PRequestComplete = 125
+	codeP2PRequest         = 126
+	codeP2PMessages        = 127
+)
 
 var listening sync.Once
 

@@ -5,8 +5,10 @@ mod compute;
 mod crossings;
 mod envelopes;
 mod load;
+mod mail;
 mod messages;
 mod opening;
+mod pushes;
 
 use crate::process::{Event, Process};
 use crate::scenarios::Lab;
@@ -37,6 +39,19 @@ pub(crate) struct Effort {
     crossings: usize,
     /// The same in each run with peers of our own.
     own_crossings: u64,
+    /// Requests for history in a run.
+    requests: u32,
+    /// Single envelopes timed beside a storm of such requests, and as many without.
+    storm_hops: u32,
+    /// An archive of a million envelopes as well.
+    large_archive: bool,
+}
+
+impl Effort {
+    /// The same, with an archive of a million envelopes or without.
+    pub(crate) fn with_large_archive(self, large_archive: bool) -> Self {
+        Self { large_archive, ..self }
+    }
 }
 
 /// Within five minutes on two cores, once everything is built.
@@ -49,6 +64,9 @@ pub(crate) const FULL: Effort = Effort {
     loop_secs: 0.6,
     crossings: 1000,
     own_crossings: 30_000,
+    requests: 50,
+    storm_hops: 800,
+    large_archive: false,
 };
 /// Within two minutes.
 pub(crate) const QUICK: Effort = Effort {
@@ -60,6 +78,9 @@ pub(crate) const QUICK: Effort = Effort {
     loop_secs: 0.2,
     crossings: 300,
     own_crossings: 10_000,
+    requests: 20,
+    storm_hops: 200,
+    large_archive: false,
 };
 
 /// One figure, ours beside a peer's: medians of `runs`.
@@ -84,14 +105,16 @@ type Grows = fn(&Lab, u32, &mut Table) -> Result<()>;
 /// When one cannot be taken, or anything was lost in it.
 pub(crate) fn all(lab: &Lab, effort: &Effort, only: &str) -> Result<Table> {
     let mut table = Table::new(&["figure", "ours", "peer", "ours/peer", "runs", "unit"]);
-    let parts: [(&str, Measurement); 9] = [
+    let parts: [(&str, Measurement); 11] = [
         ("computing beside status-go", compute::beside_status_go),
         ("opening beside status-go", opening::beside_status_go),
         ("relay of envelopes beside status-go", envelopes::relay),
+        ("mail servers beside status-go", mail::beside_status_go),
         ("light clients beside status-go", envelopes::light_clients),
         ("hop latency beside status-go", envelopes::hop),
         ("relay of messages beside go-waku", messages::relay),
         ("hop of messages beside go-waku", messages::hop),
+        ("filter pushes to subscribers", pushes::to_subscribers),
         ("crossings between foreign peers", crossings::per_cpu_second),
         ("crossings between peers of our own", load::crossings),
     ];

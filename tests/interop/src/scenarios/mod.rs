@@ -5,17 +5,21 @@ mod browser;
 mod crossing;
 mod cut_off;
 mod discovery;
+mod filter;
 mod gossip;
 mod history;
 mod js_waku;
 mod json_rpc;
+mod lightpush;
 mod limits;
 mod mailserver;
 mod mesh;
 mod odd_peers;
 mod peers;
 mod program;
+mod rest;
 mod round_trip;
+mod store;
 mod two_bridges;
 mod versions;
 mod waku_discovery;
@@ -223,6 +227,12 @@ pub(crate) const ALL: &[Scenario] = &[
         run: json_rpc::from_web3,
     },
     Scenario {
+        name: "rest-scripts",
+        claim: "a script of curl, as written for nwaku: health, version, peers, publish, poll, history, with go-waku beyond us",
+        beside: true,
+        run: rest::by_a_script,
+    },
+    Scenario {
         name: "flooded",
         claim: "a peer that sends too much, or too much rubbish, is left with 0x10; the others notice nothing",
         beside: true,
@@ -251,6 +261,42 @@ pub(crate) const ALL: &[Scenario] = &[
         claim: "`import` takes the LevelDB that a status-go mail server wrote, killed or stopped; `export` gives the same",
         beside: true,
         run: history::imported_from_status_go,
+    },
+    Scenario {
+        name: "filter",
+        claim: "we push to js-waku by mplex and by yamux, and to go-waku by both generations: each message once, refusals by number",
+        beside: true,
+        run: filter::through_us,
+    },
+    Scenario {
+        name: "filter-client",
+        claim: "go-waku pushes to our client, by filter v2 and by the first filter: each message once",
+        beside: true,
+        run: filter::through_go_waku,
+    },
+    Scenario {
+        name: "lightpush",
+        claim: "js-waku by 3.0.0 and beta1 and go-waku by beta1 push through us: each message once, no success without a peer",
+        beside: true,
+        run: lightpush::through_us,
+    },
+    Scenario {
+        name: "lightpush-client",
+        claim: "our client pushes through go-waku, which has beta1 alone: each message once, and no success without a peer",
+        beside: true,
+        run: lightpush::through_go_waku,
+    },
+    Scenario {
+        name: "store",
+        claim: "js-waku (3.0.0) and go-waku (2.0.0-beta4) page through our history from either end, hash for hash; what makes no sense is refused",
+        beside: true,
+        run: store::asked_by_others,
+    },
+    Scenario {
+        name: "store-client",
+        claim: "`history` pages through what go-waku keeps (2.0.0-beta4): all of it, one topic, and the first few",
+        beside: true,
+        run: store::asked_of_go_waku,
     },
     Scenario {
         name: "rate-limited",

@@ -501,6 +501,30 @@ fn h38_a_peer_has_one_answer_at_a_time_and_so_many_requests_a_second() {
 }
 
 #[test]
+fn who_has_read_a_completion_may_ask_before_it_is_known_to_be_sent() {
+    let archive = many(2, A, 10);
+    let (mut server, now) = (Server::new(Settings::default()), start());
+    server.asked(now, asker(1), ask(plain(&[A])));
+    let mut completions = Vec::new();
+    while let Some(step) = server.next_step() {
+        match step {
+            Step::Page { ticket, page } => server.page(now, ticket, Ok(archive.page(&page, page.rows))),
+            Step::Send { ticket: Some(ticket), code: Code::P2pRequestComplete, .. } => completions.push(ticket),
+            Step::Send { ticket: Some(ticket), .. } => server.taken(now, ticket, true),
+            _ => {}
+        }
+    }
+    assert_eq!(completions.len(), 1, "the answer is whole, but nobody says that its end was sent");
+    server.asked(now, asker(1), ask(plain(&[A])));
+    assert_eq!(server.running(), 1);
+    // The late word is of an answer that is over already.
+    server.taken(now, completions[0], true);
+    assert_eq!(server.running(), 1);
+    assert_eq!(serve(&mut server, &archive, now)[&ConnId(1)].cursor(), None);
+    assert_eq!(server.running(), 0);
+}
+
+#[test]
 fn h38_an_interval_between_requests_is_kept() {
     let archive = many(1, A, 10);
     let mut server = Server::new(Settings { interval: Duration::from_secs(5), ..Settings::default() });

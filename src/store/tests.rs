@@ -1,0 +1,213 @@
+//! The archive as history, against a model that looks at everything: in memory and in SQLite.
+
+use archive::{EnvelopeHalf, Mined, Side};
+use bytes::Bytes;
+use proptest::prelude::*;
+use waku2::{ContentTopic, Meta, WakuMessage, hash::message_hash, store::server};
+
+use super::*;
+
+const TOPICS: [&str; 2] = ["/waku/2/rs/1/1", "/waku/2/rs/1/2"];
+const CONTENT_TOPICS: [&str; 3] = ["a", "a%", "b"];
+const NOW: u64 = 1_700_000_000;
+const NOW_NS: i64 = 1_700_000_000_000_000_000;
+
+fn message(content_topic: &str, payload: &str, nanos: i64, meta: u8) -> WakuMessage {
+    WakuMessage {
+        payload: payload.to_owned().into(),
+        content_topic: ContentTopic::from(content_topic),
+        version: 0,
+        timestamp: Some(nanos),
+        meta: Meta::new(vec![meta]).unwrap(),
+        rate_limit_proof: None,
+        ephemeral: false,
+    }
+}
+
+fn row(topic: &str, message: &WakuMessage) -> Row {
+    rows::of_message(&topic.parse().unwrap(), message, None, NOW).unwrap()
+}
+
+fn all(limit: usize, forward: bool) -> Query {
+    Query { selection: Selection::all(), cursor: None, forward, limit, include_data: true }
+}
+
+/// The archives there are, with these rows.
+async fn archives(rows: &[Row]) -> (Vec<Archive>, tempfile::TempDir) {
+    let directory = tempfile::tempdir().unwrap();
+    let sqlite = Archive::sqlite(&directory.path().join("archive.sqlite3")).await.unwrap();
+    let archives = vec![Archive::memory(), sqlite];
+    for archive in &archives {
+        archive.append(rows, NOW).await.unwrap();
+    }
+    (archives, directory)
+}
+
+async fn histories(rows: &[Row]) -> (Vec<ArchivedHistory>, tempfile::TempDir) {
+    let (archives, directory) = archives(rows).await;
+    (archives.into_iter().map(|archive| ArchivedHistory::new(archive, false)).collect(), directory)
+}
+
+/// All pages of a query, put together; the cursor of each by its hash, or as beta4 names it.
+async fn pages(history: &ArchivedHistory, query: &Query, legacy: bool) -> Vec<Entry> {
+    let (mut query, mut got) = (query.clone(), Vec::new());
+    loop {
+        let page = history.page(query.clone()).await.unwrap();
+        assert!(page.entries.len() <= query.limit);
+        let cursor = server::end(&page, query.forward).map(|entry| match legacy {
+            true => Cursor::Index(server::index(entry).unwrap()),
+            false => Cursor::Hash(entry.hash),
+        });
+        let at = if query.forward { got.len() } else { 0 };
+        got.splice(at..at, page.entries);
+        match cursor {
+            Some(cursor) => query.cursor = Some(cursor),
+            None => return got,
+        }
+    }
+}
+
+fn hashes(entries: &[Entry]) -> Vec<MessageHash> {
+    entries.iter().map(|entry| entry.hash).collect()
+}
+
+/// What a query has to find, by looking at every row.
+fn model(rows: &[Row], selection: &Selection) -> Vec<MessageHash> {
+    let is_seen = |row: &&Row| {
+        let half = row.message.as_ref().unwrap();
+        selection.pubsub_topic().is_none_or(|topic| topic.as_str() == half.pubsub_topic)
+            && match selection {
+                Selection::Hashes { hashes, .. } => hashes.contains(&half.hash.into()),
+                Selection::Content { content_topics, from, until, .. } => {
+                    (content_topics.is_empty() || content_topics.contains(&half.content_topic))
+                        && from.is_none_or(|from| row.sent_ns >= from)
+                        && until.is_none_or(|until| row.sent_ns <= until)
+                }
+            }
+    };
+    let mut seen: Vec<_> = rows.iter().filter(is_seen).filter_map(Row::message_position).collect();
+    seen.sort_unstable();
+    seen.dedup();
+    seen.into_iter().map(|place| place.hash.into()).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn pages_are_what_a_look_at_everything_finds(
+        sent in proptest::collection::vec((0_usize..2, 0_usize..3, 0_i64..12, 0_u8..3), 0..60),
+        limit in 1_usize..12,
+        (forward, legacy, include_data) in any::<(bool, bool, bool)>(),
+        topic in proptest::option::of(0_usize..2),
+        content_topics in proptest::sample::subsequence(CONTENT_TOPICS.to_vec(), 0..3),
+        (from, until) in (proptest::option::of(0_i64..12), proptest::option::of(0_i64..12)),
+        by_hash: bool,
+    ) {
+        let rows: Vec<Row> = sent
+            .into_iter()
+            .map(|(topic, content, nanos, meta)| {
+                row(TOPICS[topic], &message(CONTENT_TOPICS[content], "same", NOW_NS - 12 + nanos, meta))
+            })
+            .collect();
+        let pubsub_topic = topic.map(|topic| TOPICS[topic].parse().unwrap());
+        let selection = if by_hash {
+            let every_other = rows.iter().step_by(2).map(|row| MessageHash::from(row.message.as_ref().unwrap().hash));
+            Selection::Hashes { pubsub_topic, hashes: every_other.chain([MessageHash::from([9; 32])]).collect() }
+        } else {
+            let content_topics = content_topics.into_iter().map(str::to_owned).collect();
+            let at = |nanos: Option<i64>| nanos.map(|nanos| NOW_NS - 12 + nanos);
+            Selection::Content { pubsub_topic, content_topics, from: at(from), until: at(until) }
+        };
+        let query = Query { selection, cursor: None, forward, limit, include_data: include_data || legacy };
+        let expected = model(&rows, &query.selection);
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        runtime.block_on(async {
+            let (histories, _directory) = histories(&rows).await;
+            for history in &histories {
+                let got = pages(history, &query, legacy).await;
+                assert!(got.iter().all(|entry| entry.kept.is_some() == query.include_data));
+                assert_eq!(hashes(&got), expected);
+            }
+        });
+    }
+}
+
+#[tokio::test]
+async fn h75_a_cursor_has_to_be_here() {
+    let rows = [row(TOPICS[0], &message("a", "x", NOW_NS, 0))];
+    let (histories, _directory) = histories(&rows).await;
+    for history in &histories {
+        let gone = Query { cursor: Some(Cursor::Hash([9; 32].into())), ..all(1, true) };
+        assert_eq!(history.page(gone).await, Err(Failure::UnknownCursor));
+        let entry = &history.page(all(1, true)).await.unwrap().entries[0];
+        let named = server::index(entry).unwrap();
+        let at = async |index: Index| history.page(Query { cursor: Some(Cursor::Index(index)), ..all(1, true) }).await;
+        assert_eq!(at(named.clone()).await, Ok(Page::default()));
+        for wrong in [
+            Index { digest: [9; 32], ..named.clone() },
+            Index { sender_time: named.sender_time + 1, ..named.clone() },
+            Index { pubsub_topic: TOPICS[1].parse().unwrap(), ..named.clone() },
+        ] {
+            assert_eq!(at(wrong).await, Err(Failure::UnknownCursor));
+        }
+        // Another node, where it came at another time, names it too.
+        assert_eq!(at(Index { receiver_time: 1, ..named }).await, Ok(Page::default()));
+    }
+}
+
+#[tokio::test]
+async fn on_networks_with_proofs_only_what_is_proven_is_told() {
+    let [one, other] = [1, 2].map(|meta| row(TOPICS[0], &message("a", "x", NOW_NS, meta)));
+    let rows = [Row { proven: true, ..one }, other];
+    let (archives, _directory) = archives(&rows).await;
+    let named = |row: &Row| MessageHash::from(row.message.as_ref().unwrap().hash);
+    let by_hash = Selection::Hashes { pubsub_topic: None, hashes: rows.iter().map(named).collect() };
+    for archive in archives {
+        for selection in [Selection::all(), by_hash.clone()] {
+            for (proven_only, count) in [(true, 1), (false, 2)] {
+                let history = ArchivedHistory::new(archive.clone(), proven_only);
+                let page = history.page(Query { selection: selection.clone(), ..all(10, true) }).await.unwrap();
+                assert_eq!((page.entries.len(), page.more), (count, false));
+                assert!(page.entries.iter().any(|entry| entry.hash == named(&rows[0])));
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn envelopes_are_told_of_as_the_messages_that_they_became() {
+    let mined = Some(Mined { hash: [7; 32], nonce: 7 });
+    let half = EnvelopeHalf { topic: [1; 4], ttl: 50, wrapped: false, mined };
+    let both = Row { envelope: Some(half), first: Side::V1, ..row(TOPICS[1], &message("a", "x", NOW_NS, 0)) };
+    let alone = Row {
+        message: None,
+        payload: Bytes::from_static(b"alone"),
+        envelope: Some(EnvelopeHalf { mined: Some(Mined { hash: [8; 32], nonce: 8 }), ..half }),
+        ..both.clone()
+    };
+    let (histories, _directory) = histories(&[both.clone(), alone]).await;
+    for history in &histories {
+        let page = history.page(all(10, true)).await.unwrap();
+        let [Entry { hash, kept: Some(kept) }] = &page.entries[..] else { panic!("{page:?}") };
+        assert_eq!((kept.pubsub_topic.as_str(), &kept.message.payload[..]), (TOPICS[1], &b"x"[..]));
+        assert_eq!(*hash, message_hash(&kept.pubsub_topic, &kept.message));
+    }
+}
+
+#[tokio::test]
+async fn large_messages_are_found_by_hash_as_well() {
+    // Together they are more than the archive answers with at once.
+    let large = "x".repeat(3 << 20);
+    let rows: Vec<Row> =
+        (0..8).map(|meta| row(TOPICS[0], &message("a", &large, NOW_NS - i64::from(meta), meta))).collect();
+    let named: Vec<MessageHash> = rows.iter().map(|row| row.message.as_ref().unwrap().hash.into()).collect();
+    let (histories, _directory) = histories(&rows).await;
+    for history in &histories {
+        for forward in [true, false] {
+            let selection = Selection::Hashes { pubsub_topic: None, hashes: named.clone() };
+            let query = Query { selection: selection.clone(), ..all(5, forward) };
+            assert_eq!(hashes(&pages(history, &query, false).await), model(&rows, &selection));
+        }
+    }
+}
