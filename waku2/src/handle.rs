@@ -191,7 +191,7 @@ pub enum PublishError {
     /// The shard is a signed one, and the message is not signed, or can't be.
     #[error("the shard is a signed one: {0}")]
     NotSigned(#[from] SignedError),
-    /// The queues to all peers are full, so all of them read too slowly. These bytes are refused again for two minutes.
+    /// The queues to all peers are full, so all of them read too slowly. They may have room a little later.
     #[error("the queues to all peers are full")]
     QueueFull,
     /// Peers would not take it. Only of messages that somebody else asks us to publish.

@@ -11,16 +11,19 @@
 //! * libp2p ends the stream of a peer whose frame does not decode and, at the fifth, hears no more of it until it connects again.
 //!   Deployed nodes lower its score by a tenth of a point for each instead.
 
+mod stranded;
+
 use std::{
-    collections::{HashMap, HashSet, VecDeque},
+    collections::{HashMap, HashSet},
     io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    sync::Arc,
     time::Duration,
 };
 
+use self::stranded::{Attempt, Stranded};
 use crate::{
     handle::{PublishError, Published},
-    hash::{GossipId, gossip_id},
     health::TopicHealth,
     shard::{ClusterId, SHARD_PREFIX, Shard},
     topic::{MAX_PUBSUB_TOPIC_BYTES, PubsubTopic},
@@ -31,7 +34,7 @@ use libp2p::{
     PeerId,
     gossipsub::{
         self, Config, ConfigBuilder, ConfigBuilderError, DataTransform, IdentTopic, IdentityTransform,
-        MaxCountSubscriptionFilter, Message, MessageAcceptance, MessageAuthenticity, MessageId, PeerScoreParams,
+        MaxCountSubscriptionFilter, Message, MessageAcceptance, MessageAuthenticity, PeerScoreParams,
         PeerScoreThresholds, RawMessage, TopicHash, TopicScoreParams, TopicSubscriptionFilter, ValidationMode, Version,
     },
 };
@@ -99,9 +102,6 @@ const THRESHOLDS: PeerScoreThresholds = PeerScoreThresholds {
     accept_px_threshold: 0.0,
     opportunistic_graft_threshold: 0.0,
 };
-
-/// Ids of own messages that found all queues full, remembered so that a second try is not taken for a success.
-const STRANDED: usize = 1_024;
 
 /// Bytes of the gossip RPC that carries one message of `data_bytes` on `topic`, length prefix included.
 #[must_use]
@@ -180,7 +180,7 @@ pub(crate) struct Membership {
 /// gossipsub and what it does not keep itself.
 pub(crate) struct Relay {
     topics: HashMap<TopicHash, PubsubTopic>,
-    stranded: VecDeque<GossipId>,
+    stranded: Stranded,
     /// The longest frame that is sent.
     max_rpc_bytes: usize,
 }
@@ -193,12 +193,13 @@ impl Relay {
             max_subscribed_topics: TOPICS_PER_PEER,
             max_subscriptions_per_request: SUBSCRIPTIONS_PER_RPC,
         };
-        let settings = config()?;
+        let attempt = Attempt::default();
+        let settings = config(Arc::clone(&attempt))?;
         let signing = MessageAuthenticity::Anonymous;
         let mut gossip = Gossip::new_with_subscription_filter_and_transform(signing, settings, filter, Keyless)
             .map_err(|cause| RelayError::Refused(cause.to_owned()))?;
         gossip.with_peer_score(peer_scores(), THRESHOLDS).map_err(RelayError::Refused)?;
-        Ok((Self { topics: HashMap::new(), stranded: VecDeque::new(), max_rpc_bytes }, gossip))
+        Ok((Self { topics: HashMap::new(), stranded: Stranded::new(attempt), max_rpc_bytes }, gossip))
     }
 
     /// Joins a topic. False when it was joined before.
@@ -257,11 +258,17 @@ impl Relay {
         let hash = hash(topic);
         let too_large = self.too_large(topic, data.len());
         let peers = recipients(gossip, &hash);
-        match gossip.publish(hash, data.to_vec()) {
-            Ok(_) => Ok(Published { peers, duplicate: false }),
-            Err(gossipsub::PublishError::Duplicate) => self.duplicate(data),
+        match self.stranded.attempt(data, || gossip.publish(hash, data.to_vec())) {
+            Ok(_) => {
+                self.stranded.succeeded(data);
+                Ok(Published { peers, duplicate: false })
+            }
+            Err(gossipsub::PublishError::Duplicate) => Ok(Published { peers: 0, duplicate: true }),
             Err(gossipsub::PublishError::NoPeersSubscribedToTopic) => Err(PublishError::NoPeers),
-            Err(gossipsub::PublishError::AllQueuesFull(_)) => Err(self.strand(data)),
+            Err(gossipsub::PublishError::AllQueuesFull(_)) => {
+                self.stranded.failed(data);
+                Err(PublishError::QueueFull)
+            }
             // Neither signing nor a transform is configured, so these two cannot come; both would be for good.
             Err(
                 gossipsub::PublishError::MessageTooLarge
@@ -269,23 +276,6 @@ impl Relay {
                 | gossipsub::PublishError::TransformFailed(_),
             ) => Err(too_large),
         }
-    }
-
-    /// gossipsub has seen these bytes: on the network, or from ourselves when all queues were full.
-    fn duplicate(&self, data: &[u8]) -> Result<Published, PublishError> {
-        if self.stranded.contains(&gossip_id(data)) {
-            return Err(PublishError::QueueFull);
-        }
-        Ok(Published { peers: 0, duplicate: true })
-    }
-
-    /// gossipsub marks a message as seen even when no queue takes it.
-    fn strand(&mut self, data: &[u8]) -> PublishError {
-        if self.stranded.len() == STRANDED {
-            self.stranded.pop_front();
-        }
-        self.stranded.push_back(gossip_id(data));
-        PublishError::QueueFull
     }
 
     /// Which of our topics each peer relays, and in which of our meshes it is.
@@ -346,12 +336,12 @@ fn hash(topic: &PubsubTopic) -> TopicHash {
 }
 
 /// The parameters of 29/WAKU2-CONFIG as deployed; those left out are libp2p's defaults and agree with it.
-fn config() -> Result<Config, ConfigBuilderError> {
+fn config(attempt: Attempt) -> Result<Config, ConfigBuilderError> {
     ConfigBuilder::default()
         .protocol_id(PROTOCOL, Version::V1_1)
         .validation_mode(ValidationMode::Anonymous)
         .validate_messages()
-        .message_id_fn(|message| MessageId::new(gossip_id(&message.data).as_bytes()))
+        .message_id_fn(move |message| stranded::id(&message.data, &attempt))
         .max_transmit_size(MAX_READ_BYTES + READ_PIECE_BYTES)
         .max_publish_messages(MESSAGES_PER_RPC)
         // libp2p's 16 KiB would end the stream of deployed peers.
@@ -443,7 +433,7 @@ mod tests {
     /// The table of 29/WAKU2-CONFIG as nwaku runs it. What differs says why at its constant.
     #[test]
     fn every_parameter_is_the_deployed_one() {
-        let c = config().unwrap();
+        let c = config(Attempt::default()).unwrap();
         assert_eq!((c.mesh_n(), c.mesh_n_low(), c.mesh_n_high()), (6, 4, 8), "D");
         assert_eq!((c.gossip_lazy(), c.retain_scores(), c.mesh_outbound_min()), (6, 6, 3), "D_lazy, D_score, D_out");
         assert_eq!(
@@ -494,9 +484,9 @@ mod tests {
         let id = |topic: &str, data: &str| {
             let message =
                 Message { source: None, data: data.into(), sequence_number: None, topic: TopicHash::from_raw(topic) };
-            config().unwrap().message_id(&message).0
+            config(Attempt::default()).unwrap().message_id(&message).0
         };
-        assert_eq!(id("a", "Hello, world!"), gossip_id(b"Hello, world!").as_bytes());
+        assert_eq!(id("a", "Hello, world!"), crate::hash::gossip_id(b"Hello, world!").as_bytes());
         assert_eq!(id("a", "x"), id("b", "x"));
     }
 
@@ -575,17 +565,5 @@ mod tests {
             relay.publish(&mut gossip, &topic(), &huge),
             Err(PublishError::TooLarge { frame_bytes: MAX_RPC_BYTES + 1, limit_bytes: MAX_RPC_BYTES })
         );
-    }
-
-    #[test]
-    fn a_stranded_message_is_no_success_the_second_time() {
-        let (mut relay, _) = joined();
-        assert_eq!(relay.duplicate(b"a"), Ok(Published { peers: 0, duplicate: true }));
-        assert_eq!(relay.strand(b"a"), PublishError::QueueFull);
-        assert_eq!(relay.duplicate(b"a"), Err(PublishError::QueueFull));
-        for n in 0..STRANDED {
-            relay.strand(&n.to_be_bytes());
-        }
-        assert_eq!(relay.stranded.len(), STRANDED);
     }
 }

@@ -2,6 +2,8 @@
 
 use std::{sync::atomic::Ordering::Relaxed, time::Duration};
 
+use waku2::handle::{PublishError, Published};
+
 use crate::{
     absence::{link, over, short},
     link::Line,
@@ -69,4 +71,41 @@ async fn f24_a_peer_that_reads_a_kilobyte_a_second_costs_a_bounded_queue_and_nob
     let read = slow.handle.counters().received.load(Relaxed);
     assert!(given_up() + read <= u64::from(MESSAGES), "{} and {read}", given_up());
     assert_eq!(beyond.handle.counters().received.load(Relaxed), u64::from(MESSAGES));
+}
+
+/// libp2p's gossip calls it a duplicate from the first attempt on, though nobody has it.
+#[tokio::test]
+async fn what_found_the_queue_full_goes_out_when_there_is_room() {
+    const ENOUGH: u32 = 20_000;
+    let mut node = Node::start(config(vec![])).await;
+    let link = link(&node, Line { bytes_per_sec: Some(1_000_000), ..short() }).await;
+    let mut slow = Node::start(config(vec![over(&link)])).await;
+    node.relay_peers(1).await;
+    slow.relay_peers(1).await;
+    let data = |n: u32| message([&n.to_be_bytes()[..], &[7; 1_000]].concat()).encode();
+    let mut refused = None;
+    for n in 0..ENOUGH {
+        match soon("an answer", node.handle.publish(topic(), data(n))).await {
+            Ok(published) => assert!(!published.duplicate),
+            Err(error) => {
+                assert_eq!(error, PublishError::QueueFull);
+                refused = Some(n);
+                break;
+            }
+        }
+    }
+    let refused = refused.expect("a queue has an end");
+    let published = soon("room", async {
+        loop {
+            match node.handle.publish(topic(), data(refused)).await {
+                Err(PublishError::QueueFull) => tokio::time::sleep(Duration::from_millis(10)).await,
+                other => break other,
+            }
+        }
+    });
+    assert_eq!(published.await, Ok(Published { peers: 1, duplicate: false }));
+    for n in 0..=refused {
+        assert_eq!(slow.received().await.data, data(n), "each once, and in order");
+    }
+    assert_eq!(node.handle.publish(topic(), data(refused)).await, Ok(Published { peers: 0, duplicate: true }));
 }
