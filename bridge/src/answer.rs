@@ -20,6 +20,8 @@ pub enum Answer {
     Refused(DropReason),
     /// Not now; or no answer came, in which case another attempt finds out.
     Failed,
+    /// It has peers, and no room on the way to any of them.
+    Busy,
 }
 
 impl From<Result<Published, PublishError>> for Answer {
@@ -29,11 +31,9 @@ impl From<Result<Published, PublishError>> for Answer {
             Ok(Published { peers: 0, .. }) | Err(PublishError::NoPeers) => Self::Failed,
             Ok(_) => Self::Accepted { already_there: false },
             Err(PublishError::TooLarge { .. }) => Self::Refused(DropReason::TooLargeV2),
-            // With full queues gossip has taken note of the bytes all the same: another attempt would be called a duplicate,
-            // that is a success, with nothing sent.
+            Err(PublishError::QueueFull) => Self::Busy,
             Err(
-                PublishError::QueueFull
-                | PublishError::NotSubscribed
+                PublishError::NotSubscribed
                 | PublishError::NotSigned(_)
                 | PublishError::Refused(_)
                 | PublishError::Stopped,
@@ -73,10 +73,9 @@ mod tests {
         assert_eq!(Answer::from(Err::<Published, _>(PublishError::NoPeers)), Answer::Failed);
         let too_large = PublishError::TooLarge { frame_bytes: 2, limit_bytes: 1 };
         assert_eq!(Answer::from(Err::<Published, _>(too_large)), Answer::Refused(DropReason::TooLargeV2));
-        assert_eq!(
-            Answer::from(Err::<Published, _>(PublishError::QueueFull)),
-            Answer::Refused(DropReason::PublishFailed)
-        );
+        assert_eq!(Answer::from(Err::<Published, _>(PublishError::QueueFull)), Answer::Busy);
+        let unsubscribed = Answer::from(Err::<Published, _>(PublishError::NotSubscribed));
+        assert_eq!(unsubscribed, Answer::Refused(DropReason::PublishFailed));
     }
 
     #[test]

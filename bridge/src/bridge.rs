@@ -22,7 +22,7 @@ use std::{
 
 use devp2p::clock::Now;
 use rand::rngs::StdRng;
-use waku0::envelope::Envelope;
+use waku0::envelope::{Envelope, EnvelopeHash};
 use waku2::{
     PeerId, WakuMessage,
     handle::Received,
@@ -47,6 +47,7 @@ use crate::{
     seal::Sealed,
     seen::{Fingerprint, Observed, Seen, SeenKey, State},
     step::Step,
+    to_mine::ToMine,
 };
 
 /// Our clock may be off by so much: the 20 s of 64/WAKU2-NETWORK, less what a message's way takes.
@@ -59,6 +60,7 @@ pub struct Bridge {
     pub(crate) rng: StdRng,
     pub(crate) seen: Seen,
     pub(crate) jobs: JobTable,
+    pub(crate) to_mine: ToMine,
     /// What goes several ways at once, until the last of them ends.
     pub(crate) fanned: HashMap<SeenKey, Fanned>,
     /// Envelopes waiting for their message to show itself on v2.
@@ -89,12 +91,13 @@ impl Bridge {
         config.check()?;
         // Who only counts leaves no trace.
         let config = Config { journal: config.journal && !config.dry_run, ..config };
-        let seen = Seen::new(config.seen);
+        let (seen, to_mine) = (Seen::new(config.seen), ToMine::new(&config.limits));
         Ok(Self {
             config,
             rng,
             seen,
             jobs: JobTable::default(),
+            to_mine,
             fanned: HashMap::new(),
             restoring: HashMap::new(),
             yielding: BTreeSet::new(),
@@ -176,7 +179,15 @@ impl Bridge {
         }
     }
 
+    /// Is there room for more of what an earlier life left? Half of what there may be is kept for what comes now.
+    #[must_use]
+    pub fn has_room(&self, direction: Direction) -> bool {
+        self.jobs.has_half_free(direction, &self.config.limits)
+    }
+
     /// What was on its way when an earlier life ended: it begins again. `own` is this node, from which it counts as received.
+    ///
+    /// Beyond what there is [room](Self::has_room) for, it is shed like anything else.
     pub fn resume(&mut self, now: Now, unfinished: &Unfinished, own: PeerId) {
         let Unfinished { content, sent, at, cargo } = unfinished;
         let done_before = self.actions.len();
@@ -202,17 +213,32 @@ impl Bridge {
         if let Some(job) = goes_to_the_archive.and_then(|id| self.jobs.get_mut(id)) {
             // Too late to cross. Its end is noted once the archive has it.
             job.passage.noted = true;
-        } else if !self.actions.iter().skip(done_before).any(is_begun) {
-            // It would be dropped now: else it would come back with every start.
-            let state = State::Dropped(DropReason::Late);
-            self.actions.push_back(Action::End(Note::Ended {
-                content: *content,
-                sent: *sent,
-                state,
-                envelope: None,
-                message: None,
-            }));
+        } else if !self.actions.iter().skip(done_before).any(is_begun)
+            && let Some((state, envelope, message)) = self.end_of_left(*content, *sent)
+        {
+            let (content, sent) = (*content, *sent);
+            self.actions.push_back(Action::End(Note::Ended { content, sent, state, envelope, message }));
         }
+    }
+
+    /// What is noted of something left over that does not begin again, so that it does not come back with every start: that it would be
+    /// dropped now, or has crossed since, when it came again. Nothing while it is on its way: its end will be noted.
+    fn end_of_left(
+        &self,
+        content: Fingerprint,
+        sent: u64,
+    ) -> Option<(State, Option<EnvelopeHash>, Option<MessageHash>)> {
+        match self.seen.look_up(content, sent) {
+            Some(entry) if matches!(entry.state, State::Pending | State::Retry) => None,
+            Some(entry) if entry.state == State::Done => Some((State::Done, entry.envelope, entry.message)),
+            _ => Some((State::Dropped(DropReason::Late), None, None)),
+        }
+    }
+
+    /// Envelopes that wait for room in the mining pool.
+    #[must_use]
+    pub fn waiting_for_pool(&self) -> usize {
+        self.to_mine.waiting()
     }
 
     /// The answer to [`Action::Begin`]: the journal has it, or can't be written, in which case things cross all the same.
@@ -298,6 +324,7 @@ impl Bridge {
 
     /// The answer to [`Action::Seal`].
     pub fn sealed(&mut self, now: Now, id: JobId, sealed: Sealed) {
+        self.to_mine.answered(id);
         let Some(job) = self.jobs.get(id).filter(|job| job.stage() == Stage::Mining) else { return };
         let Work::Frame { framed, ttl } = &job.work else { return };
         self.tally.mined += u64::from(sealed.is_ok());

@@ -35,7 +35,7 @@ pub const DEFAULT_MAX_JOBS: usize = 8_192;
 pub const DEFAULT_MAX_JOB_BYTES: usize = 64 * 1024 * 1024;
 /// Handed to the far side and not yet answered, each way.
 pub const DEFAULT_MAX_IN_FLIGHT: usize = 32;
-/// Envelopes waiting to be mined.
+/// Envelopes with the mining pool that wait for a thread; more wait for room there, as jobs.
 pub const DEFAULT_MAX_SEAL_JOBS: usize = 1_024;
 /// Their bytes.
 pub const DEFAULT_MAX_SEAL_BYTES: usize = 64 * 1024 * 1024;

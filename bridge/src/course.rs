@@ -1,6 +1,9 @@
 //! From a passage's first step to its last: what is noted, waits, is mined, handed over and tried again.
 
-use std::time::Duration;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use devp2p::clock::Now;
 use rand::RngExt;
@@ -86,10 +89,10 @@ impl Bridge {
             }
             Step::Mine { framed, ttl, seal } => {
                 let SealDraft { unsealed, base, bits, deadline } = seal;
-                self.actions.push_back(Action::Seal(SealJob { job: id, unsealed, base, bits, deadline }));
+                self.to_mine.push(SealJob { job: id, unsealed, base, bits, deadline });
                 (Work::Frame { framed, ttl }, Stage::Mining, None)
             }
-            Step::Publish { data, until } => (Work::Publish(data), Stage::Ready, Some(until)),
+            Step::Publish { data, until, again } => (Work::Publish { data, again }, Stage::Ready, Some(until)),
             Step::Post { envelope, from, .. } if from > now.instant => (Work::Post(envelope), Stage::Held, Some(from)),
             Step::Post { envelope, until, .. } => (Work::Post(envelope), Stage::Ready, Some(until)),
         };
@@ -121,8 +124,23 @@ impl Bridge {
                 let until = job.until;
                 self.jobs.set_stage(id, Stage::Ready, Some(until));
             }
-            _ => self.finish(now, id, Outcome::Dropped(DropReason::PublishFailed)),
+            _ => self.out_of_time(now, id),
         }
+    }
+
+    /// It was tried as long as its time allows. Where what is late is given another time, it is tried with that.
+    fn out_of_time(&mut self, now: Now, id: JobId) {
+        let Some(job) = self.jobs.get_mut(id) else { return };
+        let Work::Publish { again: Some(envelope), .. } = &job.work else {
+            return self.finish(now, id, Outcome::Dropped(DropReason::PublishFailed));
+        };
+        let (envelope, mut passage) = (Arc::clone(envelope), job.passage.clone());
+        job.attempts = 0;
+        let step = self.wrap(now, &envelope, &mut passage);
+        if let Some(job) = self.jobs.get_mut(id) {
+            job.passage = passage;
+        }
+        self.advance(now, id, step);
     }
 
     /// Nothing that it waited for has come.
@@ -161,16 +179,19 @@ impl Bridge {
                 self.hand_over(now, id);
             }
         }
+        while let Some(job) = self.to_mine.next() {
+            self.actions.push_back(Action::Seal(job));
+        }
     }
 
     fn hand_over(&mut self, now: Now, id: JobId) {
         if let Err(reason) = self.clock_is_right()
-            && self.jobs.get(id).is_some_and(|job| matches!(job.work, Work::Publish(_)))
+            && self.jobs.get(id).is_some_and(|job| matches!(job.work, Work::Publish { .. }))
         {
             return self.finish(now, id, Outcome::Dropped(reason));
         }
         let action = self.jobs.get(id).and_then(|job| match (&job.work, &job.passage.pubsub) {
-            (Work::Publish(data), Some(topic)) => {
+            (Work::Publish { data, .. }, Some(topic)) => {
                 Some(Action::Publish { job: id, topic: topic.clone(), data: data.clone() })
             }
             (Work::Post(envelope), _) => Some(Action::Post { job: id, envelope: envelope.clone() }),
@@ -207,6 +228,7 @@ impl Bridge {
             }
             Answer::Refused(reason) => self.finish(now, id, Outcome::Dropped(reason)),
             Answer::Failed => self.failed(now, id),
+            Answer::Busy => self.found_no_room(now, id),
         }
         self.pump(now);
     }
@@ -221,12 +243,27 @@ impl Bridge {
             self.seen.set_state(key, State::Retry);
         }
         if now.instant >= until {
-            return self.finish(now, id, Outcome::Dropped(DropReason::PublishFailed));
+            return self.out_of_time(now, id);
         }
         if attempts > RETRIES {
             return self.jobs.set_stage(id, Stage::Parked, Some(until));
         }
-        let wait = RETRY_AFTER * 2_u32.pow(u32::from(attempts) - 1);
+        self.try_again(now, id, attempts, until);
+    }
+
+    /// The way was full. That ends without a new peer, so that it is tried as long as its time allows, less often from time to time.
+    fn found_no_room(&mut self, now: Now, id: JobId) {
+        let Some(job) = self.jobs.get_mut(id) else { return };
+        job.attempts = job.attempts.saturating_add(1).min(RETRIES);
+        let (attempts, until) = (job.attempts, job.until);
+        if now.instant >= until {
+            return self.out_of_time(now, id);
+        }
+        self.try_again(now, id, attempts, until);
+    }
+
+    fn try_again(&mut self, now: Now, id: JobId, attempts: u8, until: Instant) {
+        let wait = RETRY_AFTER * 2_u32.pow(u32::from(attempts.max(1)) - 1);
         let again = now.instant + wait.mul_f64(self.rng.random_range(0.5..1.0));
         self.jobs.set_stage(id, Stage::Retry, Some(again.min(until)));
     }
@@ -250,7 +287,7 @@ impl Bridge {
                     self.kept(now, id, Err(NotKept));
                     continue;
                 }
-                Some(Stage::Mining) => self.actions.push_back(Action::CancelSeal(id)),
+                Some(Stage::Mining) if self.to_mine.cancel(id) => self.actions.push_back(Action::CancelSeal(id)),
                 _ => {}
             }
             self.finish(now, id, Outcome::Dropped(DropReason::Shed));

@@ -126,8 +126,8 @@ pub(crate) enum Work {
     Frame { framed: Framed, ttl: u32 },
     /// A restored message that v2 may not have, and the envelope that gave it.
     Restore { message: WakuMessage, envelope: Arc<Envelope> },
-    /// An encoded message.
-    Publish(Bytes),
+    /// An encoded message, and the envelope that makes another when its time is over.
+    Publish { data: Bytes, again: Option<Arc<Envelope>> },
     /// A sealed envelope.
     Post(Envelope),
     /// What became of it, and when.
@@ -243,6 +243,12 @@ impl JobTable {
         let over =
             self.depths.total(direction) > limits.max_jobs || self.bytes[direction as usize] > limits.max_job_bytes;
         self.sheddable[direction as usize].first().filter(|_| over).map(|(.., id)| *id)
+    }
+
+    /// Is half of the room of a direction free?
+    pub(crate) fn has_half_free(&self, direction: Direction, limits: &Limits) -> bool {
+        self.depths.total(direction) < limits.max_jobs.div_ceil(2)
+            && self.bytes[direction as usize] < limits.max_job_bytes.div_ceil(2)
     }
 
     pub(crate) fn in_stage(&self, direction: Direction, stage: Stage) -> Vec<JobId> {

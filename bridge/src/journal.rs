@@ -26,8 +26,9 @@ use crate::{
 pub const MAX_NOTES: usize = 262_144;
 
 /// How long an end is kept back. The far side's word is that of our own node, which has handed the bytes to connections: they may
-/// still be in this process, and go down with it. Until its end is written a thing is done again after a crash, with the same bytes.
-pub const ENDS_SETTLE: Duration = Duration::from_secs(2);
+/// still be in this process, and go down with it. Until its end is written a thing is done again after a crash, with the same bytes, which
+/// costs a little; a busy machine or a slow peer keeps bytes here for seconds.
+pub const ENDS_SETTLE: Duration = Duration::from_secs(5);
 
 /// How long a settled end may wait to be written, when nothing begins.
 pub const WRITE_ENDS_AFTER: Duration = Duration::from_secs(1);
@@ -126,6 +127,17 @@ pub struct Unfinished {
     pub at: u64,
     /// What came.
     pub cargo: Cargo,
+}
+
+impl Unfinished {
+    /// Which way it was going.
+    #[must_use]
+    pub const fn direction(&self) -> Direction {
+        match self.cargo {
+            Cargo::Envelope(_) => Direction::V1ToV2,
+            Cargo::Message { .. } => Direction::V2ToV1,
+        }
+    }
 }
 
 /// Something that ended in an earlier life.

@@ -62,6 +62,7 @@ pub mod seen;
 pub mod skew;
 mod step;
 pub mod story;
+mod to_mine;
 pub mod to_v1;
 pub mod to_v2;
 mod yielding;

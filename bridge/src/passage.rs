@@ -117,7 +117,7 @@ impl Passage {
             | Work::Envelope(_)
             | Work::Frame { .. }
             | Work::Restore { .. }
-            | Work::Publish(_)
+            | Work::Publish { .. }
             | Work::Ended { .. } => {}
         }
     }

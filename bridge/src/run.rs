@@ -5,7 +5,7 @@
 //! limit here.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     future::Future,
     io,
     sync::{Arc, atomic::Ordering::Relaxed},
@@ -31,7 +31,7 @@ use crate::{
     handle::{Handle, Request, Status},
     history::{Archive, NotKept},
     job::JobId,
-    journal::Journal,
+    journal::{Journal, Unfinished},
     keeper::{Done, Keeper},
     scribe::Scribe,
     seal::{Mining, SealError, SealPool, Sealed},
@@ -83,16 +83,17 @@ pub async fn start(
     let key = Sha256::digest(v2.peer_id().to_bytes()).into();
     let config = Config { journal: journal.is_some(), archive: archive.is_some(), key, ..config };
     let mut bridge = Bridge::new(config, rng())?;
+    let mut left = VecDeque::new();
     let scribe = journal.map(|journal| {
-        let now = clock::now();
-        bridge.recall(now, &journal.ended);
-        journal.unfinished.iter().for_each(|unfinished| bridge.resume(now, unfinished, v2.peer_id()));
+        bridge.recall(clock::now(), &journal.ended);
+        left = journal.unfinished.into();
         Scribe::new(journal.batches)
     });
     let pool = SealPool::start(threads, &limits, sealed, mining)?;
     let canary = bridge.config().canary.then(|| (Canary::new(clock::now(), v2.peer_id()), rng()));
     let shell = Shell {
         bridge,
+        left,
         handle: handle.clone(),
         pool,
         v0,
@@ -128,6 +129,8 @@ struct Inputs {
 
 struct Shell {
     bridge: Bridge,
+    /// What was on its way in an earlier life and has not begun again: it begins as there is room, the oldest first.
+    left: VecDeque<Unfinished>,
     handle: Handle,
     pool: SealPool,
     v0: waku0::Handle,
@@ -152,6 +155,7 @@ impl Shell {
         summary.reset();
         self.count_v0_peers(clock::now());
         while inputs.v0.is_some() || inputs.v2.is_some() {
+            self.resume();
             self.carry_all();
             let wake_at = self.wake_at();
             tokio::select! {
@@ -210,6 +214,12 @@ impl Shell {
         }
     }
 
+    fn resume(&mut self) {
+        while let Some(next) = self.left.pop_front_if(|next| self.bridge.has_room(next.direction())) {
+            self.bridge.resume(clock::now(), &next, self.v2.peer_id());
+        }
+    }
+
     /// Carries out all that the core wants done now.
     fn carry_all(&mut self) {
         while let Some(action) = self.bridge.next_action() {
@@ -227,7 +237,7 @@ impl Shell {
             v1_peers,
             v2_peers,
             depths: self.bridge.depths(),
-            waiting_to_mine: self.pool.waiting(),
+            waiting_to_mine: self.pool.waiting() + self.bridge.waiting_for_pool(),
             tally: self.bridge.tally(),
             seen_entries: self.bridge.seen_entries(),
             clock_skew_nanos: self.clock_skew_nanos,

@@ -113,10 +113,15 @@ pub struct SealQueue {
 }
 
 impl SealQueue {
-    /// An empty queue.
+    /// The empty queue of a pool.
     #[must_use]
     pub fn new(limits: &Limits) -> Self {
         Self { jobs: BTreeMap::new(), bytes: 0, max_jobs: limits.max_seal_jobs, max_bytes: limits.max_seal_bytes }
+    }
+
+    /// The empty queue of a bridge, for what the pool has no room for yet: as much as there are jobs.
+    pub(crate) fn of_bridge(limits: &Limits) -> Self {
+        Self { jobs: BTreeMap::new(), bytes: 0, max_jobs: limits.max_jobs, max_bytes: limits.max_job_bytes }
     }
 
     /// Takes a job, and returns those that had to go for it: the ones that expire first, the new one among them if it does.

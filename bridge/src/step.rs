@@ -38,6 +38,8 @@ pub(crate) enum Step {
     Publish {
         data: Bytes,
         until: Instant,
+        /// What is wrapped again, with another time, when this one is over.
+        again: Option<Arc<Envelope>>,
     },
     /// Not before its time of sending: until then receivers divide its work by more seconds than it was mined for.
     Post {

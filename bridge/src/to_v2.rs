@@ -69,7 +69,7 @@ impl Bridge {
             return Err(DropReason::NoRoute);
         }
         self.clock_is_right()?;
-        let Stamp { timestamp, until, differs } = self.stamp(now, envelope)?;
+        let Stamp { timestamp, until, differs, again } = self.stamp(now, envelope)?;
         if let Some(release) = self.gives_way(now, passage, differs) {
             return Ok(Step::Yield { what: Yielded::Envelope(Arc::clone(envelope)), release });
         }
@@ -81,7 +81,8 @@ impl Bridge {
                 .map_err(|_| DropReason::Late)?, // It lacks a time only if it was sent in 1970.
             Signing::NoKey => return Err(DropReason::NoKey),
         };
-        let step = self.publish(message, until, passage)?;
+        let again = again.then(|| Arc::clone(envelope));
+        let step = self.publish(message, until, again, passage)?;
         match self.rates.take(now.instant, &route, Direction::V1ToV2) {
             true => Ok(step),
             false => Err(DropReason::Rate),
@@ -157,7 +158,7 @@ impl Bridge {
         if self.keeps_rows_of(passage) && !message.ephemeral {
             passage.draft = Some(Box::new(Draft::of_envelope(envelope, message.clone())));
         }
-        self.publish(message.clone(), now.instant + RESTORE_WINDOW, passage)
+        self.publish(message.clone(), now.instant + RESTORE_WINDOW, None, passage)
     }
 
     fn route_to_v2(&self, envelope: &Envelope, passage: &mut Passage) -> Result<(), DropReason> {
@@ -166,22 +167,33 @@ impl Bridge {
         Ok(())
     }
 
-    /// The message's time, and until when v2 would take it.
+    /// The message's time, and until when it may be tried with it.
     fn stamp(&self, now: Now, envelope: &Envelope) -> Result<Stamp, DropReason> {
         let late_at = Duration::from_secs(u64::from(envelope.sent())).saturating_add(self.config.late_after);
         let timestamp = mapping::timestamp_of(envelope);
-        if now.unix <= late_at {
-            return Ok(Stamp { timestamp, until: instant_at(now, late_at), differs: false });
-        }
-        let until = instant_at(now, Duration::from_secs(u64::from(envelope.expiry())));
+        let expires = instant_at(now, Duration::from_secs(u64::from(envelope.expiry())));
+        let is_late = now.unix > late_at;
+        let until = instant_at(now, late_at);
+        let in_time = Stamp { timestamp, until, differs: false, again: false };
         match self.config.late_v1() {
-            LateV1::Publish => Ok(Stamp { timestamp, until, differs: false }),
-            LateV1::Retime => Ok(Stamp { timestamp: now.unix_nanos(), until, differs: true }),
-            LateV1::Drop | LateV1::Archive => Err(DropReason::Late),
+            LateV1::Publish => Ok(Stamp { until: until.max(expires), ..in_time }),
+            LateV1::Retime if is_late => {
+                Ok(Stamp { timestamp: now.unix_nanos(), until: expires, differs: true, again: false })
+            }
+            // At the end of its time it is still in time; just after, it is late.
+            LateV1::Retime => Ok(Stamp { until: until + Duration::from_millis(1), again: true, ..in_time }),
+            LateV1::Drop | LateV1::Archive if is_late => Err(DropReason::Late),
+            LateV1::Drop | LateV1::Archive => Ok(in_time),
         }
     }
 
-    fn publish(&self, message: WakuMessage, until: Instant, passage: &mut Passage) -> Result<Step, DropReason> {
+    fn publish(
+        &self,
+        message: WakuMessage,
+        until: Instant,
+        again: Option<Arc<Envelope>>,
+        passage: &mut Passage,
+    ) -> Result<Step, DropReason> {
         passage.message = passage.pubsub.as_ref().map(|topic| message_hash(topic, &message));
         let data = message.encode();
         if let Some(draft) = &mut passage.draft {
@@ -189,7 +201,7 @@ impl Bridge {
         }
         match data.len() > self.config.max_message_bytes {
             true => Err(DropReason::TooLargeV2),
-            false => Ok(Step::Publish { data, until }),
+            false => Ok(Step::Publish { data, until, again }),
         }
     }
 }
@@ -197,8 +209,10 @@ impl Bridge {
 /// When a message says it was sent.
 struct Stamp {
     timestamp: i64,
-    /// Until when v2 would take it.
+    /// Until when v2 would take it, or v1 keep it.
     until: Instant,
     /// Another bridge would say another time.
     differs: bool,
+    /// From then on it may be tried with another time.
+    again: bool,
 }

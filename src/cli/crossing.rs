@@ -50,7 +50,7 @@ pub struct CrossingArgs {
     /// Threads that mine [default: half of the cores]
     #[arg(long, value_name = "N")]
     pub pow_threads: Option<NonZeroUsize>,
-    /// Envelopes that may wait to be mined; beyond it those that expire first are dropped
+    /// Envelopes that the mining threads are given ahead; more wait their turn, those that expire first go first
     #[arg(long, value_name = "N", default_value_t = DEFAULT_MAX_SEAL_JOBS)]
     pub pow_queue: usize,
     /// How far apart two times of sending may be for the same content to count as one, in seconds: what bridges that stamp anew may shift

@@ -143,7 +143,8 @@ fn keep(lone: &mut Lone, written: bool) {
 }
 
 fn answer_one(lone: &mut Lone, answer: u8) {
-    let answers = [ACCEPTED, ALREADY_THERE, Answer::Failed, Answer::Failed, Answer::Refused(DropReason::PublishFailed)];
+    let refused = Answer::Refused(DropReason::PublishFailed);
+    let answers = [ACCEPTED, ALREADY_THERE, Answer::Failed, Answer::Failed, Answer::Busy, refused];
     let chosen = answers[usize::from(answer) % answers.len()];
     if answer >= 128 && !lone.published.is_empty() {
         lone.publish_is(chosen);

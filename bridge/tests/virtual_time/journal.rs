@@ -156,6 +156,44 @@ fn what_has_become_too_late_or_is_no_envelope_ends_and_does_not_come_back() {
     assert_eq!((disk.ended().len(), disk.unfinished().len()), (3, 0));
 }
 
+/// There was no room for it at the start.
+#[test]
+fn what_was_left_and_came_again_before_its_turn_has_the_end_of_what_came() {
+    let mut lone = Lone::with(journalled);
+    let envelope = envelope(lone.secs(), 60, "x");
+    lone.hears_envelope(&envelope);
+    let mut disk = written([lone.is_noted()]);
+    let left = disk.unfinished().remove(0);
+    assert_eq!(left.direction(), Direction::V1ToV2);
+    let mut next = Lone::with(journalled);
+    next.hears_envelope(&envelope);
+    disk.write(&next.is_noted());
+    next.bridge.resume(next.now, &left, own());
+    next.take_actions();
+    next.is_dropped(DropReason::Duplicate);
+    assert_eq!((next.begun.len(), next.ended.len()), (0, 0), "it is on its way");
+    next.publish_is(ACCEPTED);
+    next.is_crossed();
+    next.bridge.resume(next.now, &left, own());
+    next.take_actions();
+    assert_eq!((next.begun.len(), next.ended.len()), (0, 2));
+    assert_eq!(next.ended[0], next.ended[1]);
+    assert!(matches!(next.ended[0], Note::Ended { state: State::Done, message: Some(_), .. }));
+}
+
+#[test]
+fn half_of_the_room_is_kept_for_what_comes_now() {
+    let mut lone = Lone::with(|config| config.limits.max_jobs = 5);
+    let room = |lone: &Lone| Direction::ALL.map(|way| lone.bridge.has_room(way));
+    for n in 0..3 {
+        assert_eq!(room(&lone), [true, true], "{n}");
+        lone.hears_envelope(&envelope(lone.secs(), 60, n.to_string()));
+    }
+    assert_eq!(room(&lone), [false, true]);
+    lone.publish_is(ACCEPTED);
+    assert_eq!(room(&lone), [true, true]);
+}
+
 #[test]
 fn what_has_become_too_late_ends_once_the_archive_has_it() {
     let mut lone = Lone::with(all_written_down);

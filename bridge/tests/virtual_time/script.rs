@@ -191,6 +191,52 @@ fn a_failed_publish_is_tried_again_three_times_and_then_with_each_new_peer() {
 }
 
 #[test]
+fn what_finds_the_way_full_is_tried_to_the_end_of_its_time_without_a_new_peer() {
+    let mut lone = plain();
+    lone.gains_v2_peer(1);
+    lone.hears_envelope(&envelope(lone.secs(), 15, "x"));
+    for wait in [SECOND, SECOND * 2, SECOND * 4, SECOND * 4, SECOND * 4] {
+        lone.publish_is(Answer::Busy);
+        lone.passes(wait);
+    }
+    lone.publish_is(ACCEPTED);
+    lone.is_crossed();
+    lone.hears_envelope(&envelope(lone.secs(), 15, "y"));
+    for _ in 0..6 {
+        lone.publish_is(Answer::Busy);
+        lone.passes(SECOND * 4);
+        if lone.published.is_empty() {
+            break;
+        }
+    }
+    lone.is_dropped(DropReason::PublishFailed);
+}
+
+/// As after a start with much of an earlier life, or in a burst.
+#[test]
+fn what_the_mining_pool_has_no_room_for_waits_with_the_nearest_deadline_first() {
+    let mut lone = Lone::with(|config| (config.limits.max_seal_jobs, config.limits.max_jobs) = (2, 5));
+    for n in (0..5_u64).rev() {
+        lone.hears(&message(lone.now.unix - Duration::from_secs(n), n.to_string()));
+    }
+    let handed_over = |lone: &Lone| lone.to_seal.len();
+    assert_eq!((handed_over(&lone), lone.bridge.depths().of(Direction::V2ToV1, Stage::Mining)), (2, 5));
+    // One more than there may be: the oldest of them goes, which the pool has, and the next takes its room.
+    lone.hears(&message(lone.now.unix, "last"));
+    assert_eq!(lone.cancelled.len(), 1);
+    let gone = lone.cancelled.remove(0);
+    lone.to_seal.retain(|job| job.job != gone);
+    lone.is_dropped(DropReason::Shed);
+    let mut sent = Vec::new();
+    while handed_over(&lone) > 0 {
+        assert!(handed_over(&lone) <= 2);
+        lone.seals();
+        sent.push(u64::from(lone.post_is(ACCEPTED).sent()));
+    }
+    assert_eq!(sent, [3, 2, 1, 0, 0].map(|age| START_SECS - age));
+}
+
+#[test]
 fn without_peers_a_message_waits_as_long_as_v2_would_take_it() {
     let mut lone = plain();
     lone.hears_envelope(&envelope(lone.secs() - 3, 60, "x"));
@@ -205,6 +251,42 @@ fn without_peers_a_message_waits_as_long_as_v2_would_take_it() {
     lone.gains_v2_peer(3);
     lone.passes(SECOND * 60);
     lone.is_quiet();
+}
+
+/// It began in time, so that the late policy did not come into it at first.
+#[test]
+fn what_finds_no_peer_in_time_is_late_by_policy_from_then_on() {
+    let lonely = |policy| {
+        let mut lone = Lone::with(|config| {
+            (config.policy.late_v1, config.stagger) = (Some(policy), Duration::ZERO);
+        });
+        lone.hears_envelope(&envelope(START_SECS, 60, "x"));
+        for _ in 0..4 {
+            assert_eq!(lone.publish_is(Answer::Failed).timestamp, Some(1_700_000_000_000_000_000));
+            lone.passes(SECOND * 4);
+        }
+        lone.passes(SECOND * 4);
+        lone
+    };
+    let mut published = lonely(LateV1::Publish);
+    published.passes(SECOND);
+    published.is_quiet();
+    published.gains_v2_peer(1);
+    published.passes(SECOND);
+    assert_eq!(published.publish_is(ACCEPTED).timestamp, Some(1_700_000_000_000_000_000));
+    published.is_crossed();
+    let mut retimed = lonely(LateV1::Retime);
+    retimed.passes(SECOND);
+    for _ in 0..4 {
+        let again = retimed.publish_is(Answer::Failed);
+        assert_eq!(again.timestamp, Some(1_700_000_020_001_000_000));
+        let origin = EnvelopeOrigin::from_meta(&again.meta).unwrap();
+        assert_eq!(origin.expiry, 1_700_000_060, "the tag keeps the real time");
+        retimed.passes(SECOND * 4);
+    }
+    retimed.passes(SECOND * 60);
+    retimed.is_dropped(DropReason::PublishFailed);
+    lonely(LateV1::Drop).is_dropped(DropReason::PublishFailed);
 }
 
 #[test]
