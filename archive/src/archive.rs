@@ -13,7 +13,7 @@ use crate::{
     mail::MailPage,
     memory::Memory,
     query::{Appended, MAX_PAGE, MAX_TOPICS, Name, Page, Place, Query, Totals, View, page_length},
-    record::{PlaceRecord, Record, TopicRecord},
+    record::{PlaceRecord, TopicRecord},
     retention::Excess,
     row::{Hash, MessagePosition, Row},
     session::Readable,
@@ -101,15 +101,19 @@ impl Archive {
         if query.topics() > MAX_TOPICS {
             return Err(Error::TooManyTopics(query.topics()));
         }
-        if let Engine::Memory(memory) = &*self.engine {
-            return Ok(lock(memory).page(query));
+        match &*self.engine {
+            Engine::Memory(memory) => Ok(lock(memory).page(query)),
+            Engine::Sqlite(log) => Ok(log.page(query).await?),
+            #[cfg(feature = "postgres")]
+            Engine::Postgres(_) => {
+                let mut places = Vec::new();
+                for statement in sql::places(query) {
+                    places.extend(self.places(statement).await?);
+                    query.keep_first(&mut places);
+                }
+                self.read(&places, query.limit()).await
+            }
         }
-        let mut places = Vec::new();
-        for statement in sql::places(query) {
-            places.extend(self.places(statement).await?);
-            query.keep_first(&mut places);
-        }
-        self.read(&places, query.limit()).await
     }
 
     /// One page of envelopes; of a query for messages, the envelopes of its rows.
@@ -212,6 +216,9 @@ impl Archive {
     }
 
     async fn places(&self, statement: Statement) -> Result<Vec<Place>, Error> {
+        if let Engine::Sqlite(log) = &*self.engine {
+            return Ok(log.places(statement).await?);
+        }
         let records: Vec<PlaceRecord> = self.fetch(statement).await?;
         Ok(records.into_iter().filter_map(PlaceRecord::read).collect())
     }
@@ -220,20 +227,13 @@ impl Archive {
     async fn read(&self, places: &[Place], limit: usize) -> Result<Page, Error> {
         let length = page_length(places, limit);
         let wanted = &places[..length];
-        let records: Vec<Record> = match &*self.engine {
+        let rows = match &*self.engine {
             _ if wanted.is_empty() => vec![],
             Engine::Memory(_) => vec![],
             Engine::Sqlite(log) => log.rows(wanted).await?,
             #[cfg(feature = "postgres")]
-            Engine::Postgres(log) => log.rows(wanted).await?,
+            Engine::Postgres(log) => in_their_order(log.rows(wanted).await?, wanted),
         };
-        let mut by_key = std::collections::HashMap::with_capacity(length);
-        for row in records.into_iter().filter_map(Record::read) {
-            if let Some(key) = row.key() {
-                by_key.insert(key, row);
-            }
-        }
-        let rows = wanted.iter().filter_map(|place| by_key.remove(&place.key)).collect();
         Ok(Page { rows, more: length < places.len() })
     }
 
@@ -245,6 +245,14 @@ impl Archive {
             Engine::Postgres(log) => log.fetch(statement).await,
         }
     }
+}
+
+/// Rows as their places stand.
+#[cfg(feature = "postgres")]
+fn in_their_order(records: Vec<crate::record::Record>, places: &[Place]) -> Vec<Row> {
+    let rows = records.into_iter().filter_map(crate::record::Record::read);
+    let mut by_key: std::collections::HashMap<_, _> = rows.filter_map(|row| Some((row.key()?, row))).collect();
+    places.iter().filter_map(|place| by_key.remove(&place.key)).collect()
 }
 
 /// The memory, also after a panic elsewhere: nothing is left half done in it.

@@ -1,6 +1,6 @@
 //! Envelopes as requests for history are answered with them (8/WAKU-MAIL): what it takes to make each again, and no more.
 //!
-//! In SQLite a page of them costs a small part of what the same page of rows costs (`sqlite/mail.rs`). Elsewhere it is made of rows.
+//! In SQLite only these columns are read (`sqlite/pages.rs`). Elsewhere a page is made of rows.
 //!
 //! Limits: those of a query, [`crate::query::MAX_PAGE_BYTES`] among them.
 

@@ -78,7 +78,7 @@ fn union(query: &Query, topics: &[Vec<u8>]) -> Statement {
 }
 
 /// Topics of either kind, each once.
-fn topics(view: &View) -> Vec<Vec<u8>> {
+pub(crate) fn topics(view: &View) -> Vec<Vec<u8>> {
     let mut topics: Vec<Vec<u8>> = match view {
         View::Messages { content_topics, .. } => {
             content_topics.iter().map(|topic| topic.clone().into_bytes()).collect()
@@ -96,18 +96,18 @@ fn arm(statement: &mut Statement, query: &Query, topic: Option<&[u8]>) {
     ordered(statement, query);
 }
 
-/// Envelopes of one topic or of all, and one more than a page has.
-pub(crate) fn mail(query: &Query, topic: Option<&[u8; 4]>) -> Statement {
-    let mut statement = Statement::new(format!("SELECT {} FROM log WHERE ", crate::mail::COLUMNS));
-    seen(&mut statement, query, topic.map(<[u8; 4]>::as_slice));
+/// Rows of one topic or of all, and one more than a page has.
+pub(crate) fn rows(columns: &str, query: &Query, topic: Option<&[u8]>) -> Statement {
+    let mut statement = Statement::new(format!("SELECT {columns} FROM log WHERE "));
+    seen(&mut statement, query, topic);
     ordered(&mut statement, query);
     statement
 }
 
-/// The envelope that stands at a place.
-pub(crate) fn mail_at(key: &Key) -> Statement {
+/// The row that stands at a place.
+pub(crate) fn row_at(columns: &str, key: &Key) -> Statement {
     let (sent, nanos) = key.split();
-    let mut statement = Statement::new(format!("SELECT {} FROM log WHERE sent = ", crate::mail::COLUMNS));
+    let mut statement = Statement::new(format!("SELECT {columns} FROM log WHERE sent = "));
     statement.bind(Value::Int(sent)).push(" AND nanos = ").bind(Value::Int(nanos));
     statement.push(" AND id = ").bind(Value::Bytes(key.id.to_vec()));
     statement

@@ -3,23 +3,24 @@
 //! What was appended is on disk before it counts as stored (`synchronous = FULL`), and a crash leaves the file whole. Space of
 //! deleted rows is given back to the file system in small steps.
 //!
-//! Limits: SQLite has no checksums, so what of a long payload was changed on disk shows only to whoever compares its hash. One writer, and [`READERS`] connections that read; who waits for one longer than five seconds gets an error.
+//! Limits: SQLite has no checksums, so what of a long payload was changed on disk shows only to whoever compares its hash. One writer, and [`READERS`] connections that read, as many for pages, [`MAIL_READERS`] for those of envelopes; who waits for one longer than five seconds gets an error.
 
 use std::{path::Path, time::Duration};
 
-mod mail;
+mod pages;
 
 use crate::{
     checkpoint::{self, Checkpoints},
     error::OpenError,
     mail::MailPage,
-    query::{Appended, Place, Query, Totals},
+    query::{Appended, Page, Place, Query, Totals},
     record::{COLUMNS, DeletedRecord, InsertedRecord, PlaceRecord, Record, TimeRecord, TotalsRecord},
     retention::Excess,
     row::Row,
     session::{self, Changes, Readable, Session},
     sql::{self, Statement, Value},
 };
+use pages::Readers;
 use sqlx::{
     AssertSqlSafe, Connection as _, Sqlite, SqliteConnection, SqlitePool,
     migrate::{MigrateError, Migrator},
@@ -31,8 +32,10 @@ use sqlx::{
     },
 };
 
-/// Connections that read.
+/// Connections that read, by sqlx, and of pages of rows as many again.
 const READERS: u32 = 4;
+/// Connections that read pages of envelopes: as many as a mailserver reads at once.
+const MAIL_READERS: u32 = 2;
 /// How long a statement waits for a connection, or for another's transaction.
 const BUSY: Duration = Duration::from_secs(5);
 /// Rows of one insert: few texts that are prepared once, and fewer values than the 32,766 that SQLite takes.
@@ -54,7 +57,9 @@ pub(crate) struct SqliteLog {
     checkpoints: Checkpoints,
     /// The pool of the one that moves the log.
     mover: SqlitePool,
-    mail: mail::Readers,
+    /// Of rows, and of envelopes.
+    pages: Readers,
+    mail: Readers,
 }
 
 impl SqliteLog {
@@ -79,12 +84,13 @@ impl SqliteLog {
         let mover = pool(1).connect_with(options.clone()).await.map_err(|error| unusable(path, error))?;
         let readers = pool(READERS).connect_with(options.pragma("query_only", "ON")).await;
         let readers = readers.map_err(|error| unusable(path, error))?;
-        let mail = mail::Readers::of(path);
-        Ok(Self { readers, writer, checkpoints: Checkpoints::start(mover.clone()), mover, mail })
+        let (pages, mail) = (Readers::of(path, READERS), Readers::of(path, MAIL_READERS));
+        Ok(Self { readers, writer, checkpoints: Checkpoints::start(mover.clone()), mover, pages, mail })
     }
 
     pub(crate) async fn close(&self) {
         self.mail.close().await;
+        self.pages.close().await;
         self.readers.close().await;
         self.mover.close().await;
         self.writer.close().await;
@@ -94,22 +100,22 @@ impl SqliteLog {
         bound_as(statement).fetch_all(&self.readers).await
     }
 
-    pub(crate) async fn rows(&self, places: &[Place]) -> Result<Vec<Record>, sqlx::Error> {
-        let mut statement =
-            Statement::new(format!("SELECT {} FROM log WHERE (sent, nanos, id) IN (VALUES ", COLUMNS.join(", ")));
-        // The last one again up to a power of two, so that SQLite meets few texts.
-        for place in 0..places.len().next_power_of_two() {
-            let key = &places[place.min(places.len() - 1)].key;
-            let (sent, nanos) = key.split();
-            statement.push(if place == 0 { "(" } else { ", (" }).bind(Value::Int(sent));
-            statement.push(", ").bind(Value::Int(nanos)).push(", ").bind(Value::Bytes(key.id.to_vec())).push(")");
-        }
-        statement.push(")");
-        self.fetch(statement).await
+    pub(crate) async fn page(&self, query: &Query) -> Result<Page, sqlx::Error> {
+        let (rows, more) = self.pages.page(query.clone()).await?;
+        Ok(Page { rows, more })
     }
 
     pub(crate) async fn mail_page(&self, query: &Query) -> Result<MailPage, sqlx::Error> {
-        self.mail.page(query.clone()).await
+        let (envelopes, more) = self.mail.page(query.clone()).await?;
+        Ok(MailPage { envelopes, more })
+    }
+
+    pub(crate) async fn places(&self, statement: Statement) -> Result<Vec<Place>, sqlx::Error> {
+        self.pages.places(statement).await
+    }
+
+    pub(crate) async fn rows(&self, places: &[Place]) -> Result<Vec<Row>, sqlx::Error> {
+        self.pages.at(places.to_vec()).await
     }
 
     pub(crate) async fn append(&self, rows: &[Row], now_secs: u64) -> Result<Vec<Appended>, sqlx::Error> {
@@ -513,12 +519,13 @@ mod tests {
             with(envelopes(vec![])),
             with(envelopes(vec![[1; 4]])),
         ] {
-            let topic = match &query.view {
-                crate::View::Envelopes { topics, .. } => topics.first(),
-                crate::View::Messages { .. } => None,
-            };
+            let topics = sql::topics(&query.view);
+            let topic = topics.first().map(Vec::as_slice);
+            let columns = COLUMNS.join(", ");
             let key = crate::row::Key { sent_ns: 5, id: [1; 32] };
-            for mut statement in sql::places(&query).into_iter().chain([sql::mail(&query, topic), sql::mail_at(&key)]) {
+            for mut statement in
+                sql::places(&query).into_iter().chain([sql::rows(&columns, &query, topic), sql::row_at(&columns, &key)])
+            {
                 statement.text = format!("EXPLAIN QUERY PLAN {}", statement.text);
                 let mut explain = sqlx::query_as::<_, (i64, i64, i64, String)>(AssertSqlSafe(statement.text));
                 for value in statement.values {
@@ -530,6 +537,9 @@ mod tests {
                 let steps = explain.fetch_all(&log.readers).await.unwrap();
                 let plan: Vec<&str> = steps.iter().map(|(.., step)| &step[..]).collect();
                 assert!(plan.iter().all(|step| step.contains("USING INDEX")), "{query:?}: {plan:?}");
+                let asks_proof = matches!(query.view, crate::View::Messages { proven_only: true, .. });
+                let by_proof = plan.iter().any(|step| step.contains("log_proven_by"));
+                assert_eq!(by_proof, asks_proof && !plan[0].contains("nanos=?"), "{query:?}: {plan:?}");
             }
         }
     }

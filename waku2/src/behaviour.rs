@@ -19,7 +19,7 @@ use crate::{
     metadata::{self, Codec},
     peer_exchange,
     relay::Gossip,
-    service::{serve::Server, streams},
+    service::streams,
     transport::{self, TransportError},
 };
 
@@ -63,7 +63,7 @@ pub(crate) struct Behaviour {
 }
 
 impl Behaviour {
-    fn new(key: &Keypair, config: &Config, gossip: Gossip, server: Server) -> Self {
+    fn new(key: &Keypair, config: &Config, gossip: Gossip, services: streams::Behaviour) -> Self {
         let Config { agent, limits, seek, .. } = config;
         // What is announced is given to the swarm as external addresses, and changes are told at once.
         let identify = identify::Config::new(IDENTIFY_VERSION.to_owned(), key.public())
@@ -90,7 +90,7 @@ impl Behaviour {
                     .with_request_timeout(EXCHANGE_TIMEOUT)
                     .with_max_concurrent_streams(EXCHANGE_STREAMS),
             ),
-            services: streams::Behaviour::new(server),
+            services,
             identify: identify::Behaviour::new(identify),
             ping: ping::Behaviour::new(ping::Config::new().with_interval(PING_INTERVAL).with_timeout(PING_TIMEOUT)),
         }
@@ -117,10 +117,10 @@ pub(crate) fn swarm(
     key: &Keypair,
     config: &Config,
     gossip: Gossip,
-    server: Server,
+    services: streams::Behaviour,
 ) -> Result<Swarm<Behaviour>, TransportError> {
     let transport = transport::build(key, config.certificate.clone(), &config.name_servers, config.limits.handshake)?;
-    let behaviour = Behaviour::new(key, config, gossip, server);
+    let behaviour = Behaviour::new(key, config, gossip, services);
     let settings = swarm::Config::with_tokio_executor().with_idle_connection_timeout(IDLE);
     Ok(Swarm::new(transport, behaviour, key.public().to_peer_id(), settings))
 }

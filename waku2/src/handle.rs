@@ -33,7 +33,7 @@ use crate::{
         Protocol, Services, Target,
         choice::Nodes,
         serve::{AllCounters, Served},
-        streams::Open,
+        streams::{Lines, Open},
     },
     shard::ClusterId,
     signed::{SignedError, SigningKey},
@@ -326,6 +326,8 @@ pub(crate) struct Shared {
     pub(crate) lightpush: Option<lightpush::Config>,
     /// Set at the start, where filter is asked for.
     pub(crate) filter: OnceLock<Arc<filter::Filter>>,
+    /// The ways to peers that are connected.
+    pub(crate) lines: Arc<Lines>,
     /// Set at the start.
     pub(crate) served: OnceLock<Vec<Served>>,
 }

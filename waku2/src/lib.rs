@@ -18,6 +18,7 @@
 //! | [`transport`] | TCP, WebSocket, Noise, yamux, mplex | libp2p |
 //! | `websocket` | what browsers reach, within bounds | RFC 6455 |
 //! | [`yamux`], [`mplex`] | streams within a connection, bounded in bytes | yamux, libp2p |
+//! | `ahead` | streams for pushes, without a turn for agreeing on the protocol | libp2p |
 //! | [`known`] | the peers that are known, as operators are told | |
 //! | [`limits`], `colocation` | how many connections, in all and from one address | |
 //! | [`announce`] | the addresses that others are told | |
@@ -39,6 +40,7 @@
 //! name and address (`PeerId`, `Multiaddr`) appear in [`handle`]; no other type of libp2p leaves this crate.
 
 pub mod address_book;
+mod ahead;
 pub mod announce;
 mod barrier;
 pub mod behaviour;

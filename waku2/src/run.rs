@@ -46,7 +46,7 @@ use crate::{
     peers::PeerBook,
     relay::{self, Gossip, Relay, RelayError},
     seek::{SeekError, Seeker},
-    service::{Services, serve::Server},
+    service::{Services, serve::Server, streams},
     shard::Shard,
     subscriptions::{SubscribeError, Subscriptions},
     topic::PubsubTopic,
@@ -153,6 +153,7 @@ fn build(config: Config, events: mpsc::Sender<Event>) -> Result<(Handle, Node), 
         nodes: config.services.nodes.clone(),
         lightpush: config.services.lightpush,
         filter: OnceLock::new(),
+        lines: Arc::default(),
         served: OnceLock::new(),
     };
     let handle = Handle { commands, shared: Arc::new(shared) };
@@ -161,7 +162,8 @@ fn build(config: Config, events: mpsc::Sender<Event>) -> Result<(Handle, Node), 
         handle.shared.filter.get_or_init(|| Arc::clone(filter));
     }
     handle.shared.served.get_or_init(|| server.served(&config.services.rate_limits));
-    let mut swarm = behaviour::swarm(&key, &config, gossip, server)?;
+    let mut swarm =
+        behaviour::swarm(&key, &config, gossip, streams::Behaviour::new(server, Arc::clone(&handle.shared.lines)))?;
     let listeners = Listeners::bind(&mut swarm, config.listen)?;
     let began = now().instant;
     let node = Node {

@@ -28,7 +28,7 @@ use libp2p::{
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem, pem::PemObject};
 use tracing::warn;
 
-use crate::{mplex, websocket::Websocket, yamux};
+use crate::{ahead, mplex, websocket::Websocket, yamux};
 
 /// Where names are looked up when the system does not say.  Deployed: nwaku's default.
 const PUBLIC_NAME_SERVERS: [SocketAddr; 2] = [
@@ -116,6 +116,7 @@ pub(crate) fn build(
         .authenticate(noise::Config::new(key)?)
         .multiplex(SelectUpgrade::new(yamux::Config, mplex::Config))
         .timeout(handshake)
+        .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(ahead::Muxer(muxer))))
         .boxed();
     Ok(transport)
 }

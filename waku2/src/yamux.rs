@@ -3,13 +3,17 @@
 //! The protocol is the crate's that libp2p takes as well. Around it stands here what libp2p does not let one set: by how much the windows of
 //! a connection may grow together, which is a gibibyte there. A window grows when a peer fills it within two round trips, so that peers far
 //! away are not slowed down; what it has grown by is memory that this peer may fill.
+//!
+//! The library flushes each frame. Here the socket is flushed when a turn of the connection is over, so that what was written in it goes together:
+//! a packet and a call to the system instead of several. A turn ends when nothing more has come, or tokio takes the word from who reads for long.
 
 use std::{
     collections::VecDeque,
-    future::{Ready, ready},
+    future::{self, Ready},
     io, iter,
     pin::Pin,
-    task::{Context, Poll, Waker, ready as is_ready},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll, Waker, ready},
 };
 
 use futures::{AsyncRead, AsyncWrite};
@@ -36,9 +40,67 @@ pub const MAX_UNREAD_BYTES: usize = MAX_STREAMS * DEFAULT_CREDIT as usize + MAX_
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Config;
 
+/// The socket of a connection, which it shares with its [`Muxer`]: to flush it is for the latter. Only one task has to do with either.
+struct Socket<C>(Arc<Mutex<Unflushed<C>>>);
+
+struct Unflushed<C> {
+    io: C,
+    /// Was anything written since it was last flushed?
+    written: bool,
+}
+
+impl<C> Socket<C> {
+    fn new(io: C) -> Self {
+        Self(Arc::new(Mutex::new(Unflushed { io, written: false })))
+    }
+
+    /// No holder panics; if one did, the socket is as it was.
+    fn lock(&self) -> MutexGuard<'_, Unflushed<C>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<C: AsyncWrite + Unpin> Socket<C> {
+    /// Sends what was written.
+    fn poll_sent(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Unflushed { io, written } = &mut *self.lock();
+        if *written {
+            ready!(Pin::new(io).poll_flush(cx))?;
+            *written = false;
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<C: AsyncRead + Unpin> AsyncRead for Socket<C> {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut [u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.lock().io).poll_read(cx, into)
+    }
+}
+
+impl<C: AsyncWrite + Unpin> AsyncWrite for Socket<C> {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let Unflushed { io, written } = &mut *self.lock();
+        *written = true;
+        Pin::new(io).poll_write(cx, bytes)
+    }
+
+    /// Later: see [`Socket::poll_sent`].
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let io = &mut self.lock().io;
+        ready!(Pin::new(&mut *io).poll_flush(cx))?;
+        Pin::new(io).poll_close(cx)
+    }
+}
+
 /// A connection that is split into streams.
 pub(crate) struct Muxer<C> {
-    connection: Connection<C>,
+    connection: Connection<Socket<C>>,
+    socket: Socket<C>,
     /// Opened by the peer and not yet asked for; [`MAX_STREAMS`] at most, for they count as such.
     opened: VecDeque<Stream>,
     acceptor: Option<Waker>,
@@ -49,7 +111,23 @@ impl<C: AsyncRead + AsyncWrite + Unpin> Muxer<C> {
         let mut config = yamux::Config::default();
         // In this order: the library panics where the windows do not hold the streams.
         config.set_max_num_streams(MAX_STREAMS).set_max_connection_receive_window(Some(MAX_UNREAD_BYTES));
-        Self { connection: Connection::new(io, config, mode), opened: VecDeque::new(), acceptor: None }
+        let socket = Socket::new(io);
+        let connection = Connection::new(Socket(Arc::clone(&socket.0)), config, mode);
+        Self { connection, socket, opened: VecDeque::new(), acceptor: None }
+    }
+
+    /// Does what there is to do, until the connection ends.
+    fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
+        loop {
+            match ready!(self.connection.poll_next_inbound(cx)) {
+                Some(Ok(stream)) => self.opened.push_back(stream),
+                Some(Err(error)) => return Poll::Ready(broken(error)),
+                None => return Poll::Ready(broken(ConnectionError::Closed)),
+            }
+            if let Some(acceptor) = self.acceptor.take() {
+                acceptor.wake();
+            }
+        }
     }
 }
 
@@ -82,14 +160,11 @@ impl<C: AsyncRead + AsyncWrite + Unpin> StreamMuxer for Muxer<C> {
     }
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<StreamMuxerEvent>> {
-        loop {
-            let Some(stream) = is_ready!(self.connection.poll_next_inbound(cx)) else {
-                return Poll::Ready(Err(broken(ConnectionError::Closed)));
-            };
-            self.opened.push_back(stream.map_err(broken)?);
-            if let Some(acceptor) = self.acceptor.take() {
-                acceptor.wake();
-            }
+        let turned = self.poll_turn(cx);
+        match self.socket.poll_sent(cx) {
+            Poll::Ready(Err(error)) if turned.is_pending() => Poll::Ready(Err(error)),
+            // What is still to be sent wakes this task.
+            _ => turned.map(Err),
         }
     }
 }
@@ -109,7 +184,7 @@ impl<C: AsyncRead + AsyncWrite + Unpin> InboundConnectionUpgrade<C> for Config {
     type Future = Ready<io::Result<Muxer<C>>>;
 
     fn upgrade_inbound(self, io: C, _: Self::Info) -> Self::Future {
-        ready(Ok(Muxer::new(io, Mode::Server)))
+        future::ready(Ok(Muxer::new(io, Mode::Server)))
     }
 }
 
@@ -119,7 +194,7 @@ impl<C: AsyncRead + AsyncWrite + Unpin> OutboundConnectionUpgrade<C> for Config 
     type Future = Ready<io::Result<Muxer<C>>>;
 
     fn upgrade_outbound(self, io: C, _: Self::Info) -> Self::Future {
-        ready(Ok(Muxer::new(io, Mode::Client)))
+        future::ready(Ok(Muxer::new(io, Mode::Client)))
     }
 }
 

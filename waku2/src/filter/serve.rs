@@ -1,10 +1,11 @@
 //! The shell of the service node: requests in, pushes out.
 //!
-//! A push has [`PUSH_TIME`] to be written. Then we end our half of its stream, and the subscriber ends its own. js-waku never does, and takes no
+//! A push is done by the task of the subscriber's connection, and has [`PUSH_TIME`] to be written. Then we end our half of its stream, and the subscriber ends its own. js-waku never does, and takes no
 //! more when a hundred are open: whoever has not in [`END_TIME`] has his streams reset from then on, [`RESET_TIME`] after the push. How many are
 //! under way says [`super::push`].
 
 use std::{
+    io,
     sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering::Relaxed},
     time::Duration,
 };
@@ -13,7 +14,7 @@ use bytes::Bytes;
 use devp2p::clock::{Now, now};
 use futures::{
     AsyncReadExt, AsyncWriteExt, FutureExt,
-    future::{BoxFuture, ready},
+    future::{self, BoxFuture},
 };
 use libp2p::{PeerId, Stream};
 use tokio::time::timeout;
@@ -30,9 +31,10 @@ use super::{
 use crate::{
     handle::{self, Received, WeakHandle},
     service::{
-        Answer, AskError, OpenError, Protocol,
-        frame::{FrameError, write_frame},
+        Answer, OpenError, Protocol,
+        frame::write_frame,
         rate::{Budgets, Limiter, RateLimit},
+        streams::{Open, Opened, Then, Work},
     },
     topic::PubsubTopic,
 };
@@ -55,16 +57,15 @@ enum PushError {
     #[error("not taken in time")]
     Timeout,
     #[error(transparent)]
-    Open(AskError),
+    Open(OpenError),
     #[error(transparent)]
-    Write(#[from] std::io::Error),
+    Write(#[from] io::Error),
 }
 
-impl From<AskError> for PushError {
-    fn from(error: AskError) -> Self {
+impl From<OpenError> for PushError {
+    fn from(error: OpenError) -> Self {
         match error {
-            AskError::Open(OpenError::Timeout) | AskError::Timeout => Self::Timeout,
-            AskError::Frame(FrameError::Io(error)) => Self::Write(error),
+            OpenError::Timeout => Self::Timeout,
             error => Self::Open(error),
         }
     }
@@ -75,6 +76,8 @@ impl PushError {
         match self {
             Self::Timeout => Trouble::PushTimeout,
             Self::Open(_) => Trouble::Dial,
+            // The peer does not take pushes.
+            Self::Write(error) if error.kind() == io::ErrorKind::Unsupported => Trouble::Dial,
             Self::Write(_) => Trouble::PushWrite,
         }
     }
@@ -88,12 +91,95 @@ struct State {
     limiter: Limiter,
 }
 
-/// A push that was written.
-struct End {
+/// How far a push is.
+enum Phase {
+    Writing,
+    /// It was written, and its stream is open.
+    Ending,
+    Over,
+}
+
+/// A push that the outboxes count. When it is dropped, its connection has ended.
+struct UnderWay {
+    service: Arc<Service>,
     peer: PeerId,
-    stream: Stream,
-    /// Is its stream ended by a reset?
-    resets: bool,
+    phase: Phase,
+}
+
+impl UnderWay {
+    async fn run(mut self, delivery: Delivery, opened: Opened) {
+        let resets = self.service.state().outboxes.leaves_open(&self.peer);
+        let written =
+            timeout(PUSH_TIME, write(&delivery.frame, opened, resets)).await.unwrap_or(Err(PushError::Timeout));
+        let mut stream = match written {
+            Ok(stream) => stream,
+            Err(error) => return self.failed(&error),
+        };
+        self.written(&delivery);
+        let ended = timeout(if resets { RESET_TIME } else { END_TIME }, until_its_end(&mut stream)).await;
+        drop(stream);
+        self.ended(ended.ok());
+    }
+
+    fn failed(&mut self, error: &PushError) {
+        self.phase = Phase::Over;
+        self.service.failed(&self.peer, error);
+        let left_out = self.service.state().outboxes.failed(&self.peer);
+        self.service.counters().shed(left_out);
+    }
+
+    fn written(&mut self, delivery: &Delivery) {
+        self.phase = Phase::Ending;
+        let took = now().instant.saturating_duration_since(delivery.accepted_at);
+        self.service.counters().pushed(delivery.frame.len(), took);
+        let next = self.service.state().outboxes.written(&self.peer);
+        next.into_iter().for_each(|next| self.service.push(next));
+    }
+
+    /// The stream has ended as it did, or in no time.
+    fn ended(&mut self, how: Option<io::Result<()>>) {
+        self.phase = Phase::Over;
+        let in_time = how.is_some();
+        let failure = how.and_then(Result::err).map(PushError::from);
+        if let Some(error) = &failure {
+            self.service.failed(&self.peer, error);
+        }
+        let mut state = self.service.state();
+        if failure.is_none() {
+            state.server.subscriptions().reached(now().instant, &self.peer);
+            state.outboxes.ends_streams(self.peer, in_time);
+        }
+        let next = state.outboxes.ended(&self.peer);
+        drop(state);
+        next.into_iter().for_each(|next| self.service.push(next));
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        match self.phase {
+            Phase::Writing => self.failed(&PushError::Open(OpenError::Closed)),
+            Phase::Ending => self.ended(Some(Err(io::ErrorKind::ConnectionAborted.into()))),
+            Phase::Over => {}
+        }
+    }
+}
+
+/// Writes a push, and that no other follows. What is not ended by us is reset when it is dropped.
+async fn write(frame: &[u8], opened: Opened, resets: bool) -> Result<Stream, PushError> {
+    let (_, mut stream) = opened?;
+    write_frame(&mut stream, frame).await?;
+    if !resets {
+        stream.close().await?;
+    }
+    Ok(stream)
+}
+
+/// Waits for the subscriber to end its half.
+async fn until_its_end(stream: &mut Stream) -> io::Result<()> {
+    let mut unread = [0; 64];
+    while stream.read(&mut unread).await? > 0 {}
+    Ok(())
 }
 
 /// The serving side.
@@ -192,84 +278,33 @@ impl Service {
             return;
         }
         self.counters().messages.fetch_add(1, Relaxed);
-        let mut left_out = 0;
+        let (mut ready, mut left_out) = (Vec::with_capacity(deliveries.len()), 0);
         for delivery in deliveries {
             match state.outboxes.put(delivery) {
-                Put::Write(delivery) => drop(tokio::spawn(Arc::clone(self).push(delivery))),
+                Put::Write(delivery) => ready.push(delivery),
                 Put::Waits => {}
                 Put::Full => left_out += 1,
             }
         }
+        drop(state);
         self.counters().shed(left_out);
+        ready.into_iter().for_each(|delivery| self.push(delivery));
     }
 
-    /// Writes a push, and then those that wait for the same subscriber.
-    async fn push(self: Arc<Self>, delivery: Delivery) {
-        let mut next = Some(delivery);
-        while let Some(delivery) = next {
-            let written = timeout(PUSH_TIME, self.write(&delivery)).await.unwrap_or(Err(PushError::Timeout));
-            next = match written {
-                Ok(end) => self.written(&delivery, end),
-                Err(error) => {
-                    self.failed(&delivery.peer, &error);
-                    let left_out = self.state().outboxes.failed(&delivery.peer);
-                    self.counters().shed(left_out);
-                    None
-                }
-            };
-        }
-    }
-
-    async fn write(&self, delivery: &Delivery) -> Result<End, PushError> {
-        let Delivery { peer, form, frame, .. } = delivery;
-        let node = self.node.upgrade().ok_or(AskError::Stopped)?;
-        let protocol = match form {
+    /// Pushes on a stream of its own, in the task of the subscriber's connection.
+    fn push(self: &Arc<Self>, delivery: Delivery) {
+        let Some(node) = self.node.upgrade() else { return };
+        let peer = delivery.peer;
+        let protocol = match delivery.form {
             Form::Current => Protocol::FilterPush,
             Form::Legacy(_) => Protocol::FilterV1,
         };
-        let (_, mut stream) = node.open((*peer).into(), [protocol]).await?;
-        write_frame(&mut stream, frame).await?;
-        // What is not ended by us is reset when it is dropped.
-        let resets = self.state().outboxes.leaves_open(peer);
-        if !resets {
-            stream.close().await?;
+        let under_way = UnderWay { service: Arc::clone(self), peer, phase: Phase::Writing };
+        let work: Work = Box::new(move |opened| under_way.run(delivery, opened).boxed());
+        let open = Open { offer: [protocol].into_iter().collect(), then: Then::Do(work) };
+        if let Err(error) = node.shared.lines.open(&peer, open) {
+            debug!(%peer, %error, "no stream for a push");
         }
-        Ok(End { peer: *peer, stream, resets })
-    }
-
-    fn written(self: &Arc<Self>, delivery: &Delivery, end: End) -> Option<Delivery> {
-        let took = now().instant.saturating_duration_since(delivery.accepted_at);
-        self.counters().pushed(delivery.frame.len(), took);
-        tokio::spawn(Arc::clone(self).end(end));
-        self.state().outboxes.written(&delivery.peer)
-    }
-
-    /// Waits for the subscriber to end its half.
-    async fn end(self: Arc<Self>, end: End) {
-        let End { peer, mut stream, resets } = end;
-        let mut unread = [0; 64];
-        let ended = timeout(if resets { RESET_TIME } else { END_TIME }, async {
-            while stream.read(&mut unread).await? > 0 {}
-            Ok::<(), std::io::Error>(())
-        });
-        let ended = ended.await.map(|read| read.map_err(PushError::Write));
-        drop(stream);
-        if let Some(next) = self.ended(&peer, ended.as_ref().ok()) {
-            self.push(next).await;
-        }
-    }
-
-    /// A stream has ended as it did, or in no time. Gives what is to be pushed next.
-    fn ended(&self, peer: &PeerId, how: Option<&Result<(), PushError>>) -> Option<Delivery> {
-        if let Some(Err(error)) = how {
-            self.failed(peer, error);
-        }
-        let mut state = self.state();
-        if !matches!(how, Some(Err(_))) {
-            state.server.subscriptions().reached(now().instant, peer);
-            state.outboxes.ends_streams(*peer, how.is_some());
-        }
-        state.outboxes.ended(peer)
     }
 
     fn failed(&self, peer: &PeerId, error: &PushError) {
@@ -285,7 +320,7 @@ pub(super) struct Subscribe(pub(super) Arc<Service>);
 
 impl Answer for Subscribe {
     fn answer(&self, peer: PeerId, request: Bytes, now: Now) -> BoxFuture<'_, Option<Bytes>> {
-        ready(self.0.answer(peer, &request, now)).boxed()
+        future::ready(self.0.answer(peer, &request, now)).boxed()
     }
 
     fn refused(&self) -> Option<Bytes> {

@@ -8,7 +8,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures::AsyncWriteExt;
+use futures::{AsyncReadExt, AsyncWriteExt};
 use libp2p::{Multiaddr, PeerId, Stream, multiaddr};
 use tokio::{sync::oneshot, time::timeout};
 
@@ -17,7 +17,7 @@ use super::{
     choice::candidates,
     frame::{FrameError, expect_frame, write_frame},
     serve::ANSWER_TIME,
-    streams::{Open, OpenError},
+    streams::{Open, OpenError, Then},
 };
 use crate::{
     handle::{Command, Handle},
@@ -158,10 +158,15 @@ impl Handle {
         protocols: impl IntoIterator<Item = Protocol>,
     ) -> Result<(Protocol, Stream), AskError> {
         let (done, opened) = oneshot::channel();
-        let open = Open { protocols: protocols.into_iter().collect(), done };
+        let open = Open { offer: protocols.into_iter().collect(), then: Then::Give(done) };
         self.commands.send(Command::Open { target, open }).await.map_err(|_| AskError::Stopped)?;
-        let opened = timeout(OPEN_TIME, opened).await.map_err(|_| OpenError::Timeout)?;
-        Ok(opened.unwrap_or(Err(OpenError::Closed))?)
+        let opened = timeout(OPEN_TIME, async {
+            let (protocol, mut stream) = opened.await.unwrap_or(Err(OpenError::Closed))?;
+            // Until the peer has agreed: see `ahead`.
+            stream.read(&mut []).await.map_err(OpenError::of)?;
+            Ok((protocol, stream))
+        });
+        opened.await.unwrap_or(Err(OpenError::Timeout)).map_err(AskError::Open)
     }
 
     /// Those to ask in one of `protocols`, best first: see [`super::choice`]. `shard` is what it is about, where that is one.

@@ -31,6 +31,7 @@ use super::{
     choice::Nodes,
     frame::{FrameError, first_byte, read_frame, rest, write_frame},
     rate::{Budgets, Limiter, RateLimit},
+    streams::Offer,
 };
 use crate::{filter, handle::Witness, lightpush};
 
@@ -50,8 +51,8 @@ pub const PEER_PUSHES: usize = 128;
 /// Of these, read at a time: each may hold a frame.
 pub const READERS: usize = 32;
 
-/// Refusals of one protocol at a time. Each is a few bytes that fit into a stream's first window, and a wait for the peer to read them.
-pub const REFUSALS: usize = 64;
+/// Refusals of one protocol at a time: more than hundreds of queries at once need. Each is a few bytes that fit into a stream's first window, and a wait for the peer to read them.
+pub const REFUSALS: usize = 512;
 
 /// How long a request may take to be read, once it has begun.  Deployed nodes have no limit.
 pub const READ_TIME: Duration = Duration::from_secs(10);
@@ -116,6 +117,7 @@ pub struct Served {
 #[derive(Clone, Debug)]
 pub(crate) struct Server {
     served: Arc<BTreeMap<Protocol, Arc<Service>>>,
+    offer: Offer,
 }
 
 impl Server {
@@ -132,18 +134,19 @@ impl Server {
             let counters = Arc::clone(&counters[protocol.index()]);
             (protocol, Arc::new(Service::new(protocol, answer, budgets, counters)))
         };
-        Self { served: Arc::new(answers.into_iter().map(service).collect()) }
+        let offer = answers.keys().copied().collect();
+        Self { served: Arc::new(answers.into_iter().map(service).collect()), offer }
     }
 
     /// What peers may ask for, and how often.
     pub(crate) fn served(&self, limits: &[RateLimit]) -> Vec<Served> {
         let served = |protocol| Served { protocol, per_second: Budgets::of(protocol, limits).per_second() };
-        self.protocols().into_iter().map(served).collect()
+        self.served.keys().copied().map(served).collect()
     }
 
     /// What peers may ask for.
-    pub(crate) fn protocols(&self) -> Vec<Protocol> {
-        self.served.keys().copied().collect()
+    pub(crate) const fn offer(&self) -> Offer {
+        self.offer
     }
 
     /// Takes a stream of a peer. Returns at once; must be called within a Tokio runtime.

@@ -1,18 +1,27 @@
 //! Streams of all service protocols: a small behaviour beside the others.
 //!
 //! A peer's stream goes to [`Server::accept`] in the moment its protocol is agreed on, so that none is dropped between the two. A stream to a
-//! peer is opened on any connection with it; without one, the peer is called at the addresses that the asker knows.
+//! peer is opened on any connection with it; without one, the peer is called at the addresses that the asker knows. [`Lines`] lead to
+//! connections past the swarm and its task, and what is to be done on a stream may be done by the connection's own task: a push then
+//! wakes one task instead of three.
 //!
-//! Limits: [`WAITING`] streams wait for a call to a peer, [`OPENING`] to be opened on a connection; a further one fails at once. Those that a
-//! peer opens and has not named a protocol for are bounded by libp2p.
+//! Limits: [`WAITING`] streams wait for a call to a peer, [`OPENING`] to be opened on a connection, and as many in its line; a further one fails
+//! at once. Those that a peer opens and has not named a protocol for are bounded by libp2p, and those that a connection works on by who gives
+//! it the work.
 
 use std::{
+    array,
     collections::{HashMap, VecDeque},
     convert::Infallible,
+    fmt,
     future::{Ready, ready},
     io,
+    iter::Take,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll},
 };
+
+use futures::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
 
 use libp2p::{
     Multiaddr, PeerId, Stream,
@@ -29,7 +38,7 @@ use libp2p::{
         handler::{ConnectionEvent, DialUpgradeError, FullyNegotiatedInbound, FullyNegotiatedOutbound},
     },
 };
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 
 use super::{Protocol, Target, serve::Server};
 
@@ -65,21 +74,113 @@ pub enum OpenError {
     Closed,
 }
 
+impl OpenError {
+    /// Of a stream on which the peer was to agree on the protocol.
+    pub(crate) fn of(error: io::Error) -> Self {
+        if error.kind() == io::ErrorKind::Unsupported { Self::Unsupported } else { Self::Io(error) }
+    }
+}
+
 /// A stream, and what is spoken on it.
 pub(crate) type Opened = Result<(Protocol, Stream), OpenError>;
 
 /// A stream that somebody waits for.
 #[derive(Debug)]
 pub(crate) struct Open {
-    /// What may be spoken on it, most wanted first.
-    pub(crate) protocols: Vec<Protocol>,
-    pub(crate) done: oneshot::Sender<Opened>,
+    pub(crate) offer: Offer,
+    pub(crate) then: Then,
+}
+
+/// What becomes of a stream once it is open, or is not.
+pub(crate) enum Then {
+    /// Who waits for it has it.
+    Give(oneshot::Sender<Opened>),
+    /// This is done by the connection's task. Dropped undone, or half done, when the connection ends.
+    Do(Work),
+}
+
+/// What is done on a stream.
+pub(crate) type Work = Box<dyn FnOnce(Opened) -> BoxFuture<'static, ()> + Send>;
+
+impl fmt::Debug for Then {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Give(_) => "Give",
+            Self::Do(_) => "Do",
+        })
+    }
+}
+
+impl Then {
+    /// Does anybody still want it?
+    fn is_wanted(&self) -> bool {
+        match self {
+            Self::Give(done) => !done.is_closed(),
+            Self::Do(_) => true,
+        }
+    }
+
+    /// Gives what is to be done now. A caller that stopped waiting needs no answer.
+    fn end(self, outcome: Opened) -> Option<BoxFuture<'static, ()>> {
+        match self {
+            Self::Give(done) => {
+                let _ = done.send(outcome);
+                None
+            }
+            Self::Do(work) => Some(work(outcome)),
+        }
+    }
 }
 
 impl Open {
-    /// A caller that stopped waiting needs no answer.
-    fn end(self, outcome: Opened) {
-        let _ = self.done.send(outcome);
+    /// Where there is no connection. Work is dropped undone.
+    fn fail(self, error: OpenError) {
+        if let Then::Give(done) = self.then {
+            let _ = done.send(Err(error));
+        }
+    }
+}
+
+/// The way to one connection.
+#[derive(Debug)]
+struct Line {
+    connection: ConnectionId,
+    queue: mpsc::Sender<Open>,
+}
+
+/// The ways to all connections.
+#[derive(Debug, Default)]
+pub(crate) struct Lines(Mutex<HashMap<PeerId, Vec<Line>>>);
+
+impl Lines {
+    /// No holder panics; if one did, each line is whole.
+    fn lock(&self) -> MutexGuard<'_, HashMap<PeerId, Vec<Line>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Opens a stream on the newest connection with a peer that is connected. On an error, `open` is dropped.
+    pub(crate) fn open(&self, peer: &PeerId, open: Open) -> Result<(), OpenError> {
+        let queue = self.lock().get(peer).and_then(|lines| Some(lines.last()?.queue.clone()));
+        queue.ok_or(OpenError::NotConnected)?.try_send(open).map_err(|refused| match refused {
+            mpsc::error::TrySendError::Full(_) => OpenError::Busy,
+            mpsc::error::TrySendError::Closed(_) => OpenError::Closed,
+        })
+    }
+
+    fn add(&self, peer: PeerId, connection: ConnectionId) -> mpsc::Receiver<Open> {
+        let (queue, line) = mpsc::channel(OPENING);
+        self.lock().entry(peer).or_default().push(Line { connection, queue });
+        line
+    }
+
+    fn remove(&self, peer: &PeerId, connection: ConnectionId) {
+        let mut all = self.lock();
+        if let Some(lines) = all.get_mut(peer) {
+            lines.retain(|line| line.connection != connection);
+            if lines.is_empty() {
+                all.remove(peer);
+            }
+        }
     }
 }
 
@@ -93,6 +194,7 @@ struct Call {
 /// The behaviour.
 pub(crate) struct Behaviour {
     server: Server,
+    lines: Arc<Lines>,
     /// The connections of each connected peer.
     connected: HashMap<PeerId, usize>,
     calls: HashMap<PeerId, Call>,
@@ -100,8 +202,8 @@ pub(crate) struct Behaviour {
 }
 
 impl Behaviour {
-    pub(crate) fn new(server: Server) -> Self {
-        Self { server, connected: HashMap::new(), calls: HashMap::new(), actions: VecDeque::new() }
+    pub(crate) fn new(server: Server, lines: Arc<Lines>) -> Self {
+        Self { server, lines, connected: HashMap::new(), calls: HashMap::new(), actions: VecDeque::new() }
     }
 
     /// Opens a stream; the swarm is to be polled afterwards.
@@ -111,13 +213,13 @@ impl Behaviour {
             return self.notify(peer, open);
         }
         if self.waiting() >= WAITING {
-            return open.end(Err(OpenError::Busy));
+            return open.fail(OpenError::Busy);
         }
         if let Some(call) = self.calls.get_mut(&peer) {
             return call.waiting.push(open);
         }
         if addrs.is_empty() {
-            return open.end(Err(OpenError::NotConnected));
+            return open.fail(OpenError::NotConnected);
         }
         // Also while another call is under way, which may be to a wrong address; from a port of its own, as every call.
         let opts =
@@ -128,7 +230,7 @@ impl Behaviour {
 
     /// Streams that wait for a call; those whose asker has gone are forgotten.
     fn waiting(&mut self) -> usize {
-        self.calls.values_mut().for_each(|call| call.waiting.retain(|open| !open.done.is_closed()));
+        self.calls.values_mut().for_each(|call| call.waiting.retain(|open| open.then.is_wanted()));
         self.calls.values().map(|call| call.waiting.len()).sum()
     }
 
@@ -155,13 +257,22 @@ impl Behaviour {
     fn not_reached(&mut self, peer: PeerId, connection: ConnectionId, error: &DialError) {
         if self.calls.get(&peer).is_some_and(|call| call.connection == connection) {
             for open in self.calls.remove(&peer).into_iter().flat_map(|call| call.waiting) {
-                open.end(Err(OpenError::Dial(error.to_string())));
+                open.fail(OpenError::Dial(error.to_string()));
             }
         }
     }
 
-    fn handler(&self, peer: PeerId) -> Handler {
-        Handler { peer, server: self.server.clone(), opening: 0, wanted: VecDeque::new() }
+    fn handler(&self, peer: PeerId, connection: ConnectionId) -> Handler {
+        Handler {
+            peer,
+            connection,
+            server: self.server.clone(),
+            lines: Arc::clone(&self.lines),
+            line: self.lines.add(peer, connection),
+            opening: 0,
+            wanted: VecDeque::new(),
+            working: FuturesUnordered::new(),
+        }
     }
 }
 
@@ -171,23 +282,23 @@ impl NetworkBehaviour for Behaviour {
 
     fn handle_established_inbound_connection(
         &mut self,
-        _: ConnectionId,
+        connection: ConnectionId,
         peer: PeerId,
         _: &Multiaddr,
         _: &Multiaddr,
     ) -> Result<THandler<Self>, ConnectionDenied> {
-        Ok(self.handler(peer))
+        Ok(self.handler(peer, connection))
     }
 
     fn handle_established_outbound_connection(
         &mut self,
-        _: ConnectionId,
+        connection: ConnectionId,
         peer: PeerId,
         _: &Multiaddr,
         _: Endpoint,
         _: PortUse,
     ) -> Result<THandler<Self>, ConnectionDenied> {
-        Ok(self.handler(peer))
+        Ok(self.handler(peer, connection))
     }
 
     fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
@@ -212,16 +323,32 @@ impl NetworkBehaviour for Behaviour {
     }
 }
 
-/// The protocols of a stream, of which one is agreed on.
-#[derive(Debug, Clone)]
-pub(crate) struct Offer(Vec<Protocol>);
+/// The protocols of a stream, of which one is agreed on, most wanted first. libp2p asks for those that are served at each turn of a connection:
+/// nothing is allocated for them.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Offer {
+    protocols: [Protocol; Protocol::COUNT],
+    count: usize,
+}
+
+impl FromIterator<Protocol> for Offer {
+    /// Takes [`Protocol::COUNT`] of them.
+    fn from_iter<I: IntoIterator<Item = Protocol>>(offered: I) -> Self {
+        let (mut protocols, mut count) = (Protocol::ALL, 0);
+        for (place, protocol) in protocols.iter_mut().zip(offered) {
+            *place = protocol;
+            count += 1;
+        }
+        Self { protocols, count }
+    }
+}
 
 impl UpgradeInfo for Offer {
     type Info = Protocol;
-    type InfoIter = std::vec::IntoIter<Protocol>;
+    type InfoIter = Take<array::IntoIter<Protocol, { Protocol::COUNT }>>;
 
     fn protocol_info(&self) -> Self::InfoIter {
-        self.0.clone().into_iter()
+        self.protocols.into_iter().take(self.count)
     }
 }
 
@@ -248,10 +375,39 @@ impl OutboundUpgrade<Stream> for Offer {
 /// One connection's part.
 pub(crate) struct Handler {
     peer: PeerId,
+    connection: ConnectionId,
     server: Server,
+    lines: Arc<Lines>,
+    line: mpsc::Receiver<Open>,
     /// How many are being opened.
     opening: usize,
     wanted: VecDeque<Open>,
+    /// On streams that were opened.
+    working: FuturesUnordered<BoxFuture<'static, ()>>,
+}
+
+impl Drop for Handler {
+    fn drop(&mut self) {
+        self.lines.remove(&self.peer, self.connection);
+    }
+}
+
+impl Handler {
+    /// The next stream to open.
+    fn next(&mut self, cx: &mut Context<'_>) -> Option<Open> {
+        if self.wanted.is_empty()
+            && self.opening < OPENING
+            && let Poll::Ready(open) = self.line.poll_recv(cx)
+        {
+            return open;
+        }
+        self.wanted.pop_front()
+    }
+
+    fn opened(&mut self, then: Then, outcome: Opened) {
+        self.opening = self.opening.saturating_sub(1);
+        self.working.extend(then.end(outcome));
+    }
 }
 
 impl ConnectionHandler for Handler {
@@ -260,25 +416,26 @@ impl ConnectionHandler for Handler {
     type InboundProtocol = Offer;
     type OutboundProtocol = Offer;
     type InboundOpenInfo = ();
-    type OutboundOpenInfo = oneshot::Sender<Opened>;
+    type OutboundOpenInfo = Then;
 
     fn listen_protocol(&self) -> SubstreamProtocol<Offer> {
-        SubstreamProtocol::new(Offer(self.server.protocols()), ())
+        SubstreamProtocol::new(self.server.offer(), ())
     }
 
     fn poll(
         &mut self,
-        _: &mut Context<'_>,
+        cx: &mut Context<'_>,
     ) -> Poll<ConnectionHandlerEvent<Offer, Self::OutboundOpenInfo, Self::ToBehaviour>> {
-        let Some(Open { protocols, done }) = self.wanted.pop_front() else { return Poll::Pending };
+        while let Poll::Ready(Some(())) = self.working.poll_next_unpin(cx) {}
+        let Some(Open { offer, then }) = self.next(cx) else { return Poll::Pending };
         self.opening += 1;
-        let protocol = SubstreamProtocol::new(Offer(protocols), done);
+        let protocol = SubstreamProtocol::new(offer, then);
         Poll::Ready(ConnectionHandlerEvent::OutboundSubstreamRequest { protocol })
     }
 
     fn on_behaviour_event(&mut self, open: Open) {
         if self.opening + self.wanted.len() >= OPENING {
-            return open.end(Err(OpenError::Busy));
+            return open.fail(OpenError::Busy);
         }
         self.wanted.push_back(open);
     }
@@ -291,12 +448,10 @@ impl ConnectionHandler for Handler {
                 self.server.accept(self.peer, protocol, stream);
             }
             ConnectionEvent::FullyNegotiatedOutbound(FullyNegotiatedOutbound { protocol, info }) => {
-                self.opening = self.opening.saturating_sub(1);
-                let _ = info.send(Ok(protocol));
+                self.opened(info, Ok(protocol));
             }
             ConnectionEvent::DialUpgradeError(DialUpgradeError { info, error }) => {
-                self.opening = self.opening.saturating_sub(1);
-                let _ = info.send(Err(not_opened(error)));
+                self.opened(info, Err(not_opened(error)));
             }
             _ => {}
         }

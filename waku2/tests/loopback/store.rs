@@ -8,7 +8,10 @@ use std::{
     },
 };
 
-use futures::{FutureExt, future::BoxFuture};
+use futures::{
+    FutureExt,
+    future::{BoxFuture, join_all},
+};
 use rand::{SeedableRng, rngs::StdRng};
 use waku2::{
     Config, Meta, PubsubTopic, WakuMessage,
@@ -20,7 +23,7 @@ use waku2::{
         client::Dialect,
         query::Kept,
         serve::Store,
-        server,
+        server, wire,
     },
 };
 
@@ -145,4 +148,34 @@ async fn who_asks_too_often_is_told_so_in_either_version() {
         let refused = soon("a refusal", pages.next(&mut rng)).await.unwrap_err();
         assert!(refused.is_too_often(), "{refused}");
     }
+}
+
+/// How many of five hundred queries, all under way before any is answered, had a page, and how many were told 429.
+async fn storm(target: &Target) -> (usize, usize) {
+    const CLIENTS: usize = 10;
+    const AT_ONCE: usize = 50;
+    let query = Query { selection: Selection::all(), cursor: None, forward: true, limit: 100, include_data: true };
+    let request = wire::Request::encode("x", &query);
+    let clients = join_all((0..CLIENTS).map(|_| Node::start(Config { listen: vec![], ..config(vec![]) }))).await;
+    let ask = |client: &Node| {
+        let (node, target, request) = (client.handle.clone(), target.clone(), request.clone());
+        async move { node.ask(target, Protocol::StoreV3, request).await.unwrap() }
+    };
+    let asks = clients.iter().flat_map(|client| (0..AT_ONCE).map(move |_| ask(client)));
+    let answers = soon("all answers", join_all(asks)).await;
+    let statuses: Vec<wire::Status> =
+        answers.into_iter().map(|answer| wire::Response::decode(answer).unwrap().status).collect();
+    let count = |status| statuses.iter().filter(|one| **one == status).count();
+    assert_eq!(statuses.len(), CLIENTS * AT_ONCE);
+    (count(wire::Status::Ok), count(wire::Status::TooManyRequests))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn h78_five_hundred_queries_at_once_all_have_an_answer() {
+    let (_server, target) = serving(&[Dialect::V3], 500, &[]).await;
+    let (pages, refused) = storm(&target).await;
+    assert!(pages >= 16 && pages + refused == 500, "{pages} pages, {refused} refusals");
+    let (_server, target) = serving(&[Dialect::V3], 500, &["store:20/1h"]).await;
+    let (pages, refused) = storm(&target).await;
+    assert!((1..=20).contains(&pages) && pages + refused == 500, "{pages} pages, {refused} refusals");
 }

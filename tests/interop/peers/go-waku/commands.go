@@ -70,6 +70,7 @@ func init() {
 		"metadata":   {1, true, "MULTIADDR", (*app).cmdMetadata},
 		"px":         {2, true, "MULTIADDR N", (*app).cmdPX},
 		"store":      {1, true, storeUsage, (*app).cmdStore},
+		"store-fill": {6, false, storeFillUsage, (*app).cmdStoreFill},
 		"ping":       {1, true, "MULTIADDR", (*app).cmdPing},
 		"dial":       {1, true, "MULTIADDR", (*app).cmdDial},
 		"disconnect": {1, false, "PEERID", (*app).cmdDisconnect},

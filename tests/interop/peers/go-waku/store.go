@@ -3,6 +3,7 @@ package main
 
 import (
 	"encoding/base64"
+	"encoding/binary"
 	"errors"
 	"flag"
 	"fmt"
@@ -17,11 +18,15 @@ import (
 	"github.com/waku-org/go-waku/waku/persistence"
 	"github.com/waku-org/go-waku/waku/persistence/sqlite"
 	"github.com/waku-org/go-waku/waku/v2/node"
+	wakuproto "github.com/waku-org/go-waku/waku/v2/protocol"
+	"github.com/waku-org/go-waku/waku/v2/protocol/pb"
 	"github.com/waku-org/go-waku/waku/v2/protocol/store"
 	storepb "github.com/waku-org/go-waku/waku/v2/protocol/store/pb"
 )
 
 var fStore = flag.String("store", "", "serve store 2.0.0-beta4 from SQLite at `PATH` (:memory: works)")
+
+const storeFillUsage = "PUBSUBTOPIC COUNT TOPICS BYTES FROMNS STEPNS"
 
 const storeUsage = "MULTIADDR [topic=PUBSUBTOPIC] [ct=A,B] [from=NS] [to=NS] [limit=N] [dir=forward|backward] [cursor=BASE64] [all]"
 
@@ -31,7 +36,39 @@ func storeOptions(log *zap.Logger) []node.WakuNodeOption {
 	}
 	s, err := openStore(*fStore, log)
 	must(err)
+	kept = s
 	return []node.WakuNodeOption{node.WithWakuStore(), node.WithMessageProvider(s)}
+}
+
+// kept is what is served.
+var kept *persistence.DBStore
+
+// cmdStoreFill keeps messages as go-waku keeps what was relayed: the content topics in turns, each STEP after the one before.
+func (a *app) cmdStoreFill(c *call) (M, error) {
+	if kept == nil {
+		return nil, errors.New("not without -store")
+	}
+	var n [5]int64
+	for i := range n {
+		v, err := strconv.ParseInt(c.args[i+1], 10, 64)
+		if err != nil || v < 0 {
+			return nil, fmt.Errorf("%s is no number", c.args[i+1])
+		}
+		n[i] = v
+	}
+	count, topics, size, from, step := n[0], n[1], n[2], n[3], n[4]
+	if topics < 1 || size < 8 {
+		return nil, errors.New("TOPICS are 1 or more, BYTES 8 or more")
+	}
+	for i := int64(0); i < count; i++ {
+		sent, version, payload := from+i*step, uint32(0), make([]byte, size)
+		binary.BigEndian.PutUint64(payload, uint64(i))
+		m := &pb.WakuMessage{Payload: payload, ContentTopic: fmt.Sprintf("/bench/1/%d/proto", i%topics), Version: &version, Timestamp: &sent}
+		if err := kept.Put(wakuproto.NewEnvelope(m, sent, c.args[0])); err != nil {
+			return nil, err
+		}
+	}
+	return M{"count": count}, nil
 }
 
 // openStore opens go-waku's own SQLite message store, with its own migrations.

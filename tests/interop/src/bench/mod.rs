@@ -9,6 +9,7 @@ mod mail;
 mod messages;
 mod opening;
 mod pushes;
+mod store;
 
 use crate::process::{Event, Process};
 use crate::scenarios::Lab;
@@ -105,7 +106,7 @@ type Grows = fn(&Lab, u32, &mut Table) -> Result<()>;
 /// When one cannot be taken, or anything was lost in it.
 pub(crate) fn all(lab: &Lab, effort: &Effort, only: &str) -> Result<Table> {
     let mut table = Table::new(&["figure", "ours", "peer", "ours/peer", "runs", "unit"]);
-    let parts: [(&str, Measurement); 11] = [
+    let parts: [(&str, Measurement); 12] = [
         ("computing beside status-go", compute::beside_status_go),
         ("opening beside status-go", opening::beside_status_go),
         ("relay of envelopes beside status-go", envelopes::relay),
@@ -115,6 +116,7 @@ pub(crate) fn all(lab: &Lab, effort: &Effort, only: &str) -> Result<Table> {
         ("relay of messages beside go-waku", messages::relay),
         ("hop of messages beside go-waku", messages::hop),
         ("filter pushes to subscribers", pushes::to_subscribers),
+        ("store beside go-waku", store::beside_go_waku),
         ("crossings between foreign peers", crossings::per_cpu_second),
         ("crossings between peers of our own", load::crossings),
     ];
