@@ -33,7 +33,7 @@ use waku0::{
         reply::Reply,
         server::{ArchiveFailed, Asker, Ended, Page, PageQuery, Queries, Server, Settings, Step, Ticket},
     },
-    packet::Code,
+    packet::{Code, MAX_SENT_BODY},
 };
 
 use crate::{rows, storage::archive::History};
@@ -169,6 +169,7 @@ impl Mailserver {
         requests: mpsc::Receiver<MailRequest>,
         envelopes: Option<mpsc::Receiver<Arc<Envelope>>>,
     ) -> Self {
+        keep_freed_memory();
         let stats = Arc::new(Stats::new());
         let shell = Shell {
             server: Server::new(settings),
@@ -181,6 +182,13 @@ impl Mailserver {
         let archiver = envelopes.map(|envelopes| tokio::spawn(archive(history.clone(), envelopes, Arc::clone(&stats))));
         Self { stats, history, server, archiver }
     }
+}
+
+/// An answer takes some hundred KiB for each of its pages, and gives them back. glibc hands freed memory to the system from 128 KiB on, to have
+/// it cleared anew for the next page, a tenth of what an answer costs; but no less than twice the largest block that was ever freed (mallopt(3),
+/// `M_TRIM_THRESHOLD`). So one of a packet's greatest length is freed here at once, as it would be sooner or later. Elsewhere it does nothing.
+fn keep_freed_memory() {
+    drop(std::hint::black_box(Vec::<u8>::with_capacity(MAX_SENT_BODY)));
 }
 
 /// Hands over what comes, in batches. The archive's own queue lets this wait, and then the node sheds.

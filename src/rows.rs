@@ -88,7 +88,7 @@ pub fn envelopes(mail: &[Mail]) -> Vec<Envelope> {
     };
     let (said, fields): (Vec<_>, Vec<_>) =
         mail.iter().filter_map(|mail| Some((mail.mined.hash, fields(mail)?))).unzip();
-    let made = Envelope::new_all(Lanes::detected(), fields);
+    let made = Envelope::new_all(Lanes::detected(), &fields);
     made.into_iter()
         .zip(said)
         .filter_map(|(made, said)| made.ok().filter(|made| *made.hash().as_bytes() == said))

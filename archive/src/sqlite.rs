@@ -8,6 +8,7 @@
 use std::{path::Path, time::Duration};
 
 mod pages;
+mod version;
 
 use crate::{
     checkpoint::{self, Checkpoints},
@@ -64,6 +65,9 @@ pub(crate) struct SqliteLog {
 
 impl SqliteLog {
     pub(crate) async fn open(path: &Path) -> Result<Self, OpenError> {
+        if let Some(step) = version::later(path, &MIGRATIONS).await {
+            return Err(OpenError::Later(path.display().to_string(), step));
+        }
         let options = SqliteConnectOptions::new()
             .filename(path)
             .create_if_missing(true)
@@ -458,16 +462,27 @@ mod tests {
         assert_eq!(fs::read_to_string(&path).unwrap(), text);
     }
 
+    /// In order, and as a crash leaves it: with what the later version wrote last still in its log.
     #[tokio::test]
-    async fn f23_a_later_schema_is_refused() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("archive.sqlite3");
-        let log = SqliteLog::open(&path).await.unwrap();
+    async fn f23_a_later_schema_is_refused_and_left_as_it_is() {
+        let (directory, crashed) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let path = |directory: &tempfile::TempDir| directory.path().join("archive.sqlite3");
+        let log = SqliteLog::open(&path(&directory)).await.unwrap();
         let later = "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) \
                      VALUES (9999, 'later', TRUE, x'00', 0)";
         sqlx::query(later).execute(&log.writer).await.unwrap();
+        let wal = |directory: &tempfile::TempDir| directory.path().join("archive.sqlite3-wal");
+        for file in [path, wal] {
+            fs::copy(file(&directory), file(&crashed)).unwrap();
+        }
         log.close().await;
-        assert!(matches!(refusal(&path).await, OpenError::Later(_, 9999)));
+        assert!(!wal(&directory).exists() && fs::metadata(wal(&crashed)).unwrap().len() > 0);
+        for directory in [directory, crashed] {
+            let files = || [path(&directory), wal(&directory)].map(|file| fs::read(file).unwrap_or_default());
+            let before = files();
+            assert!(matches!(refusal(&path(&directory)).await, OpenError::Later(_, 9999)));
+            assert!(files() == before);
+        }
     }
 
     /// The file and its log as they stood after some batch, and the log cut anywhere behind: what a lost power supply leaves.

@@ -1,7 +1,8 @@
 //! `post --to`: by way of a node that runs already, over its JSON-RPC (9/WAKU-RPC) or its REST (nwaku's).
 //!
-//! Over JSON-RPC it is the node that seals and mines, so that it is given the keys; they are deleted there when it is done. Over REST the message is
-//! made here, and the node publishes it.
+//! Over JSON-RPC it is the node that seals and mines, so that it is given the keys; they are deleted there when it is done. Bytes are hexadecimal
+//! in 9/WAKU-RPC; status-go's `waku_*` reads those of a letter as base64, and what is hexadecimal as such, which makes others of it. It is
+//! told by having no `waku_version`. Over REST the message is made here, and the node publishes it.
 
 use std::time::Duration;
 
@@ -52,6 +53,8 @@ struct Node<'a> {
     at: &'a Url,
     /// `waku` or `shh`, as far as it is known.
     prefix: &'static str,
+    /// How it reads the bytes of a letter.
+    bytes: fn(&[u8]) -> Value,
 }
 
 /// What a call came to.
@@ -100,6 +103,23 @@ fn hex(bytes: &[u8]) -> Value {
     Value::String(format!("0x{}", ::hex::encode(bytes)))
 }
 
+/// As Go's JSON has bytes without a codec. Source: status-go v0.55.1 `waku/api.go`, `NewMessage`; keys are hexadecimal there too.
+fn base64(bytes: &[u8]) -> Value {
+    Value::String(BASE64.encode(bytes))
+}
+
+/// Finds out which dialect is spoken.
+async fn node_at(at: &Url) -> Result<Node<'_>, NodeError> {
+    let waku = Node { at, prefix: "waku", bytes: hex };
+    if let Called::Result(_) = waku.call("version", &[], ANSWER_WITHIN).await? {
+        return Ok(waku);
+    }
+    Ok(match waku.call("info", &[], ANSWER_WITHIN).await? {
+        Called::Result(_) => Node { bytes: base64, ..waku },
+        Called::NoMethod => Node { prefix: "shh", ..waku },
+    })
+}
+
 /// Posts by JSON-RPC: of Waku, or where there is none of Whisper.
 ///
 /// # Errors
@@ -111,16 +131,11 @@ pub(super) async fn by_rpc(
     sign: Option<&devp2p::NodeKey>,
 ) -> anyhow::Result<Sent> {
     let reader = reader.ok_or(Misuse::NothingToSealWith)?;
-    let mut node = Node { at, prefix: "waku" };
-    if let Called::NoMethod = node.call("version", &[], ANSWER_WITHIN).await?
-        && let Called::NoMethod = node.call("info", &[], ANSWER_WITHIN).await?
-    {
-        node.prefix = "shh";
-    }
+    let node = node_at(at).await?;
     let mut post = json!({
         "ttl": letter.ttl.max(1),
         "topic": letter.topic.to_string(),
-        "payload": hex(&letter.text),
+        "payload": (node.bytes)(&letter.text),
         "powTarget": letter.pow.unwrap_or_else(|| usual_work(letter.text.len())).value(),
         "powTime": letter.ttl.clamp(1, MAX_POW_SECS),
     });
@@ -143,7 +158,7 @@ async fn post_with(
     kept: &mut Vec<(&'static str, String)>,
 ) -> Result<Value, NodeError> {
     match reader {
-        Reader::Owner(key) => post["pubKey"] = hex(&[&[4][..], key.as_bytes()].concat()),
+        Reader::Owner(key) => post["pubKey"] = (node.bytes)(&[&[4][..], key.as_bytes()].concat()),
         Reader::Shared(key) => {
             let id = node.keep("addSymKey", &key.to_bytes()).await?;
             kept.push(("deleteSymKey", id.clone()));

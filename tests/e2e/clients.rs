@@ -145,10 +145,61 @@ fn a_node_posts_by_json_rpc_and_keeps_no_key_of_it() {
     }
 }
 
+/// As status-go's `waku` namespace does: it has no version, and reads bytes as Go's JSON has them.
+#[test]
+fn status_go_is_given_a_letter_in_base64_and_keys_in_hexadecimal() {
+    let (to, asked) = answering(
+        "rpc",
+        &[
+            (
+                200,
+                r#"{"jsonrpc":"2.0","id":1,"error":{"code":-32601,"message":"the method waku_version does not exist"}}"#,
+            ),
+            (200, r#"{"jsonrpc":"2.0","id":1,"result":{"minPow":0.2,"maxMessageSize":1048576}}"#),
+            (200, r#"{"jsonrpc":"2.0","id":1,"result":"key"}"#),
+            (200, r#"{"jsonrpc":"2.0","id":1,"result":"0x01"}"#),
+            (200, r#"{"jsonrpc":"2.0","id":1,"result":true}"#),
+        ],
+    );
+    let key = format!("--sym-key={}", "ab".repeat(32));
+    let said = run(&["post", "--to", &to, &key, "--topic=0x01020304", "--text=hello"]);
+    assert!(said.success && said.stdout.contains("0x01"), "{said:?}");
+    let asked = asked.join().expect("it is asked");
+    let methods: Vec<_> = asked.iter().map(|(_, body)| body["method"].as_str().unwrap_or_default()).collect();
+    assert_eq!(methods, ["waku_version", "waku_info", "waku_addSymKey", "waku_post", "waku_deleteSymKey"]);
+    assert_eq!(asked[2].1["params"][0], format!("0x{}", "ab".repeat(32)));
+    let letter = &asked[3].1["params"][0];
+    assert_eq!((&letter["payload"], &letter["topic"]), (&json!("aGVsbG8="), &json!("0x01020304")));
+
+    // To the key of somebody, which is bytes of the letter too.
+    let (to, asked) = answering(
+        "rpc",
+        &[
+            (
+                200,
+                r#"{"jsonrpc":"2.0","id":1,"error":{"code":-32601,"message":"the method waku_version does not exist"}}"#,
+            ),
+            (200, r#"{"jsonrpc":"2.0","id":1,"result":{}}"#),
+            (200, r#"{"jsonrpc":"2.0","id":1,"result":"0x02"}"#),
+        ],
+    );
+    let known = "0479be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798\
+                 483ada7726a3c4655da4fbfc0e1108a8fd17b448a68554199c47d08ffb10d4b8";
+    let said = run(&["post", "--to", &to, &format!("--pub-key=0x{known}"), "--text=hello"]);
+    assert!(said.success, "{said:?}");
+    let asked = asked.join().expect("it is asked");
+    let given = asked[2].1["params"][0]["pubKey"].as_str().expect("a key");
+    assert!(given.starts_with("BHm+Zn753LusVaBilc6HCwcCm/zbLc4o2VnygVsW+BeY"), "{given}");
+}
+
 /// A node with REST that answers requests in their order with these statuses; what it was asked, each its first line and its body.
 fn rest(answers: &'static [(u16, &'static str)]) -> (String, JoinHandle<Vec<(String, Value)>>) {
+    answering("rest", answers)
+}
+
+fn answering(kind: &str, answers: &'static [(u16, &'static str)]) -> (String, JoinHandle<Vec<(String, Value)>>) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    let url = format!("rest:http://{}", listener.local_addr().expect("an address"));
+    let url = format!("{kind}:http://{}", listener.local_addr().expect("an address"));
     let asked = std::thread::spawn(move || {
         let mut asked = Vec::new();
         for (status, text) in answers {

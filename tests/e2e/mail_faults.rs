@@ -1,16 +1,23 @@
-//! Mailservers with requests on their way whose process or disk fails.
+//! Mailservers with requests on their way whose process or disk fails, or whose client does.
 
-use std::{collections::HashSet, fs, path::Path, time::Duration};
+use std::{collections::HashSet, fs, net::SocketAddr, path::Path, time::Duration};
 
 use bytes::Bytes;
-use causeway::{client::V0Client, storage::archive::ARCHIVE_FILE};
+use causeway::{client::V0Client, rows, storage::archive::ARCHIVE_FILE};
 use devp2p::clock::now;
+use rand::{Rng, SeedableRng, rngs::StdRng};
 use tempfile::TempDir;
-use tokio::{task::JoinHandle, time::sleep};
-use waku0::EnvelopeHash;
+use tokio::{
+    io::{AsyncReadExt, copy},
+    net::{TcpListener, TcpSocket},
+    sync::oneshot,
+    task::JoinHandle,
+    time::sleep,
+};
+use waku0::{Envelope, EnvelopeHash, mail::server::MAX_HELD};
 
 use crate::{
-    mailserver::{Client, LIMIT, PASSWORD, await_archived, eventually, mailserver, of, post, text},
+    mailserver::{Client, LIMIT, PASSWORD, await_archived, eventually, mailserver, of, post, text, within},
     process::{Bridge, run},
 };
 
@@ -26,6 +33,10 @@ const POSTED: usize = 20;
 const BETWEEN: Duration = Duration::from_millis(60);
 /// An orderly stop: the program itself gives it eight seconds.
 const STOP: Duration = Duration::from_secs(30);
+/// Until a client that does not read is left: `devp2p::Limits` and the mailserver give it less together.
+const LEFT: Duration = Duration::from_secs(240);
+/// Bytes of a large envelope: a packet for each.
+const LARGE: usize = 700_000;
 
 fn directory() -> TempDir {
     tempfile::tempdir().expect("a temporary directory")
@@ -172,6 +183,7 @@ async fn f23_a_mailserver_leaves_the_archive_of_a_later_version_alone() {
                  VALUES (9999, 'later', TRUE, x'00', 0)";
     sqlx::query(later).execute(&pool).await.expect("a row");
     pool.close().await;
+    let before = fs::read(&file).expect("the file");
     let flag = format!("--data-dir={}", data.path().display());
     let said = run(&["mailserver", "--listen-address=127.0.0.1", "--devp2p-tcp-port=0", "--rest-port=0", &flag]);
     assert_eq!(said.code, Some(1), "{said:?}");
@@ -179,4 +191,77 @@ async fn f23_a_mailserver_leaves_the_archive_of_a_later_version_alone() {
         assert!(said.stderr.contains(word), "{word}: {said:?}");
     }
     assert!(said.stdout.is_empty(), "nothing was started: {said:?}");
+    assert!(fs::read(&file).expect("the file") == before, "it was changed");
+}
+
+/// An archive of so many large envelopes of random bytes, and a small one on another topic.
+async fn filled(directory: &Path, count: u32, topic: &str, other: &str) {
+    let archive = ::archive::Archive::sqlite(&directory.join(ARCHIVE_FILE)).await.expect("an archive");
+    let (secs, mut rng) = (u32::try_from(now().unix_secs()).expect("before 2106"), StdRng::seed_from_u64(38));
+    let mut row = |topic: &str, nonce: u32, len: usize| {
+        let mut data = vec![0; len];
+        rng.fill_bytes(&mut data);
+        let topic = topic.parse().expect("a topic");
+        let envelope = Envelope::new(secs - 60, 600, topic, data.into(), nonce.into()).expect("an envelope");
+        rows::of_envelope(&envelope, None, secs.into())
+    };
+    let large: Vec<_> = (0..count).map(|n| row(topic, n, LARGE)).collect();
+    for row in large.into_iter().chain([row(other, 0, 100)]) {
+        archive.append(&[row], secs.into()).await.expect("room");
+    }
+    archive.close().await;
+}
+
+/// A line to a server on which, after so many bytes from there, nothing is read any more, and which stays open; tells when that is so.
+async fn stalling(server: &str, after: usize) -> (String, oneshot::Receiver<()>, JoinHandle<()>) {
+    let (key, at) = server.split_once('@').expect("an enode");
+    let at: SocketAddr = at.split('?').next().and_then(|at| at.parse().ok()).expect("an address");
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let enode = format!("{key}@{}", listener.local_addr().expect("an address"));
+    let (stalls, stalled) = oneshot::channel();
+    let line = tokio::spawn(async move {
+        let (mut client, _) = listener.accept().await.expect("the client");
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket.set_recv_buffer_size(1 << 16).expect("a small buffer");
+        let mut server = socket.connect(at).await.expect("the server");
+        let ((mut from_client, mut to_client), (from_server, mut to_server)) = (client.split(), server.split());
+        let down = async {
+            // Whether the client has gone does not matter.
+            let _ = copy(&mut from_server.take(after as u64), &mut to_client).await;
+            let _ = stalls.send(());
+            std::future::pending::<()>().await;
+        };
+        tokio::join!(down, async { copy(&mut from_client, &mut to_server).await.ok() });
+    });
+    (enode, stalled, line)
+}
+
+/// A client takes some MiB of sixteen, and then nothing: its connection is given twenty seconds for a piece (`devp2p::Limits`) and then left.
+#[tokio::test(flavor = "multi_thread")]
+async fn h38_who_stops_reading_in_the_middle_of_an_answer_is_left_and_others_are_answered() {
+    let (data, other) = (directory(), "0x01020305");
+    filled(data.path(), 24, TOPIC, other).await;
+    let server = mailserver(data.path(), &[]);
+    let says = |line: &str| server.get("/metrics").1.lines().any(|said| said == line);
+    let (enode, stalled, line) = stalling(&server.enode, 3 << 20).await;
+    let mut stuck = Client::connect(&enode).await;
+    let before = server.resident_bytes();
+    let asking = tokio::spawn(async move { stuck.ask(&of(&[TOPIC], 0, None), PASSWORD).await });
+    tokio::time::timeout(LIMIT, stalled).await.expect("in time").expect("the line");
+    assert!(says("mailserver_answers_running 1.0"), "{}", server.get("/metrics").1);
+
+    let mut client = Client::connect(&server.enode).await;
+    let answer = client.ask(&of(&[other], 0, None), PASSWORD).await.expect("an answer");
+    assert_eq!((answer.hashes.len(), answer.cursor()), (1, None));
+    let large = client.ask(&of(&[TOPIC], 2, None), PASSWORD).await.expect("an answer");
+    assert_eq!(large.hashes.len(), 2);
+    let grown = server.resident_bytes().saturating_sub(before);
+    assert!(grown < MAX_HELD as u64, "{grown} bytes more");
+
+    let left = "mailserver_delivery_failures_total{type=\"left\"} 1";
+    within(LEFT, "the answer ends", || says(left) && says("mailserver_answers_running 0.0"));
+    assert!(client.ask(&of(&[other], 0, None), PASSWORD).await.is_some());
+    line.abort();
+    assert!(asking.await.expect("the client ends").is_none(), "the answer was whole");
+    assert_eq!(server.terminate(STOP), Some(0));
 }

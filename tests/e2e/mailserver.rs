@@ -39,9 +39,14 @@ pub(crate) fn post(server: &Bridge, topic: &str, text: &str) -> String {
 
 /// Waits until something is so.
 pub(crate) fn eventually(what: &str, is_so: impl Fn() -> bool) {
+    within(LIMIT, what, is_so);
+}
+
+/// The same, for what may take longer, or must not.
+pub(crate) fn within(limit: Duration, what: &str, is_so: impl Fn() -> bool) {
     let start = now().instant;
     while !is_so() {
-        assert!(now().instant - start < LIMIT, "not in time: {what}");
+        assert!(now().instant - start < limit, "not in time: {what}");
         std::thread::sleep(Duration::from_millis(100));
     }
 }

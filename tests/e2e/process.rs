@@ -293,6 +293,15 @@ impl Bridge {
         signal(self.output.child.0.id(), name);
     }
 
+    /// Bytes that it has in memory.
+    pub(crate) fn resident_bytes(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.output.child.0.id())).expect("it runs");
+        let kib = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+        kib.expect("its memory") << 10
+    }
+
     /// SIGSTOP; it does nothing any more until SIGCONT.
     pub(crate) fn hold(&self) {
         self.signal("STOP");

@@ -87,6 +87,15 @@ pub struct Fields {
     pub nonce: u64,
 }
 
+impl Fields {
+    /// Of the list that they are on the wire.
+    fn header(&self) -> Header {
+        let Self { expiry, ttl, topic, data, nonce } = self;
+        let others = expiry.length() + ttl.length() + topic.0.length() + nonce.length();
+        Header { list: true, payload_length: others + data.as_ref().length() }
+    }
+}
+
 /// Fields that make no envelope.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum EnvelopeError {
@@ -143,10 +152,13 @@ impl Envelope {
         read
     }
 
-    /// Makes many of their fields, as [`Self::new`] makes one, and hashes them side by side.
+    /// Makes many of their fields, as [`Self::new`] makes one, and hashes them side by side. They share one buffer, which lives as long as
+    /// any of them.
     #[must_use]
-    pub fn new_all(lanes: Lanes, all: impl IntoIterator<Item = Fields>) -> Vec<Result<Self, EnvelopeError>> {
-        let mut written: Vec<_> = all.into_iter().map(Self::write).collect();
+    pub fn new_all(lanes: Lanes, all: &[Fields]) -> Vec<Result<Self, EnvelopeError>> {
+        let len = all.iter().map(|fields| fields.header().length_with_payload()).sum();
+        let mut buffer = BytesMut::with_capacity(len);
+        let mut written: Vec<_> = all.iter().map(|fields| Self::write(fields, &mut buffer)).collect();
         name_all(lanes, &mut written);
         written
     }
@@ -159,24 +171,22 @@ impl Envelope {
         }
     }
 
-    /// All but the name, as below.
-    fn write(Fields { expiry, ttl, topic, data, nonce }: Fields) -> Result<Self, EnvelopeError> {
+    /// All but the name, as below, at the end of a buffer that is empty.
+    fn write(fields: &Fields, buffer: &mut BytesMut) -> Result<Self, EnvelopeError> {
+        let Fields { expiry, ttl, topic, nonce, .. } = *fields;
         if ttl > expiry {
             return Err(EnvelopeError::TtlOverExpiry { ttl, expiry });
         }
-        let fields_len = expiry.length() + ttl.length() + topic.0.length() + data.as_ref().length();
-        let header = Header { list: true, payload_length: fields_len + nonce.length() };
-        let mut raw = BytesMut::with_capacity(header.length_with_payload());
-        header.encode(&mut raw);
-        let fields_at = raw.len();
-        expiry.encode(&mut raw);
-        ttl.encode(&mut raw);
-        topic.0.encode(&mut raw);
-        data.as_ref().encode(&mut raw);
-        let nonce_at = raw.len();
-        nonce.encode(&mut raw);
-        let raw = raw.freeze();
-        let data = raw.slice(nonce_at - data.len()..nonce_at);
+        fields.header().encode(buffer);
+        let fields_at = buffer.len();
+        expiry.encode(buffer);
+        ttl.encode(buffer);
+        topic.0.encode(buffer);
+        fields.data.as_ref().encode(buffer);
+        let nonce_at = buffer.len();
+        nonce.encode(buffer);
+        let raw = buffer.split().freeze();
+        let data = raw.slice(nonce_at - fields.data.len()..nonce_at);
         Ok(Self::unnamed(raw, fields_at..nonce_at, expiry, ttl, topic, data, nonce))
     }
 
@@ -385,7 +395,8 @@ mod tests {
                 expiry: *expiry, ttl: *ttl, topic: Topic(*topic), data: data.clone().into(), nonce: *nonce,
             });
             for lanes in Lanes::available() {
-                for (made, one) in Envelope::new_all(lanes, fields()).into_iter().zip(fields()) {
+                let given: Vec<_> = fields().collect();
+                for (made, one) in Envelope::new_all(lanes, &given).into_iter().zip(fields()) {
                     let one = Envelope::new(one.expiry, one.ttl, one.topic, one.data, one.nonce);
                     prop_assert_eq!(made.as_ref().map(Envelope::raw), one.as_ref().map(Envelope::raw));
                     prop_assert_eq!(made.as_ref().map(Envelope::hash), one.as_ref().map(Envelope::hash));

@@ -1,16 +1,17 @@
 //! Pages out of the file, of rows and of envelopes, by connections of their own.
 //!
 //! sqlx runs a statement on a thread of its own and hands each row over with a value for each column, which wakes the reader each time:
-//! ten times what SQLite itself takes. Here a page is read where SQLite runs, and handed over as a whole.
+//! ten times what SQLite itself takes. Here a page is read where SQLite runs, and handed over as a whole, with all payloads in one buffer.
 //!
 //! Limits: so many pages are read at once as there may be connections, the others wait; a page ends at [`MAX_PAGE_BYTES`], and what is behind is
-//! never read.
+//! never read; whoever keeps one payload keeps those of its page.
 
 use std::{
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
 };
 
+use bytes::Bytes;
 use rusqlite::{Connection, OpenFlags, Row as SqlRow, Rows};
 use tokio::sync::Semaphore;
 
@@ -31,8 +32,51 @@ pub(super) trait Leaf: Sized + Send + 'static {
     /// Where among these the size of a row stands.
     const SIZE: usize;
 
-    /// `None` for what this program has not written.
+    /// And its payload.
+    const PAYLOAD: usize;
+
+    /// All but the payload; `None` for what this program has not written.
     fn read(row: &SqlRow<'_>) -> rusqlite::Result<Option<Self>>;
+
+    /// With its payload.
+    fn with(self, payload: Bytes) -> Self;
+}
+
+/// Bytes that there is room for at first, for each payload of a page. Status's are mostly shorter.
+const ROOM: usize = 640;
+
+/// A page that is being read.
+struct Leaves<T> {
+    /// Still without their payloads.
+    leaves: Vec<T>,
+    /// These, one behind the other.
+    payloads: Vec<u8>,
+    /// Where each ends.
+    ends: Vec<usize>,
+}
+
+impl<T: Leaf> Leaves<T> {
+    fn with_room(count: usize) -> Self {
+        let payloads = Vec::with_capacity(count * ROOM);
+        Self { leaves: Vec::with_capacity(count), payloads, ends: Vec::with_capacity(count) }
+    }
+
+    fn take(&mut self, row: &SqlRow<'_>) -> rusqlite::Result<()> {
+        if let Some(leaf) = T::read(row)? {
+            self.leaves.push(leaf);
+            self.payloads.extend_from_slice(row.get_ref(T::PAYLOAD)?.as_blob()?);
+            self.ends.push(self.payloads.len());
+        }
+        Ok(())
+    }
+
+    /// Each with its payload.
+    fn whole(self) -> Vec<T> {
+        let payloads = Bytes::from(self.payloads);
+        let mut start = 0;
+        let leaves = self.leaves.into_iter().zip(self.ends);
+        leaves.map(|(leaf, end)| leaf.with(payloads.slice(std::mem::replace(&mut start, end)..end))).collect()
+    }
 }
 
 /// The connections, opened when they are first wanted, and again after one has failed.
@@ -120,16 +164,16 @@ fn in_order<T: Leaf>(
     query: &Query,
     topic: Option<&Vec<u8>>,
 ) -> rusqlite::Result<(Vec<T>, bool)> {
-    let (mut leaves, mut more, mut bytes) = (Vec::with_capacity(query.limit()), false, 0);
+    let (mut read, mut more, mut bytes) = (Leaves::<T>::with_room(query.limit()), false, 0);
     each(connection, sql::rows(&T::columns(), query, topic.map(Vec::as_slice)), |row| {
         bytes += row.get::<_, u32>(T::SIZE)? as usize;
-        more = leaves.len() == query.limit() || (bytes > MAX_PAGE_BYTES && !leaves.is_empty());
+        more = read.leaves.len() == query.limit() || (bytes > MAX_PAGE_BYTES && !read.leaves.is_empty());
         if !more {
-            leaves.extend(T::read(row)?);
+            read.take(row)?;
         }
         Ok(!more)
     })?;
-    Ok((leaves, more))
+    Ok((read.whole(), more))
 }
 
 /// Of several topics it is found out first where the page's rows stand.
@@ -154,14 +198,11 @@ fn places(connection: &Connection, statement: Statement) -> rusqlite::Result<Vec
 }
 
 fn at<T: Leaf>(connection: &Connection, places: &[Place]) -> rusqlite::Result<Vec<T>> {
-    let (mut leaves, columns) = (Vec::with_capacity(places.len()), T::columns());
+    let (mut read, columns) = (Leaves::<T>::with_room(places.len()), T::columns());
     for place in places {
-        each(connection, sql::row_at(&columns, &place.key), |row| {
-            leaves.extend(T::read(row)?);
-            Ok(true)
-        })?;
+        each(connection, sql::row_at(&columns, &place.key), |row| read.take(row).map(|()| true))?;
     }
-    Ok(leaves)
+    Ok(read.whole())
 }
 
 /// Runs a statement, until `take` has enough.
@@ -193,6 +234,8 @@ impl Leaf for Mail {
 
     const SIZE: usize = 6;
 
+    const PAYLOAD: usize = 7;
+
     fn read(row: &SqlRow<'_>) -> rusqlite::Result<Option<Self>> {
         Ok(Some(Self {
             sent_secs: row.get(0)?,
@@ -200,8 +243,12 @@ impl Leaf for Mail {
             ttl: row.get(2)?,
             wrapped: row.get(3)?,
             mined: Mined { hash: row.get(4)?, nonce: row.get::<_, i64>(5)?.cast_unsigned() },
-            payload: bytes::Bytes::copy_from_slice(row.get_ref(7)?.as_blob()?),
+            payload: Bytes::new(),
         }))
+    }
+
+    fn with(self, payload: Bytes) -> Self {
+        Self { payload, ..self }
     }
 }
 
@@ -211,6 +258,8 @@ impl Leaf for Row {
     }
 
     const SIZE: usize = 18;
+
+    const PAYLOAD: usize = 19;
 
     fn read(row: &SqlRow<'_>) -> rusqlite::Result<Option<Self>> {
         let record = Record {
@@ -233,9 +282,13 @@ impl Leaf for Row {
             reason: row.get(16)?,
             stored_at: row.get(17)?,
             size: row.get(18)?,
-            payload: row.get(19)?,
+            payload: Vec::new(),
         };
         Ok(record.read())
+    }
+
+    fn with(self, payload: Bytes) -> Self {
+        Self { payload, ..self }
     }
 }
 
@@ -251,8 +304,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sizes_stand_where_they_are_sought() {
-        assert_eq!(COLUMNS[Row::SIZE], "size");
-        assert_eq!(mail::COLUMNS.split(", ").nth(Mail::SIZE), Some("size"));
+    fn sizes_and_payloads_stand_where_they_are_sought() {
+        assert_eq!((COLUMNS[Row::SIZE], COLUMNS[Row::PAYLOAD]), ("size", "payload"));
+        let mail: Vec<&str> = mail::COLUMNS.split(", ").collect();
+        assert_eq!((mail[Mail::SIZE], mail[Mail::PAYLOAD]), ("size", "payload"));
     }
 }

@@ -152,14 +152,25 @@ impl Causeway {
     /// # Errors
     /// When there is no answer, or none in time.
     pub(crate) fn get(&self, path: &str) -> Result<(u16, String)> {
-        let mut stream = TcpStream::connect_timeout(&self.http, HTTP)?;
-        stream.set_read_timeout(Some(HTTP))?;
-        write!(stream, "GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", self.http)?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).with_context(|| format!("no answer to GET {path}"))?;
-        let status = answer.split(' ').nth(1).and_then(|word| word.parse().ok());
-        let body = answer.split_once("\r\n\r\n").map(|(_, body)| body.to_owned());
-        status.zip(body).ok_or_else(|| anyhow!("GET {path}: not HTTP: {answer:.80}"))
+        ask(self.http, &format!("GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", self.http))
+    }
+
+    /// Calls a method of JSON-RPC, which it serves over HTTP: the result, or the error in its words.
+    ///
+    /// # Errors
+    /// When there is no answer, or none in time.
+    pub(crate) fn call(&self, method: &str, params: &serde_json::Value) -> Result<Result<serde_json::Value, String>> {
+        let http = self.process.wait("`json-rpc` in its banner", 0, START, |line| {
+            line.as_str()?.strip_prefix("json-rpc")?.split("http://").nth(1)?.split(['/', ' ']).next()?.parse().ok()
+        })?;
+        let body = serde_json::json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params }).to_string();
+        let head = "Content-Type: application/json\r\nConnection: close";
+        let length = body.len();
+        let asked = format!("POST / HTTP/1.1\r\nHost: {http}\r\n{head}\r\nContent-Length: {length}\r\n\r\n{body}");
+        let (_, answer) = ask(http, &asked)?;
+        let answer: serde_json::Value = serde_json::from_str(&answer).context("no JSON")?;
+        let refused = answer["error"]["message"].as_str().map(str::to_owned);
+        Ok(refused.map_or_else(|| Ok(answer["result"].clone()), Err))
     }
 
     /// The sum of all series of a metric; `None` if there is none.
@@ -194,6 +205,19 @@ impl Causeway {
         }
         Ok(start.elapsed())
     }
+}
+
+/// Sends a request over HTTP: the status and the body.
+fn ask(http: SocketAddr, request: &str) -> Result<(u16, String)> {
+    let mut stream = TcpStream::connect_timeout(&http, HTTP)?;
+    stream.set_read_timeout(Some(HTTP))?;
+    stream.write_all(request.as_bytes())?;
+    let mut answer = String::new();
+    let asked = || request.lines().next().unwrap_or_default().to_owned();
+    stream.read_to_string(&mut answer).with_context(|| format!("no answer to {}", asked()))?;
+    let status = answer.split(' ').nth(1).and_then(|word| word.parse().ok());
+    let body = answer.split_once("\r\n\r\n").map(|(_, body)| body.to_owned());
+    status.zip(body).ok_or_else(|| anyhow!("{}: not HTTP: {answer:.80}", asked()))
 }
 
 /// The command line of a bridge on free loopback ports.

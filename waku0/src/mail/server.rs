@@ -22,6 +22,14 @@ use std::{
 use bytes::Bytes;
 use devp2p::{ConnId, NodeId, clock::Now};
 
+mod meter;
+mod refusal;
+
+use meter::{Meter, meter};
+
+pub use meter::MAX_METERS;
+pub use refusal::Refusal;
+
 use super::{
     Asked, Place,
     answer::{Answer, Next},
@@ -30,7 +38,6 @@ use super::{
 };
 use crate::{
     envelope::Envelope,
-    limits::Bucket,
     packet::{
         Code, MAX_SENT_BODY,
         p2p::{P2pRequest, Unread},
@@ -53,9 +60,6 @@ pub const MAX_HELD: usize = 64 << 20;
 
 /// How long a packet may wait to be taken by the peer's connection. Source: status-go `mailserver/mailserver.go`, `processRequestTimeout`.
 pub const PACKET_TIMEOUT: Duration = Duration::from_secs(60);
-
-/// Peers, and addresses, whose requests are counted. With more at once, those without a meter are refused.
-pub const MAX_METERS: usize = 4_096;
 
 /// Requests of one peer in a second; it may have been silent for five seconds before. Deployed clients ask as soon as a page has
 /// come, a few times a second.
@@ -203,46 +207,6 @@ pub enum Ended {
     Left,
 }
 
-/// Why a request is not answered. The peer is told in these words.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
-    /// The peer or its address has asked, or was given, too much.
-    #[error("rate limit exceeded")]
-    RateLimit,
-    /// There is an answer under way on this connection.
-    #[error("an earlier request is still being answered")]
-    StillAnswering,
-    /// Too many answers are under way.
-    #[error("the server is busy")]
-    Busy,
-    /// The envelope has too little work.
-    #[error("PoW too low")]
-    LowPow,
-    /// None of our keys opens it.
-    #[error("failed to decrypt p2p request")]
-    Undecryptable,
-    /// Nobody has signed it.
-    #[error("check message signature failed: wrong signature of p2p request")]
-    Unsigned,
-    /// What it says.
-    #[error(transparent)]
-    Request(#[from] RequestError),
-}
-
-impl Refusal {
-    /// Its name in metrics.
-    #[must_use]
-    pub fn name(&self) -> &'static str {
-        match self {
-            Self::RateLimit => "rate_limit",
-            Self::StillAnswering => "still_answering",
-            Self::Busy => "busy",
-            Self::LowPow | Self::Undecryptable | Self::Unsigned => "validation",
-            Self::Request(_) => "request",
-        }
-    }
-}
-
 /// A mailserver without an archive, sockets or clocks.
 #[derive(Debug)]
 pub struct Server {
@@ -277,45 +241,6 @@ struct Running {
 struct OnItsWay {
     until: Instant,
     is_last: bool,
-}
-
-/// What one peer or address has had.
-#[derive(Debug, Clone, Copy)]
-struct Meter {
-    requests: Bucket,
-    bytes: Bucket,
-    next_at: Instant,
-}
-
-impl Meter {
-    fn new(now: Instant) -> Self {
-        Self { requests: Bucket::full(now), bytes: Bucket::full(now), next_at: now }
-    }
-
-    fn is_idle(&self, now: Instant) -> bool {
-        self.requests.is_full(now) && self.bytes.is_full(now) && self.next_at <= now
-    }
-
-    /// Counts one request, if it may come.
-    fn take(&mut self, now: Instant, per_sec: u32, interval: Duration, bytes_per_sec: u64) -> Result<(), Refusal> {
-        let may = self.next_at <= now && self.bytes.take(now, bytes_per_sec, 1) == 0;
-        if !may || !self.requests.take_one(now, per_sec) {
-            return Err(Refusal::RateLimit);
-        }
-        self.next_at = now + interval;
-        Ok(())
-    }
-}
-
-/// The meter of one peer or address; those that say nothing are forgotten when there are too many.
-fn meter<K: std::hash::Hash + Eq>(meters: &mut HashMap<K, Meter>, now: Instant, key: K) -> Result<&mut Meter, Refusal> {
-    if meters.len() >= MAX_METERS && !meters.contains_key(&key) {
-        meters.retain(|_, meter| !meter.is_idle(now));
-        if meters.len() >= MAX_METERS {
-            return Err(Refusal::Busy);
-        }
-    }
-    Ok(meters.entry(key).or_insert_with(|| Meter::new(now)))
 }
 
 impl Server {

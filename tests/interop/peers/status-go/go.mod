@@ -5,6 +5,7 @@ go 1.20
 require (
 	github.com/ethereum/go-ethereum v1.9.5
 	github.com/status-im/status-go v0.55.1
+	github.com/status-im/status-go/whisper/v6 v6.2.6
 	go.uber.org/zap v1.13.0
 )
 
@@ -61,7 +62,6 @@ require (
 	github.com/status-im/keycard-go v0.0.0-20200107115650-f38e9a19958e // indirect
 	github.com/status-im/migrate/v4 v4.6.2-status.2 // indirect
 	github.com/status-im/status-go/extkeys v1.1.2 // indirect
-	github.com/status-im/status-go/whisper/v6 v6.2.6 // indirect
 	github.com/steakknife/bloomfilter v0.0.0-20180922174646-6819c0d2a570 // indirect
 	github.com/steakknife/hamming v0.0.0-20180906055917-c99c65617cd3 // indirect
 	github.com/syndtr/goleveldb v1.0.0 // indirect

@@ -1,5 +1,6 @@
 // status-go-peer runs status-go's own waku/0 and waku/1 code over go-ethereum's p2p server. Commands come one a line on
-// standard input, events go one JSON object a line to standard output. "status-go-peer bench ..." measures relays instead.
+// standard input, events go one JSON object a line to standard output. "status-go-peer bench ..." measures relays instead, and
+// "status-go-peer whisper ..." is its mail server of Whisper.
 package main
 
 import (
@@ -76,6 +77,10 @@ type node struct {
 func main() {
 	if len(os.Args) > 1 && os.Args[1] == "bench" {
 		os.Exit(benchMain(os.Args[2:]))
+	}
+	if len(os.Args) > 1 && os.Args[1] == "whisper" {
+		whisperMain(os.Args[2:])
+		return
 	}
 	flag.Var(&optDial, "dial", "enode to connect to; may be repeated")
 	flag.Parse()

@@ -94,7 +94,12 @@ fn post_all(from: &StatusPeer) -> Result<Vec<Envelope>> {
 }
 
 fn await_archived(server: &Causeway) -> Result<()> {
-    let all = (WANTED + UNWANTED) as f64;
+    await_rows(server, WANTED + UNWANTED)
+}
+
+/// Until so many envelopes are in its archive.
+pub(super) fn await_rows(server: &Causeway, count: usize) -> Result<()> {
+    let all = count as f64;
     let mut seen = None;
     let archived = poll(ARCHIVED, || {
         seen = server.metric("mailserver_archived_envelopes_total").ok().flatten();

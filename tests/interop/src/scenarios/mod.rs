@@ -20,6 +20,7 @@ mod program;
 mod rest;
 mod round_trip;
 mod store;
+mod sync;
 mod two_bridges;
 mod versions;
 mod waku_discovery;
@@ -213,6 +214,12 @@ pub(crate) const ALL: &[Scenario] = &[
         claim: "Whisper goes by our floor, and by what we ask for after our routes have changed",
         beside: true,
         run: versions::told_whisper,
+    },
+    Scenario {
+        name: "whisper-sync",
+        claim: "status-go's mail server of Whisper asks ours for what it lacks, once it is trusted, and ours has it of that one again",
+        beside: true,
+        run: sync::with_status_go,
     },
     Scenario {
         name: "waku1",
