@@ -151,14 +151,16 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         (Some(mut bridging), Some(v0), Some(v2)) => {
             bridging.config.memory_lost = memory_lost;
             let (v0_side, v2_side) = ((v0.node.clone(), v0_events), (v2.node.clone(), v2_events));
-            let keeping = Keeping { database: &v0.database, history: history.clone(), mail: config.mail.is_some() };
+            // As long as no proof is verified, nothing that others have is known to be whole where they are asked for.
+            let resume = config.store.as_ref().filter(|store| !store.require_proof).and_then(|store| store.resume);
+            let (database, history) = (&v0.database, history.clone());
+            let keeping = Keeping { database, history, mail: config.mail.is_some(), resume };
             Some(Crossing::start(bridging, keeping, v0_side, v2_side).await?)
         }
         _ => None,
     };
     if let (Some(room), Some(config), Some(history), Some(v2)) = (&mut store, &config.store, &history, &v2) {
-        let miner = crossing.as_ref().and_then(|crossing| crossing.miner.clone());
-        room.resume(config, history, miner, &v2.node, v2.topics.clone(), at);
+        room.resume(config, history, crossing.as_ref(), &v2.node, v2.topics.clone(), at);
     }
     let mail = match (config.mail, &history, inbox, &v0) {
         (Some(mail), Some(history), Some(inbox), Some(v0)) => {

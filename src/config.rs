@@ -257,6 +257,9 @@ pub enum ConfigError {
     /// Two names of one thing, and two things.
     #[error("{0} and {1} are two names of one thing, for there is one archive: leave one of the two out")]
     ArchiveTwice(&'static str, &'static str),
+    /// Something that is no mail server.
+    #[error("--backfill-v1: {0}")]
+    Backfill(crate::history::ServerError),
     /// A store of nothing.
     #[error("--store and --legacy-store keep what is relayed: leave them out, or --relay=false")]
     StoreWithoutRelay,
@@ -300,6 +303,7 @@ impl TryFrom<BridgeArgs> for Config {
         let store = store::store(&args.store, &network, archive.is_some(), &mut notices);
         let (path, picky) = (args.bridge.route_file.clone(), args.bridge.waku_v1_topic_interest);
         let source = crossing::Source { path, around, unbridged: network.unbridged.clone(), picky };
+        let backfill = crossing::backfill(&args.bridge, archive.is_some(), &mut notices)?;
         let mail = args.mailserver.then(|| mail::mail(&args.mail)).transpose()?;
         if mail.is_some() && archive.is_none() {
             return Err(ConfigError::MailWithoutArchive);
@@ -309,7 +313,7 @@ impl TryFrom<BridgeArgs> for Config {
             v0.settings.interest = table.router.interest();
         }
         Ok(Self {
-            bridge: Some(Bridging { config: crossing::bridge_config(&args, table.router)?, source }),
+            bridge: Some(Bridging { config: crossing::bridge_config(&args, table.router)?, source, backfill }),
             archive,
             store: Some(store),
             mail,

@@ -12,10 +12,9 @@ use std::{
 
 use bytes::Bytes;
 use devp2p::clock::now;
-use tokio::time::sleep_until;
 use waku0::{
     Envelope, Topic,
-    mail::client::{Action, Client, MAX_ENVELOPES, Report, Resume, Settings, Wanted},
+    mail::client::{MAX_ENVELOPES, Report, Resume, Settings, Wanted},
     payload::{self, Key, Opened, SymKey},
 };
 use waku2::{MessageHash, PubsubTopic, WakuMessage};
@@ -29,19 +28,17 @@ use crate::{
     rows::{self, line},
 };
 
+pub(crate) mod conversation;
 mod server;
 mod state;
 mod store;
 
-use server::{Heard, Link};
+use conversation::{Conversation, Step};
 pub use server::{MailServer, ServerError};
 pub use state::ResumeError;
 
 /// Why an envelope that is printed in the form of an export is in it.
 const REASON: &str = "history";
-
-/// Said beside a server's refusal.
-const NO_PASSWORD: &str = " (give its password: enode://KEY:PASSWORD@HOST:PORT; most had status-offline-inbox)";
 
 /// Wrongly called.
 #[derive(Debug, thiserror::Error)]
@@ -93,14 +90,12 @@ pub async fn run(args: HistoryArgs) -> anyhow::Result<()> {
     let settings =
         Settings { page: args.page, limit: if args.all { MAX_ENVELOPES } else { args.limit }, ..Settings::default() };
     let wanted = Wanted { sent, topics };
-    let client = Client::new(wanted.clone(), settings, servers.len(), resume);
+    let talk = Conversation::new(wanted.clone(), settings, servers, resume);
     let mut asking = Asking {
-        client,
+        talk,
         wanted,
-        servers,
         resume_file: args.resume,
         printer,
-        link: None,
         progress: Progress::start(args.quiet),
         began: now().instant,
     };
@@ -122,12 +117,10 @@ fn range(args: &HistoryArgs) -> Result<RangeInclusive<u32>, HistoryError> {
 
 /// A request under way.
 struct Asking {
-    client: Client,
+    talk: Conversation,
     wanted: Wanted,
-    servers: Vec<MailServer>,
     resume_file: Option<PathBuf>,
     printer: Printer,
-    link: Option<Link>,
     progress: Progress,
     began: Instant,
 }
@@ -136,104 +129,37 @@ impl Asking {
     /// To the end of it, or until nobody reads.
     async fn run(&mut self) -> anyhow::Result<Reader> {
         loop {
-            while let Some(action) = self.client.next_action() {
-                match action {
-                    Action::Ask { server, request } => match self.ask(server, &request).await {
-                        Ok(name) => self.client.asked(now(), name),
-                        Err(error) => {
-                            self.progress.remark(format_args!("{}: {error}", self.servers[server]));
-                            self.client.lost(now(), server);
-                        }
-                    },
-                    Action::Deliver(envelope) => {
-                        if self.printer.print(&envelope)? == Reader::Left {
-                            return Ok(Reader::Left);
-                        }
+            match self.talk.next().await {
+                Step::Envelope(envelope) => {
+                    if self.printer.print(&envelope)? == Reader::Left {
+                        return Ok(Reader::Left);
                     }
-                    Action::Page(resume) => self.page(&resume)?,
-                    Action::Leave { server, why } => {
-                        let hint = if self.servers[server].lacks_password(&why) { NO_PASSWORD } else { "" };
-                        self.progress.remark(format_args!("{}: {why}{hint}", self.servers[server]));
-                        if let Some(link) = self.link.take() {
-                            link.close().await;
-                        }
-                    }
-                    Action::End => return Ok(Reader::Listens),
                 }
+                Step::Page(resume) => self.page(&resume)?,
+                Step::Told(what) => self.progress.remark(what),
+                Step::Heard => self.tell(),
+                Step::End => return Ok(Reader::Listens),
             }
-            self.wait().await;
-        }
-    }
-
-    async fn ask(
-        &mut self,
-        server: usize,
-        request: &waku0::mail::request::Request,
-    ) -> Result<[u8; 32], server::AskError> {
-        let link = match &mut self.link {
-            Some(link) => link,
-            None => {
-                let opened = Link::open(&self.servers[server]).await?;
-                self.progress.remark(format_args!("asking {}", self.servers[server]));
-                self.link.insert(opened)
-            }
-        };
-        link.ask(request).await
-    }
-
-    /// Waits for the server, as long as it may take.
-    async fn wait(&mut self) {
-        let wake_at = self.client.wake_at();
-        let heard = async {
-            match &mut self.link {
-                Some(link) => link.next().await,
-                None => std::future::pending().await,
-            }
-        };
-        let late = async {
-            match wake_at {
-                Some(at) => sleep_until(at.into()).await,
-                None => std::future::pending().await,
-            }
-        };
-        let server = self.client.server();
-        tokio::select! {
-            heard = heard => match heard {
-                Heard::Packet { packet, shed } => {
-                    if shed {
-                        self.client.shed();
-                    }
-                    self.client.receive(now(), server, packet);
-                    self.tell();
-                }
-                Heard::Gone => {
-                    self.link = None;
-                    self.client.lost(now(), server);
-                }
-            },
-            () = late => self.client.tick(now()),
         }
     }
 
     fn page(&self, resume: &Resume) -> anyhow::Result<()> {
         match &self.resume_file {
-            Some(path) => Ok(state::write(path, &self.wanted, resume, &self.servers)?),
+            Some(path) => Ok(state::write(path, &self.wanted, resume, self.talk.servers())?),
             None => Ok(()),
         }
     }
 
     fn tell(&mut self) {
-        let (report, began) = (self.client.report(), self.began);
-        let (done, all) = self.client.covered();
+        let (report, began) = (self.talk.client().report(), self.began);
+        let (done, all) = self.talk.client().covered();
         self.progress.tell(done, all, || told(report, now().instant.duration_since(began)));
     }
 
     /// Says what came of it.
-    async fn finish(self, asked: anyhow::Result<Reader>) -> anyhow::Result<()> {
-        if let Some(link) = self.link {
-            link.close().await;
-        }
-        let report = self.client.report().clone();
+    async fn finish(mut self, asked: anyhow::Result<Reader>) -> anyhow::Result<()> {
+        self.talk.hang_up().await;
+        let report = self.talk.client().report().clone();
         let took = now().instant.duration_since(self.began);
         self.progress.remark(told(&report, took));
         self.progress.end();
@@ -242,8 +168,8 @@ impl Asking {
             (Some(path), true) => state::remove(path)?,
             // Nothing has come yet; the range is kept all the same, for `24h` ago is another time later.
             (Some(path), false) => {
-                if let Some(resume) = self.client.resume() {
-                    state::write(path, &self.wanted, &resume, &self.servers)?;
+                if let Some(resume) = self.talk.client().resume() {
+                    state::write(path, &self.wanted, &resume, self.talk.servers())?;
                 }
             }
             (None, _) => {}

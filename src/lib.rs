@@ -3,9 +3,10 @@
 //! [`cli`] → [`config`] (checked) → [`assemble`] (rooms and the channels between them) → [`banner`], [`http`], where REST is. [`discovery`] names
 //! to the waku/0 side whom it may dial; [`dns_tree`] makes lists for it; [`mail`] serves history beside it, out of the archive. `demo`, `listen` and
 //! `post` are [`client`]s of one peer, [`history`] of one mail server after the other. [`import`] and [`export`] carry the archive, whose
-//! [`rows`] are envelopes and messages.
+//! [`rows`] are envelopes and messages; [`backfill`] fetches what a bridge missed.
 
 pub mod assemble;
+pub mod backfill;
 pub mod banner;
 pub mod cli;
 pub mod client;

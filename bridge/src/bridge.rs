@@ -37,7 +37,7 @@ use crate::{
     crossing::{Direction, Outcome},
     drop_reason::DropReason,
     ending::Fanned,
-    gaps::{Gap, Gaps},
+    gaps::{Gap, Gaps, Sources},
     job::{Depths, JobId, JobTable, Stage, Work},
     journal::{Cargo, Note, Remembered, Unfinished},
     passage::Passage,
@@ -78,6 +78,8 @@ pub struct Bridge {
     /// Of every topic that is relayed: a later table may bridge it. Topics that nobody takes have no entry.
     v2_peers: HashMap<PubsubTopic, usize>,
     gaps: Gaps,
+    /// Who is there has not been told.
+    sources_changed: bool,
     pub(crate) actions: VecDeque<Action>,
     pub(crate) tally: Tally,
 }
@@ -108,6 +110,7 @@ impl Bridge {
             v1_peers: 0,
             v2_peers: HashMap::new(),
             gaps: Gaps::default(),
+            sources_changed: false,
             actions: VecDeque::new(),
             tally: Tally::default(),
         })
@@ -298,6 +301,7 @@ impl Bridge {
 
     /// The far side of which routes has no peer?
     fn look_for_gaps(&mut self, now: Now) {
+        self.sources_changed = true;
         for route in self.config.routes.routes() {
             let there = [self.v2_peers.contains_key(&route.pubsub), self.v1_peers > 0];
             for way in Direction::ALL.into_iter().filter(|way| route.leads(*way)) {
@@ -309,6 +313,20 @@ impl Bridge {
     /// When the far side was away, if there is anything new to tell; without what crossed last, which [`crate::Handle::gaps`] knows.
     pub fn new_gaps(&mut self) -> Option<Vec<Gap>> {
         self.gaps.changed()
+    }
+
+    /// On which sides somebody is there, if there is anything new to tell.
+    pub fn new_sources(&mut self) -> Option<Sources> {
+        let told = || Sources { v1: self.v1_peers > 0, v2: self.v2_peers.keys().cloned().collect() };
+        std::mem::take(&mut self.sources_changed).then(told)
+    }
+
+    /// When the far side was away in an earlier life. To be told before anything else.
+    pub fn recall_gaps(&mut self, earlier: &[Gap]) {
+        self.gaps.recall(earlier);
+        let routes = &self.config.routes;
+        let leads = |name: &str, way| routes.routes().iter().any(|route| *route.name == *name && route.leads(way));
+        self.gaps.keep(leads);
     }
 
     /// The answer to [`Action::Publish`].

@@ -3,9 +3,11 @@
 //! Limits: an entry for each direction of each route of the table, with the last [`MAX_OUTAGES`] outages.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
 };
+
+use waku2::topic::PubsubTopic;
 
 use crate::crossing::Direction;
 
@@ -34,16 +36,27 @@ pub struct Gap {
     pub outages: Vec<Outage>,
 }
 
+/// On which sides somebody is there.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Sources {
+    /// There are v1 peers.
+    pub v1: bool,
+    /// Topics that some v2 peer takes.
+    pub v2: BTreeSet<PubsubTopic>,
+}
+
 /// The outages of all routes.
 #[derive(Debug, Default)]
 pub(crate) struct Gaps {
     courses: BTreeMap<(Arc<str>, Direction), VecDeque<Outage>>,
     has_changed: bool,
+    has_looked: bool,
 }
 
 impl Gaps {
     /// Whether the far side of a route is there now.
     pub(crate) fn look(&mut self, at: u64, route: &Arc<str>, direction: Direction, is_there: bool) {
+        self.has_looked = true;
         let outages = self.courses.entry((Arc::clone(route), direction)).or_default();
         let last = outages.back_mut().filter(|outage| outage.to.is_none());
         match (last, is_there) {
@@ -59,9 +72,18 @@ impl Gaps {
         self.has_changed = true;
     }
 
-    /// Whether anything is known yet.
+    /// What an earlier life knew. An outage that lasted then lasts until somebody is there.
+    pub(crate) fn recall(&mut self, earlier: &[Gap]) {
+        for gap in earlier {
+            let outages = gap.outages.iter().rev().take(MAX_OUTAGES).rev().copied().collect();
+            self.courses.insert((Arc::clone(&gap.route), gap.direction), outages);
+        }
+        self.has_changed = true;
+    }
+
+    /// Whether anything is known of this life.
     pub(crate) fn has_looked(&self) -> bool {
-        !self.courses.is_empty()
+        self.has_looked
     }
 
     /// Forgets what is not in the table.
@@ -105,6 +127,17 @@ mod tests {
         assert_eq!(gaps.changed(), Some(vec![gap]));
         gaps.look(60, &name("a"), Direction::V1ToV2, false);
         assert_eq!(gaps.changed(), None);
+    }
+
+    #[test]
+    fn what_an_earlier_life_knew_goes_on() {
+        let mut gaps = Gaps::default();
+        gaps.look(10, &name("a"), Direction::V1ToV2, false);
+        let mut again = Gaps::default();
+        again.recall(&gaps.changed().unwrap());
+        again.look(20, &name("a"), Direction::V1ToV2, false);
+        again.look(30, &name("a"), Direction::V1ToV2, true);
+        assert_eq!(again.changed().unwrap()[0].outages, [Outage { from: 10, to: Some(30) }]);
     }
 
     #[test]

@@ -12,10 +12,11 @@ use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use crate::{
     action::Tally,
+    backfill::Course,
     canary::Reading,
     crossing::{Crossing, Direction, Outcome},
     drop_reason::DropReason,
-    gaps::Gap,
+    gaps::{Gap, Sources},
     histogram::{self, Histogram},
     job::Depths,
     router::Router,
@@ -63,6 +64,8 @@ struct Shared {
     ends: Mutex<VecDeque<Crossing>>,
     status: Mutex<Status>,
     gaps: Mutex<Vec<Gap>>,
+    sources: Mutex<Sources>,
+    courses: Mutex<Vec<Course>>,
     routes: Mutex<Router>,
     mining: Arc<Mining>,
     requests: mpsc::Sender<Request>,
@@ -115,6 +118,8 @@ impl Handle {
             ends: Mutex::default(),
             status: Mutex::default(),
             gaps: Mutex::default(),
+            sources: Mutex::default(),
+            courses: Mutex::default(),
             routes: Mutex::new(routes.clone()),
             mining,
             requests,
@@ -147,7 +152,7 @@ impl Handle {
         *lock(&self.shared.status)
     }
 
-    /// By route and direction, when something last crossed and when the far side was away, since the start.
+    /// By route and direction, when something last crossed and when the far side was away.
     #[must_use]
     pub fn gaps(&self) -> Vec<Gap> {
         let mut gaps = lock(&self.shared.gaps).clone();
@@ -159,6 +164,27 @@ impl Handle {
 
     pub(crate) fn set_gaps(&self, gaps: Vec<Gap>) {
         *lock(&self.shared.gaps) = gaps;
+    }
+
+    /// On which sides somebody is there now.
+    #[must_use]
+    pub fn sources(&self) -> Sources {
+        lock(&self.shared.sources).clone()
+    }
+
+    pub(crate) fn set_sources(&self, sources: Sources) {
+        *lock(&self.shared.sources) = sources;
+    }
+
+    /// By route and direction, what of history is missing, as [`Handle::set_courses`] was last told.
+    #[must_use]
+    pub fn courses(&self) -> Vec<Course> {
+        lock(&self.shared.courses).clone()
+    }
+
+    /// Whoever keeps the [`crate::backfill::Ledger`] tells what stands in it.
+    pub fn set_courses(&self, courses: Vec<Course>) {
+        *lock(&self.shared.courses) = courses;
     }
 
     /// What the mining pool has done.

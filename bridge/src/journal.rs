@@ -18,6 +18,7 @@ use waku2::{hash::MessageHash, topic::PubsubTopic};
 
 use crate::{
     crossing::Direction,
+    gaps::Gap,
     seen::{Fingerprint, State},
 };
 
@@ -112,6 +113,8 @@ pub struct Journal {
     pub ended: Vec<Remembered>,
     /// What had not ended, the oldest first.
     pub unfinished: Vec<Unfinished>,
+    /// When the far side was away.
+    pub gaps: Vec<Gap>,
     /// Where batches go, one at a time.
     pub batches: mpsc::Sender<Batch>,
 }

@@ -7,7 +7,8 @@
 //! | [`mapping`], [`content_topic`], [`origin`] | the conversion itself, pure |
 //! | [`seen`], [`journal`] | what crossed, by content; what of it outlives the bridge |
 //! | [`history`], `keeping` | what an archive is given of it |
-//! | [`remake`] | the envelope of a message that never crossed, for history |
+//! | [`remake`], [`relearn`] | the envelope of a message that never crossed, for history; the messages of an envelope |
+//! | [`backfill`] | what of history is missing here, and how far it has been fetched from others |
 //! | [`gaps`], [`canary`] | when the far side was away; a self-test each minute |
 //! | [`skew`] | what the envelopes of v1 peers say of our clock |
 //! | `yielding` | who waits for whom, where several bridges join the same networks |
@@ -31,6 +32,7 @@
 
 pub mod action;
 pub mod answer;
+pub mod backfill;
 pub mod bridge;
 pub mod canary;
 pub mod config;
@@ -53,6 +55,7 @@ mod passage;
 pub mod policy;
 mod rate;
 mod recent;
+pub mod relearn;
 pub mod remake;
 pub mod router;
 pub mod run;

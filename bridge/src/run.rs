@@ -86,6 +86,7 @@ pub async fn start(
     let mut left = VecDeque::new();
     let scribe = journal.map(|journal| {
         bridge.recall(clock::now(), &journal.ended);
+        bridge.recall_gaps(&journal.gaps);
         left = journal.unfinished.into();
         Scribe::new(journal.batches)
     });
@@ -245,6 +246,9 @@ impl Shell {
         });
         if let Some(gaps) = self.bridge.new_gaps() {
             self.handle.set_gaps(gaps);
+        }
+        if let Some(sources) = self.bridge.new_sources() {
+            self.handle.set_sources(sources);
         }
     }
 

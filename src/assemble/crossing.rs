@@ -1,14 +1,19 @@
 //! The room of the bridge: what a bridge has beside its two nodes.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use tokio::{sync::mpsc, task::JoinHandle};
+use bridge::backfill::Reach;
+use tokio::{
+    sync::mpsc,
+    task::{JoinHandle, JoinSet},
+};
 
 use super::StartError;
 use crate::{
-    config::Bridging,
+    backfill::{books::Books, mail::Asking},
+    config::{Bridging, crossing::Backfill},
     reload::Reloader,
-    storage::{Database, archive::History, journal::Journal},
+    storage::{Database, archive::History, courses::Courses, journal::Journal},
     store::mine::Miner,
 };
 
@@ -21,6 +26,8 @@ pub(super) struct Keeping<'a> {
     pub(super) history: Option<History>,
     /// Whether its rows are to be seen by mail requests.
     pub(super) mail: bool,
+    /// The longest absence of the v2 side that is made up for, if any.
+    pub(super) resume: Option<Duration>,
 }
 
 /// A running bridge.
@@ -35,6 +42,10 @@ pub(super) struct Crossing {
     pub(super) history: Option<History>,
     /// Makes envelopes of what never crossed.
     pub(super) miner: Option<Miner>,
+    /// What of history is missing.
+    pub(super) books: Arc<Books>,
+    /// What keeps the books, and asks mail servers.
+    filling: JoinSet<()>,
     task: JoinHandle<()>,
     scribe: JoinHandle<()>,
     feeder: Option<JoinHandle<()>>,
@@ -43,21 +54,32 @@ pub(super) struct Crossing {
 impl Crossing {
     /// Starts it between two nodes, of each its handle and what it tells. It goes on with what an earlier life left.
     pub(super) async fn start(
-        Bridging { config, source }: Bridging,
-        Keeping { database, history, mail }: Keeping<'_>,
+        Bridging { config, source, backfill }: Bridging,
+        Keeping { database, history, mail, resume }: Keeping<'_>,
         (v0, v0_events): (waku0::Handle, mpsc::Receiver<waku0::Event>),
         (v2, v2_events): (waku2::Handle, mpsc::Receiver<waku2::Event>),
     ) -> Result<Self, StartError> {
         let (route, limits) = (config.routes.to_string(), config.limits);
         let journal = Journal::new(database, config.seen.max_entries);
+        let courses = Courses::new(database);
+        let left = courses.read().await.map_err(StartError::Journal)?;
         let (life, scribe) = journal.clone().start().await.map_err(StartError::Journal)?;
+        let life = bridge::journal::Journal { gaps: left.gaps.clone(), ..life };
         let rules = Arc::new(config.clone());
-        let miner = history.clone().filter(|_| mail).map(|history| Miner::start(history, rules).0);
+        let miner = history.clone().filter(|_| mail).map(|history| Miner::start(history, Arc::clone(&rules)).0);
         let (rows, feeder) = history.as_ref().map(|history| history.feed_by_bridge(miner.clone())).unzip();
         let (bridge, task) =
             bridge::run::start(config, v0.clone(), v0_events, v2.clone(), v2_events, Some(life), rows).await?;
+        let (v1_reach, v2_reach) = (backfill.reach(), resume.map(of_store));
+        let books = Books::open(courses, left, bridge.clone(), v1_reach, v2_reach);
+        let mut filling = JoinSet::new();
+        filling.spawn(Arc::clone(&books).run());
+        if let (Backfill { servers, .. }, Some(history), Some(_)) = (backfill, history.clone(), v1_reach) {
+            let asking = Asking { books: Arc::clone(&books), servers, history, rules: (*rules).clone() };
+            filling.spawn(asking.run());
+        }
         let reloader = Reloader::new(source, v0, v2, bridge.clone());
-        Ok(Self { bridge, limits, route, reloader, journal, history, miner, task, scribe, feeder })
+        Ok(Self { bridge, limits, route, reloader, journal, history, miner, books, filling, task, scribe, feeder })
     }
 
     /// Returns the name of what ends by itself, which it should not.
@@ -71,7 +93,10 @@ impl Crossing {
     }
 
     /// Stops it; the nodes run on. What was on its way is in the journal.
-    pub(super) async fn shutdown(self) {
+    pub(super) async fn shutdown(mut self) {
+        self.filling.shutdown().await;
+        self.books.look();
+        self.books.save().await;
         self.bridge.shutdown().await;
         // It ends once the last batch is written.
         let _ = self.scribe.await;
@@ -79,6 +104,11 @@ impl Crossing {
             let _ = feeder.await;
         }
     }
+}
+
+/// A node that is new asks as far back as one that was away.
+const fn of_store(most: Duration) -> Reach {
+    Reach { most_secs: most.as_secs(), new_secs: most.as_secs() }
 }
 
 /// The end of a task; never, where there is none.

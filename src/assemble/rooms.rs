@@ -35,6 +35,7 @@ impl Rooms {
             v2: v2.as_ref().map(|v2| V2Probe { node: v2.node.clone(), answers_exchange: v2.answers_exchange }),
             crossing: crossing.as_ref().map(|crossing| CrossingProbe {
                 bridge: crossing.bridge.clone(),
+                books: Arc::clone(&crossing.books),
                 limits: crossing.limits,
                 reloader: crossing.reloader.clone(),
                 journal: crossing.journal.clone(),

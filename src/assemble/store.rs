@@ -12,13 +12,13 @@ use waku2::{
     store::serve::{Counters, Store},
 };
 
+use super::crossing::Crossing;
 use crate::{
     config,
     storage::archive::History,
     store::{
         ArchivedHistory,
         keep::{self, MESSAGES, Stats, Tap},
-        mine::Miner,
         resume::{self, Progress},
     },
 };
@@ -81,27 +81,34 @@ impl StoreRoom {
         }
     }
 
-    /// Begins to make up for an absence, if that is wanted: the node has started.
+    /// Begins to make up for an absence, if that is wanted: the node has started. Of what a bridge bridges its books say what to ask for.
     pub(super) fn resume(
         &mut self,
         config: &config::store::Store,
         history: &History,
-        miner: Option<Miner>,
+        crossing: Option<&Crossing>,
         node: &waku2::Handle,
         topics: Vec<PubsubTopic>,
         directory: &std::path::Path,
     ) {
         let Some(most) = config.resume else { return };
+        let bridged = crossing.map(|crossing| crossing.books.routes());
+        let is_bridged = |topic: &PubsubTopic| bridged.as_ref().is_some_and(|routes| routes.knows(topic));
         let resuming = resume::Resuming {
             node: node.downgrade(),
             history: history.clone(),
-            miner,
-            topics,
+            miner: crossing.and_then(|crossing| crossing.miner.clone()),
+            topics: topics.into_iter().filter(|topic| !is_bridged(topic)).collect(),
             most,
             require_proof: config.require_proof,
             progress: Arc::clone(&self.resumed),
         };
-        self.resuming.spawn(resume::run(resuming, directory.join(resume::LAST_ONLINE)));
+        if let Some(crossing) = crossing {
+            self.resuming.spawn(resume::follow(resuming.clone(), Arc::clone(&crossing.books)));
+        }
+        if !resuming.topics.is_empty() {
+            self.resuming.spawn(resume::run(resuming, directory.join(resume::LAST_ONLINE)));
+        }
     }
 
     /// Returns the name of what ends by itself, which it should not.

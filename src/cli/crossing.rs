@@ -96,6 +96,13 @@ pub struct CrossingArgs {
     /// live by 5 s, and less than 20 s, or nothing would ever cross in time
     #[arg(long, value_name = "TIME", value_parser = parse_time)]
     pub standby_after: Option<Duration>,
+    /// A mail server that is asked for envelopes of the time in which this bridge, or all its waku/0 peers, were away, for --archive:
+    /// enode://KEY:PASSWORD@HOST:PORT; may be repeated: when one fails, the next is asked. For messages: --store-resume
+    #[arg(long, alias = "mailserver-resume", value_name = "ENODE")]
+    pub backfill_v1: Vec<String>,
+    /// The longest absence for which they are asked, in seconds; of a longer one its end. A bridge that is new asks for a day
+    #[arg(long, value_name = "SECONDS", default_value_t = 2_592_000, value_parser = clap::value_parser!(u64).range(60..=31_536_000))]
+    pub backfill_v1_max: u64,
     /// Count what would cross, and publish, post and keep nothing
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true", value_parser = parse_bool)]
     pub dry_run: bool,

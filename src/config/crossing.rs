@@ -3,6 +3,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use bridge::{
+    backfill::Reach,
     config::{Config as BridgeConfig, Limits, Profile},
     policy::{Policy, Switch, Ways},
     router::{DEFAULT_ROUTE, Route, Router, RouterError},
@@ -16,7 +17,10 @@ use super::{
     pow,
     routes::{self, Surroundings, Table},
 };
-use crate::cli::{BridgeArgs, CrossingArgs};
+use crate::{
+    cli::{BridgeArgs, CrossingArgs},
+    history::MailServer,
+};
 
 /// A bridge to start.
 #[derive(Debug, Clone)]
@@ -25,6 +29,49 @@ pub struct Bridging {
     pub config: BridgeConfig,
     /// Where its routes come from, and come from again.
     pub source: Source,
+    /// Who is asked for envelopes that it missed.
+    pub backfill: Backfill,
+}
+
+/// What a bridge that has just begun asks mail servers for, in seconds: a day, as clients of status-go do.
+const NEW_SECS: u64 = 86_400;
+/// Said where nothing can be filled.
+const NOTHING_KEPT: &str = "--backfill-v1 asks for what was missed, and nothing is kept: add --archive";
+
+/// Who is asked for envelopes that a bridge missed.
+#[derive(Debug, Clone, Default)]
+pub struct Backfill {
+    /// Mail servers, with their passwords.
+    pub servers: Vec<MailServer>,
+    /// What is longer ago is not asked for, in seconds.
+    pub most_secs: u64,
+}
+
+impl Backfill {
+    /// How far back they are asked; `None` where there are none.
+    #[must_use]
+    pub fn reach(&self) -> Option<Reach> {
+        let most_secs = self.most_secs;
+        (!self.servers.is_empty()).then_some(Reach { most_secs, new_secs: NEW_SECS.min(most_secs) })
+    }
+}
+
+/// Reads the flags; what an operator should know is added to `notices`.
+pub(super) fn backfill(
+    flags: &CrossingArgs,
+    has_archive: bool,
+    notices: &mut Vec<String>,
+) -> Result<Backfill, ConfigError> {
+    let servers = flags.backfill_v1.iter().filter(|text| !text.is_empty()).map(|text| text.parse());
+    let servers = servers.collect::<Result<Vec<MailServer>, _>>().map_err(ConfigError::Backfill)?;
+    // Who only counts keeps nothing.
+    if has_archive && !flags.dry_run {
+        return Ok(Backfill { servers, most_secs: flags.backfill_v1_max });
+    }
+    if !servers.is_empty() && !has_archive {
+        notices.push(NOTHING_KEPT.to_owned());
+    }
+    Ok(Backfill::default())
 }
 
 /// Where a table of routes comes from, and what it has to fit.
@@ -119,5 +166,38 @@ fn policy(flags: &CrossingArgs) -> Policy {
         origin_tags: flags.origin_tags,
         restore_tagged: if flags.restore_tagged { Switch::On } else { Switch::Off },
         early_encoding: flags.bridge_extra_encoding.is_some(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        cli::{Cli, Command},
+        config::Config,
+    };
+
+    const KEY: &str = "1b84c5567b126440995d3ed5aaba0565d71e1834604819ff9c17f5e9d5dd078f70beaf8f588b541507fed6a642c5ab42dfdf8120a7f639de5122d47a69a8e8d1";
+
+    fn bridge_of(flags: &[&str]) -> Result<(Backfill, Vec<String>), String> {
+        let line = ["causeway", "bridge"].iter().chain(flags);
+        let Command::Bridge(args) = Cli::without_environment(line).unwrap().command else { panic!("{flags:?}") };
+        let config = Config::try_from(*args).map_err(|error| error.to_string())?;
+        Ok((config.bridge.expect("a bridge").backfill, config.notices))
+    }
+
+    #[test]
+    fn mail_servers_are_asked_for_an_archive() {
+        assert!(bridge_of(&["--archive"]).unwrap().0.reach().is_none());
+        let [one, two] = [30_303, 30_304].map(|port| format!("--backfill-v1=enode://{KEY}:inbox@127.0.0.1:{port}"));
+        let (backfill, notices) = bridge_of(&["--archive", &one, &two]).unwrap();
+        assert_eq!((backfill.servers.len(), notices.len()), (2, 0));
+        assert_eq!(backfill.reach(), Some(Reach { most_secs: 2_592_000, new_secs: NEW_SECS }));
+        let (backfill, _) = bridge_of(&["--archive", &one, "--backfill-v1-max=600"]).unwrap();
+        assert_eq!(backfill.reach(), Some(Reach { most_secs: 600, new_secs: 600 }));
+        let (backfill, notices) = bridge_of(&[&one]).unwrap();
+        assert!(backfill.reach().is_none() && notices.contains(&NOTHING_KEPT.to_owned()));
+        assert!(bridge_of(&["--archive", &one, "--dry-run"]).unwrap().0.reach().is_none());
+        assert!(bridge_of(&["--archive", "--backfill-v1=enode://x"]).unwrap_err().contains("--backfill-v1"));
     }
 }

@@ -1,9 +1,13 @@
 //! What the bridge counts.
 
+use std::sync::Arc;
+
 use bridge::{Direction, DropReason, Stage, Status, histogram};
+use devp2p::clock::now;
 
 use super::{Amount, Queue, Reading, Sample, counter, gauge};
 use crate::{
+    backfill::books::Books,
     reload::Reloader,
     storage::{archive::History, journal::Journal},
 };
@@ -13,6 +17,8 @@ use crate::{
 pub(crate) struct CrossingProbe {
     /// What is between the sides.
     pub(crate) bridge: bridge::Handle,
+    /// What of history is missing.
+    pub(crate) books: Arc<Books>,
     /// Bounds of the bridge's queues.
     pub(crate) limits: bridge::Limits,
     /// What reads its routes again.
@@ -45,6 +51,7 @@ impl CrossingProbe {
             self.mining(&status),
             self.shed(),
             self.last_crossings(),
+            self.missing(),
             canaries(&status),
         ];
         reading.samples.extend(samples.into_iter().flatten());
@@ -99,6 +106,25 @@ impl CrossingProbe {
             })
         };
         Direction::ALL.into_iter().filter_map(sample).collect()
+    }
+
+    /// What of history is missing, on the side where most is; and what came of it.
+    fn missing(&self) -> Vec<Sample> {
+        let (courses, at, came) = (self.bridge.courses(), now().unix_secs(), self.books.came());
+        let side = |direction: Direction| [("side", ["v1", "v2"][direction as usize].into())].to_vec();
+        let left = |direction: Direction| {
+            let of_side = courses.iter().filter(|course| course.direction == direction);
+            of_side.map(|course| course.seconds_missing(at)).max().unwrap_or(0)
+        };
+        let gap = |direction: Direction| Sample {
+            labels: side(direction),
+            ..gauge("bridge_backfill_gap_seconds", "Seconds of which history is missing", left(direction))
+        };
+        let rows = |direction: Direction| Sample {
+            labels: side(direction),
+            ..counter("bridge_backfill_rows", "Rows that the archives of others had", came[direction as usize])
+        };
+        Direction::ALL.into_iter().flat_map(|direction| [gap(direction), rows(direction)]).collect()
     }
 
     fn lags(&self) -> Vec<Sample> {

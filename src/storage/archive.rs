@@ -135,7 +135,7 @@ fn clock() -> u64 {
 }
 
 /// One row, or two where the times differ.
-fn rows_of(kept: Kept, at: u64) -> Vec<Row> {
+pub(crate) fn rows_of(kept: Kept, at: u64) -> Vec<Row> {
     let envelope = envelope_of(&kept);
     let message = message_of(&kept);
     let time = kept.message.message.timestamp;

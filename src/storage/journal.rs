@@ -77,7 +77,10 @@ impl Journal {
             tracing::info!(count = unfinished.len(), "going on with what was on its way");
         }
         let (batches, inbox) = mpsc::channel(BATCHES);
-        Ok((bridge::journal::Journal { ended, unfinished, batches }, tokio::spawn(self.keep(keeper, inbox))))
+        Ok((
+            bridge::journal::Journal { ended, unfinished, gaps: Vec::new(), batches },
+            tokio::spawn(self.keep(keeper, inbox)),
+        ))
     }
 
     async fn keeper(&self) -> Result<(Keeper, Left), sqlx::Error> {

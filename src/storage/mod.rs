@@ -8,6 +8,7 @@
 
 pub mod accounts;
 pub mod archive;
+pub mod courses;
 pub mod journal;
 
 use std::{

@@ -1,12 +1,14 @@
 //! What was relayed while this node was away, asked of other nodes: after a start, and after its peers were gone.
 //!
-//! When this node was last on the network is written to a file each [`HEARTBEAT`]. As soon as it is there again, what was sent in between is
+//! When this node was last on the network is written to a file each [`HEARTBEAT`]; of the topics that a bridge bridges, its [`Books`] say it
+//! instead, topic by topic. As soon as it is there again, what was sent in between is
 //! asked for, a topic after the other, oldest first, of one node after the other until one has answered to the end; what came stands, and
 //! the next node is asked for the rest. Live messages come beside it. What is here is known again, so that nothing is kept twice.
 //!
 //! Limits: one question at a time; an absence of [`Resuming::most`]. Nobody to ask: tried again, less and less often, up to `PATIENCE`.
 
 use std::{
+    collections::BTreeMap,
     io,
     path::{Path, PathBuf},
     sync::{
@@ -16,6 +18,10 @@ use std::{
     time::Duration,
 };
 
+use bridge::{
+    backfill::{Source, Task},
+    content_topic,
+};
 use devp2p::clock::now;
 use tokio::time::{Instant, interval, sleep};
 use waku2::{
@@ -31,7 +37,7 @@ use waku2::{
     },
 };
 
-use crate::{keys::system_rng, rows, storage::archive::History, store::mine::Miner};
+use crate::{backfill::books::Books, keys::system_rng, rows, storage::archive::History, store::mine::Miner};
 
 /// The file in the data directory: unix seconds.
 pub const LAST_ONLINE: &str = "store-last-online";
@@ -73,7 +79,7 @@ impl Progress {
 }
 
 /// What it takes to ask.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Resuming {
     /// Who asks. Not to be kept running for it.
     pub node: WeakHandle,
@@ -81,7 +87,7 @@ pub struct Resuming {
     pub history: History,
     /// Makes envelopes of what came, where somebody asks for mail.
     pub miner: Option<Miner>,
-    /// What is relayed.
+    /// What is relayed, and not in a bridge's books.
     pub topics: Vec<PubsubTopic>,
     /// The longest absence.
     pub most: Duration,
@@ -119,6 +125,81 @@ pub async fn run(resuming: Resuming, file: PathBuf) {
     }
 }
 
+/// Asks for whatever is missing in the books of a bridge, until the node stops.
+pub async fn follow(resuming: Resuming, books: Arc<Books>) {
+    let (mut wait, mut has_asked) = (IMPATIENCE, false);
+    loop {
+        if resuming.node.upgrade().is_none() {
+            return;
+        }
+        let Some(task) = books.next(|source| matches!(source, Source::V2(_))) else {
+            if std::mem::take(&mut has_asked) {
+                resuming.tell_end();
+            }
+            sleep(LOOK).await;
+            continue;
+        };
+        let Source::V2(topic) = &task.source else { continue };
+        if !std::mem::replace(&mut has_asked, true) {
+            resuming.progress.cover(0.0);
+        }
+        tracing::info!(from = task.from, until = task.until, %topic, "asking others for what was relayed meanwhile");
+        let mut stretch = Stretch::of(topic, task.from, task.until, Some((&books, &task)));
+        match resuming.round(&mut stretch).await {
+            None => return,
+            Some(true) => {
+                books.advance(&task, task.until, &BTreeMap::new());
+                wait = IMPATIENCE;
+            }
+            Some(false) => {
+                books.fail(&task);
+                sleep(wait).await;
+                wait = (wait * 2).min(PATIENCE);
+            }
+        }
+    }
+}
+
+/// Messages of one topic that are missing.
+struct Stretch<'a> {
+    topic: &'a PubsubTopic,
+    /// All of them.
+    missed: Window,
+    /// What has not come yet.
+    left: Window,
+    /// Its place among so many.
+    place: (usize, usize),
+    /// Where it is written down how far it is.
+    task: Option<(&'a Books, &'a Task)>,
+}
+
+impl<'a> Stretch<'a> {
+    /// From one second to the other, both included.
+    fn of(topic: &'a PubsubTopic, from: u64, until: u64, task: Option<(&'a Books, &'a Task)>) -> Self {
+        let nanos = |secs: u64| i64::try_from(secs).unwrap_or(i64::MAX).saturating_mul(1_000_000_000);
+        let missed = Window { from: nanos(from), until: nanos(until.saturating_add(1)).saturating_sub(1) };
+        Self { topic, missed, left: missed, place: (0, 1), task }
+    }
+
+    /// All up to this time has come; the first of it is asked for again.
+    fn reached(&mut self, nanos: i64, came: &BTreeMap<Arc<str>, u64>) -> f64 {
+        self.left = self.left.behind(nanos);
+        if let Some((books, task)) = self.task {
+            books.advance(task, u64::try_from(nanos / 1_000_000_000).unwrap_or(0), came);
+        }
+        (self.place.0 as f64 + self.missed.covered(nanos)) / self.place.1 as f64
+    }
+}
+
+/// Why a node has not given all.
+#[derive(Debug, thiserror::Error)]
+enum Trouble {
+    #[error(transparent)]
+    Page(#[from] PageError),
+    #[error("the archive can't be written")]
+    NotKept,
+}
+
 impl Resuming {
     /// Asks for all topics, however long it takes.
     async fn make_up(&self, missed: Window) {
@@ -126,33 +207,45 @@ impl Resuming {
         let (from, until) = (missed.from / 1_000_000_000, missed.until / 1_000_000_000);
         tracing::info!(from, until, topics = self.topics.len(), "asking others for what was relayed meanwhile");
         for (place, topic) in self.topics.iter().enumerate() {
-            if self.make_up_topic(topic, missed, place).await.is_none() {
+            let place = (place, self.topics.len());
+            if self.make_up_topic(Stretch { topic, missed, left: missed, place, task: None }).await.is_none() {
                 return;
             }
         }
+        self.tell_end();
+    }
+
+    fn tell_end(&self) {
         self.progress.cover(1.0);
         let (came, discarded) = (self.progress.came.load(Relaxed), self.progress.discarded.load(Relaxed));
         tracing::info!(came, discarded, "what was missed is here");
     }
 
     /// Until some node has answered to the end; `None` when this one has stopped.
-    async fn make_up_topic(&self, topic: &PubsubTopic, missed: Window, place: usize) -> Option<()> {
-        let (mut left, mut wait) = (missed, IMPATIENCE);
-        loop {
-            let nodes = self.candidates(topic).await?;
-            if nodes.is_empty() {
-                tracing::info!(%topic, "nobody to ask yet for what was missed");
-            }
-            for target in nodes {
-                let peer = target.peer;
-                match self.ask(topic, target, &mut left, missed, place).await {
-                    Ok(()) => return Some(()),
-                    Err(error) => tracing::info!(%peer, %topic, %error, "not all of what was missed came"),
-                }
-            }
+    async fn make_up_topic(&self, mut stretch: Stretch<'_>) -> Option<()> {
+        let mut wait = IMPATIENCE;
+        while !self.round(&mut stretch).await? {
             sleep(wait).await;
             wait = (wait * 2).min(PATIENCE);
         }
+        Some(())
+    }
+
+    /// Asks each node that can be asked, until one has answered to the end; `None` when this one has stopped.
+    async fn round(&self, stretch: &mut Stretch<'_>) -> Option<bool> {
+        let topic = stretch.topic;
+        let nodes = self.candidates(topic).await?;
+        if nodes.is_empty() {
+            tracing::info!(%topic, "nobody to ask yet for what was missed");
+        }
+        for target in nodes {
+            let peer = target.peer;
+            match self.ask(target, stretch).await {
+                Ok(()) => return Some(true),
+                Err(error) => tracing::info!(%peer, %topic, %error, "not all of what was missed came"),
+            }
+        }
+        Some(false)
     }
 
     async fn candidates(&self, topic: &PubsubTopic) -> Option<Vec<Target>> {
@@ -161,25 +254,18 @@ impl Resuming {
         Some(node.candidates(&[Protocol::StoreV3, Protocol::StoreLegacy], shard).await)
     }
 
-    /// All pages of one node; `left` is what is still missing, also after an error.
-    async fn ask(
-        &self,
-        topic: &PubsubTopic,
-        target: Target,
-        left: &mut Window,
-        missed: Window,
-        place: usize,
-    ) -> Result<(), PageError> {
+    /// All pages of one node; what is still missing is told also after an error.
+    async fn ask(&self, target: Target, stretch: &mut Stretch<'_>) -> Result<(), Trouble> {
         // It ends with the node, of which the next question would be told.
         let Some(node) = self.node.upgrade() else { return Ok(()) };
         let selection = Selection::Content {
-            pubsub_topic: Some(topic.clone()),
+            pubsub_topic: Some(stretch.topic.clone()),
             content_topics: Vec::new(),
-            from: Some(left.from),
-            until: Some(left.until),
+            from: Some(stretch.left.from),
+            until: Some(stretch.left.until),
         };
         let query = Query { selection, cursor: None, forward: true, limit: MAX_PAGE, include_data: true };
-        let mut pages = Pages::new(node, target, &DIALECTS, &query)?;
+        let mut pages = Pages::new(node, target, &DIALECTS, &query).map_err(PageError::from)?;
         let mut rng = system_rng();
         let mut wait = IMPATIENCE;
         loop {
@@ -191,19 +277,22 @@ impl Resuming {
                     wait *= 2;
                     continue;
                 }
-                Err(error) => return Err(error),
+                Err(error) => return Err(error.into()),
             };
             wait = IMPATIENCE;
-            if let Some(reached) = self.keep(answer).await {
-                *left = left.behind(reached);
-                let part = (place as f64 + missed.covered(reached)) / self.topics.len() as f64;
-                self.progress.cover(part);
+            let (reached, came) = self.keep(answer, stretch.task.map(|(books, _)| books)).await?;
+            if let Some(reached) = reached {
+                self.progress.cover(stretch.reached(reached, &came));
             }
         }
     }
 
-    /// Keeps what came; the time of the last message.
-    async fn keep(&self, answer: Answer) -> Option<i64> {
+    /// Keeps what came: the time of the last message, and how many were new, by route.
+    async fn keep(
+        &self,
+        answer: Answer,
+        books: Option<&Books>,
+    ) -> Result<(Option<i64>, BTreeMap<Arc<str>, u64>), Trouble> {
         let (at, mut reached, mut pending) = (now().unix_secs(), None, Vec::new());
         let mut discarded = answer.discarded;
         for kept in answer.entries.into_iter().filter_map(|entry| entry.kept) {
@@ -215,19 +304,29 @@ impl Resuming {
             }
             let row = rows::of_message(&kept.pubsub_topic, &kept.message, Some(REASON), at);
             match row {
-                Some(row) => pending.push((row.clone(), self.history.writer().hand_in(row).await)),
+                Some(row) => {
+                    let handed = self.history.writer().hand_in(row.clone()).await.map_err(|_| Trouble::NotKept)?;
+                    pending.push((kept, row, handed));
+                }
                 None => discarded += 1,
             }
         }
         self.progress.discarded.fetch_add(discarded as u64, Relaxed);
-        for (row, handed) in pending {
-            let Ok(handed) = handed else { continue };
-            if matches!(handed.durable().await, Ok(archive::Appended::Stored)) {
-                self.progress.came.fetch_add(1, Relaxed);
-                self.miner.iter().for_each(|miner| miner.offer(row.clone()));
+        let (routes, mut came) = (books.map(Books::routes), BTreeMap::new());
+        for (kept, row, handed) in pending {
+            if handed.durable().await.map_err(|_| Trouble::NotKept)? != archive::Appended::Stored {
+                continue;
+            }
+            self.progress.came.fetch_add(1, Relaxed);
+            self.miner.iter().for_each(|miner| miner.offer(row.clone()));
+            let topic = content_topic::parse(&kept.message.content_topic, true).ok();
+            let route =
+                routes.as_ref().zip(topic).and_then(|(routes, read)| routes.to_v1(&kept.pubsub_topic, read.topic));
+            if let Some(route) = route {
+                *came.entry(Arc::clone(&route.name)).or_default() += 1;
             }
         }
-        reached
+        Ok((reached, came))
     }
 }
 

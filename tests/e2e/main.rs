@@ -2,6 +2,7 @@
 
 mod accounting;
 mod archive;
+mod backfill;
 mod clients;
 mod discovery;
 mod faults;

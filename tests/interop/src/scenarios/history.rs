@@ -1,6 +1,7 @@
 //! History of mail servers that others wrote: asked for page by page, and their archives taken over.
 
-use super::Lab;
+use super::{Lab, mailserver};
+use crate::deadline::poll;
 use crate::postgres::Postgres;
 use crate::process::{Process, is, text};
 use crate::status_peer::{Envelope, StatusPeer};
@@ -158,6 +159,40 @@ fn one_dies(lab: &Lab, first: &Server, servers: &[String], expected: &BTreeSet<S
     same("one of two dies", &whole(&both)?, expected)?;
     ensure!(both.stderr().contains("the connection ended"), both.failure("it does not say which was left"));
     Ok("and of two servers when the first is killed".to_owned())
+}
+
+/// What a bridge has not heard it has from status-go's archive, and status-go's client from the bridge.
+pub(super) fn filled_from_status_go(lab: &Lab) -> Result<String> {
+    let directory = lab.data_dir("mail-filling");
+    let server = Server::filled(lab, "mail-filling", path(&directory)?)?;
+    // Another life of it has nothing to pass on by gossip.
+    server.peer.process().line("quit")?;
+    server.peer.process().exit(RUN)?;
+    let again = lab.status("mail-filling-again", &flags(path(&directory)?))?;
+    let again = Server { peer: again, ..server };
+    let (peer, mail) = (again.peer.enode().to_owned(), again.url(PASSWORD));
+    let flags = ["--archive", "--mailserver", "--staticnode-v1", &*peer, "--backfill-v1", &*mail];
+    let bridge = lab.bridge("filled-bridge", &flags)?;
+    let filled = poll(RUN, || {
+        let (_, body) = bridge.get("/bridge/v1/gaps").ok()?;
+        let body: serde_json::Value = serde_json::from_str(&body).ok()?;
+        let gaps = body["gaps"].as_array()?;
+        let envelopes = gaps.iter().find(|gap| gap["direction"] == "v1_to_v2")?["missing"].as_array()?;
+        let all_are = !envelopes.is_empty() && envelopes.iter().all(|missing| missing["state"] == "filled");
+        all_are.then(|| envelopes.iter().filter_map(|missing| missing["count"].as_u64()).sum::<u64>())
+    });
+    let filled = filled.with_context(|| bridge.process().failure("its archive is not filled"))?;
+    ensure!(filled == 2 * ENVELOPES as u64, "{filled} rows came of {} envelopes", 2 * ENVELOPES);
+    let client = lab.status_at(&bridge, "filled-client", &[])?;
+    for (topics, expected) in TOPICS.iter().zip(&again.hashes) {
+        let answer = mailserver::ask(&client, &bridge, mailserver::Question { topics, ..mailserver::ALL })?;
+        ensure!(answer.error.is_empty() && answer.cursor.is_empty(), "refused: {answer:?}");
+        same("our mail server", &answer.hashes, expected)?;
+    }
+    let transfers = bridge.metric("waku_bridge_transfers_total")?;
+    ensure!(transfers == Some(0.0), "{transfers:?} of it went by gossip");
+    bridge.stop()?;
+    Ok(format!("{filled} envelopes of its archive, and from ours the same"))
 }
 
 /// The archive of status-go's mail server becomes ours.

@@ -27,27 +27,27 @@ const ARCHIVED: Duration = Duration::from_secs(60);
 
 /// What came of one request.
 #[derive(Debug)]
-struct Answer {
-    hashes: Vec<String>,
+pub(super) struct Answer {
+    pub(super) hashes: Vec<String>,
     packets: usize,
     /// Hex; empty for none.
-    cursor: String,
-    error: String,
+    pub(super) cursor: String,
+    pub(super) error: String,
 }
 
 /// What is asked, beside the times.
 #[derive(Debug, Clone, Copy)]
-struct Question<'a> {
-    key: &'a str,
-    topics: &'a str,
-    limit: usize,
-    cursor: &'a str,
-    batch: bool,
+pub(super) struct Question<'a> {
+    pub(super) key: &'a str,
+    pub(super) topics: &'a str,
+    pub(super) limit: usize,
+    pub(super) cursor: &'a str,
+    pub(super) batch: bool,
 }
 
-const ALL: Question<'_> = Question { key: PASSWORD, topics: TOPIC, limit: 0, cursor: "", batch: true };
+pub(super) const ALL: Question<'_> = Question { key: PASSWORD, topics: TOPIC, limit: 0, cursor: "", batch: true };
 
-fn ask(client: &StatusPeer, server: &Causeway, question: Question<'_>) -> Result<Answer> {
+pub(super) fn ask(client: &StatusPeer, server: &Causeway, question: Question<'_>) -> Result<Answer> {
     let Question { key, topics, limit, cursor, batch } = question;
     let cursor = if cursor.is_empty() { "none" } else { cursor };
     let (process, from) = (client.process(), client.process().log().len());

@@ -264,6 +264,12 @@ pub(crate) const ALL: &[Scenario] = &[
         run: history::asked_of_status_go,
     },
     Scenario {
+        name: "backfill",
+        claim: "a bridge fills its archive from status-go's mail server, and status-go's client has it from us",
+        beside: true,
+        run: history::filled_from_status_go,
+    },
+    Scenario {
         name: "import",
         claim: "`import` takes the LevelDB that a status-go mail server wrote, killed or stopped; `export` gives the same",
         beside: true,
