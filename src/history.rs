@@ -29,6 +29,7 @@ use crate::{
 };
 
 pub(crate) mod conversation;
+mod place;
 mod server;
 mod state;
 mod store;
@@ -58,9 +59,6 @@ pub enum HistoryError {
     /// A topic that is none.
     #[error("--pubsub-topic: {0}")]
     PubsubTopic(waku2::topic::PubsubTopicError),
-    /// Where a run of another kind would go on.
-    #[error("--resume goes on where a mail server was asked; of a store node ask for the rest with --from")]
-    NoResume,
     /// A file with a key that is none.
     #[error("--private-key-file: {0}")]
     PrivateKey(#[from] keys::KeyError),

@@ -6,6 +6,7 @@ mod accounting;
 mod drops;
 pub(crate) mod ended;
 mod gaps;
+mod listen;
 pub(crate) mod messages;
 pub mod origins;
 mod peers;
@@ -34,7 +35,7 @@ use crate::{
     probe::{CrossingProbe, Probe},
     rest::{self, Groups},
 };
-use origins::Pattern;
+use origins::{Looked, Pattern};
 
 /// Media type of the metrics text.
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -79,7 +80,7 @@ pub(crate) async fn open(config: config::Http) -> Result<Opened, BindError> {
     let (whole, mut tasks) = (Whole::default(), JoinSet::new());
     let rest = match config.rest {
         Some(at) => {
-            let router = switching(Arc::clone(&whole), &config.allow_origin);
+            let router = switching(Arc::clone(&whole), &config.allow_origin, at.ip().is_loopback());
             Some(serve(at, router, "--rest-port", &mut tasks).await?)
         }
         None => None,
@@ -115,7 +116,7 @@ impl Opened {
 }
 
 /// For pages of these origins: all routes, or what there is before.
-fn switching(whole: Whole, allow_origin: &[Pattern]) -> Router {
+fn switching(whole: Whole, allow_origin: &[Pattern], on_loopback: bool) -> Router {
     let before = rest::starting(OpenApiRouter::new().routes(routes!(livez)).routes(routes!(not_ready)));
     let answer = async move |request: Request| -> Response {
         let mut router = whole.get().unwrap_or(&before).clone();
@@ -124,7 +125,8 @@ fn switching(whole: Whole, allow_origin: &[Pattern]) -> Router {
             Err(never) => match never {},
         }
     };
-    Router::new().fallback(answer).layer(middleware::from_fn_with_state(Arc::from(allow_origin), origins::look))
+    let looked = Looked { patterns: Arc::from(allow_origin), on_loopback };
+    Router::new().fallback(answer).layer(middleware::from_fn_with_state(looked, origins::look))
 }
 
 /// Serves until the task is aborted; returns the address really bound. `flag` is what sets its port.
@@ -137,12 +139,7 @@ async fn serve(
     let refused = |source| BindError { at, flag, source };
     let listener = TcpListener::bind(at).await.map_err(refused)?;
     let bound = listener.local_addr().map_err(refused)?;
-    tasks.spawn(async move {
-        // axum retries what can be retried; it returns only when the listener is gone.
-        if let Err(error) = axum::serve(listener, router).await {
-            tracing::error!(%error, "HTTP has ended");
-        }
-    });
+    tasks.spawn(listen::serve(listener, router));
     Ok(bound)
 }
 
@@ -236,7 +233,7 @@ mod tests {
     #[tokio::test]
     async fn it_answers_from_the_first_moment_and_then_with_all_there_is() {
         let whole = Whole::default();
-        let router = switching(Arc::clone(&whole), &[]);
+        let router = switching(Arc::clone(&whole), &[], true);
         let (status, health) = told(&router, "/health").await;
         assert_eq!((status, health.contains("INITIALIZING")), (200, true), "{health}");
         assert_eq!(told(&router, "/livez").await, (200, "OK".to_owned()));

@@ -48,7 +48,7 @@ impl Collector for Scrape {
 
 fn kind(amount: &Amount) -> MetricType {
     match amount {
-        Amount::Counter(_) => MetricType::Counter,
+        Amount::Counter(_) | Amount::Seconds(_) => MetricType::Counter,
         Amount::Gauge(_) => MetricType::Gauge,
         Amount::Histogram { .. } => MetricType::Histogram,
     }
@@ -57,6 +57,7 @@ fn kind(amount: &Amount) -> MetricType {
 fn amount(amount: &Amount, metric: &mut MetricEncoder<'_>) -> Result<(), fmt::Error> {
     match amount {
         Amount::Counter(n) => metric.encode_counter::<NoLabelSet, _, u64>(n, None),
+        Amount::Seconds(n) => metric.encode_counter::<NoLabelSet, _, u64>(n, None),
         Amount::Gauge(n) => metric.encode_gauge(n),
         Amount::Histogram { sum, count, buckets } => metric.encode_histogram::<NoLabelSet>(*sum, *count, buckets, None),
     }

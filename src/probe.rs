@@ -1,10 +1,16 @@
 //! One look at everything that is counted, for health and metrics.
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::{
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
+    time::Duration,
+};
 
 mod crossing;
 mod filter;
 mod mail;
+mod peers;
+mod process;
+mod relay;
 mod services;
 mod store;
 mod v0;
@@ -29,6 +35,8 @@ pub(crate) struct Probe {
     pub(crate) mail: Option<MailProbe>,
     /// What serves it on the Waku Network.
     pub(crate) store: Option<StoreProbe>,
+    /// When this program began, as unix time.
+    pub(crate) began: Duration,
 }
 
 /// What was seen.
@@ -84,6 +92,8 @@ pub(crate) struct Sample {
 pub(crate) enum Amount {
     /// Only grows.
     Counter(u64),
+    /// The same, in seconds and parts of them.
+    Seconds(f64),
     /// Goes up and down.
     Gauge(f64),
     /// How often up to which bound, not cumulative.
@@ -114,12 +124,20 @@ impl Probe {
         if let Some(crossing) = &self.crossing {
             crossing.read(&mut reading).await;
         }
+        reading.samples.extend(reading.v2_peers.map(|peers| {
+            gauge(
+                "libp2p_pubsub_peers",
+                "Waku Network peers that relay with us, a bridged topic if any is",
+                peers as u64,
+            )
+        }));
         if let Some(mail) = &self.mail {
             mail.read(&mut reading).await;
         }
         if let Some(store) = &self.store {
             store.read(&mut reading).await;
         }
+        reading.samples.extend(process::samples(self.began));
         reading.samples.extend(reading.clock_skew_secs.map(|secs| Sample {
             name: "clock_skew_seconds",
             help: "How far the clocks of others are ahead of ours; missing while too few say anything",

@@ -15,6 +15,8 @@
 use std::sync::Arc;
 
 use archive::{Archive, MessagePosition, Name, Row, View, query::ALL_TIMES};
+use bridge::histogram::Histogram;
+use devp2p::clock::now;
 use futures::future::BoxFuture;
 use tokio::sync::Semaphore;
 use waku2::{
@@ -44,13 +46,32 @@ pub struct ArchivedHistory {
     archive: Archive,
     proven_only: bool,
     reads: Arc<Semaphore>,
+    took: Arc<Histogram>,
 }
 
 impl ArchivedHistory {
     /// Over an archive; `proven_only`: what has no valid rate-limit proof is not told of.
     #[must_use]
     pub fn new(archive: Archive, proven_only: bool) -> Self {
-        Self { archive, proven_only, reads: Arc::new(Semaphore::new(READS)) }
+        Self {
+            archive,
+            proven_only,
+            reads: Arc::new(Semaphore::new(READS)),
+            took: Arc::new(Histogram::new(keep::SECONDS)),
+        }
+    }
+
+    /// How long pages took to be read, waiting for others included.
+    #[must_use]
+    pub fn took(&self) -> Arc<Histogram> {
+        Arc::clone(&self.took)
+    }
+
+    async fn timed(&self, query: Query) -> Result<Page, Failure> {
+        let began = now().instant;
+        let page = self.read(query).await;
+        self.took.record(now().instant.saturating_duration_since(began).as_secs_f64());
+        page
     }
 
     async fn read(&self, query: Query) -> Result<Page, Failure> {
@@ -179,7 +200,7 @@ impl ArchivedHistory {
 
 impl History for ArchivedHistory {
     fn page(&self, query: Query) -> BoxFuture<'_, Result<Page, Failure>> {
-        Box::pin(self.read(query))
+        Box::pin(self.timed(query))
     }
 }
 

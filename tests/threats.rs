@@ -595,6 +595,7 @@ const THREATS: &[(&str, &str, Met)] = &[
             "h75_what_makes_no_sense_is_told",
             "h75_each_refusal_has_its_status_and_the_request_id",
             "h75_a_cursor_has_to_be_here",
+            "h75_a_cursor_of_what_was_deleted_meanwhile_is_refused",
             "pages_have_twenty_and_a_hundred_at_most",
             "a_page_of_large_messages_is_shorter",
             "large_answers_have_room_while_they_are_read",
@@ -607,6 +608,8 @@ const THREATS: &[(&str, &str, Met)] = &[
             "h76_a_peer_and_all_together_have_so_many_slots",
             "h76_a_peer_has_so_many_requests_at_a_time_and_others_have_theirs",
             "h76_refusals_that_nobody_reads_are_bounded",
+            "h76_five_hundred_queries_at_once_all_have_an_answer",
+            "h76_five_hundred_queries_at_once_are_answered_and_what_comes_meanwhile_is_kept",
         ]),
     ),
     (
@@ -619,6 +622,7 @@ const THREATS: &[(&str, &str, Met)] = &[
             "h77_exclusions_are_bounded_and_nothing_unwanted_is_pushed_when_they_are_full",
             "h77_nobody_is_over_the_limits",
             "h77_every_refusal_has_its_code_and_text",
+            "h77_a_peer_that_refuses_or_says_nothing_is_an_error_when_it_is_read",
             "h77_what_is_too_much_is_answered_with_429",
             "h77_who_refuses_pushes_is_forgotten_however_often_it_pings",
             "h77_who_refuses_pushes_is_counted_and_holds_up_nobody",
@@ -642,6 +646,7 @@ const THREATS: &[(&str, &str, Met)] = &[
         "peer exchange: questions for everything, ten thousand of them, to learn whom we know",
         By(&[
             "h79_frames_are_bounded_before_they_are_read",
+            "as_many_as_asked_for_and_sixty_at_most",
             "h79_ten_thousand_questions_tell_sixty_nodes",
             "h79_a_peer_and_all_together_have_a_budget",
             "h79_peers_are_bounded_and_forgotten",
@@ -677,6 +682,9 @@ const THREATS: &[(&str, &str, Met)] = &[
             "h84_no_object_has_a_name_twice_and_depth_is_bounded",
             "h84_hosts_are_allowed_by_name_and_compared_without_case",
             "h84_pages_are_refused_unless_allowed",
+            "h84_on_loopback_only_names_of_this_machine_are_answered_to",
+            "h84_headers_have_a_bound_and_a_status",
+            "h84_no_request_is_smuggled_behind_another",
             "h84_nothing_is_done_by_other_methods",
             "h84_pages_foreign_hosts_and_floods_are_refused",
             "without_flags_nothing_listens",
@@ -693,6 +701,8 @@ const THREATS: &[(&str, &str, Met)] = &[
             "f01_what_was_answered_is_there_after_opening_it_again",
             "f01_what_was_relayed_is_there_after_a_kill_and_another_node_learns_what_it_missed",
             "f01_killed_twenty_times_a_mailserver_has_all_that_it_ever_gave_and_nothing_twice",
+            "f01_after_an_hour_away_mail_and_store_tell_of_it_alike",
+            "f01_a_mail_server_that_dies_while_it_answers_is_left_for_the_next",
         ]),
     ),
     (
@@ -711,6 +721,7 @@ const THREATS: &[(&str, &str, Met)] = &[
             "f03_a_full_disk_is_told_and_outlived",
             "f03_a_full_disk_is_told_and_written_again_when_there_is_space",
             "f03_while_the_disk_is_full_a_mailserver_relays_and_answers_from_what_it_has",
+            "f03_while_the_disk_is_full_a_store_relays_says_so_and_answers_from_what_it_has",
             "f04_a_mailserver_that_can_write_nothing_counts_nothing_answers_and_goes_on_when_it_can",
         ]),
     ),
@@ -748,6 +759,7 @@ const THREATS: &[(&str, &str, Met)] = &[
         By(&[
             "f08_half_a_gigabyte_holds_a_flood_beyond_the_pool",
             "h29_a_server_charges_bodies_until_they_are_dropped",
+            "h67_a_hundred_rpcs_of_350_000_subscriptions_cost_nothing_that_stays",
         ]),
     ),
     (
@@ -782,6 +794,7 @@ const THREATS: &[(&str, &str, Met)] = &[
             "every_rule_holds_in_a_mesh",
             "f11_a_node_that_is_gone_is_sought_ever_more_seldom",
             "f11_another_node_serves_when_one_is_gone",
+            "f01_what_was_relayed_is_there_after_a_kill_and_another_node_learns_what_it_missed",
         ]),
     ),
     (

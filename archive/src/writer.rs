@@ -97,6 +97,7 @@ impl Pending {
 struct State {
     broken: AtomicBool,
     failures: AtomicU64,
+    retention_failures: AtomicU64,
     stored: AtomicU64,
     trimmed: AtomicU64,
 }
@@ -165,6 +166,12 @@ impl Writer {
     #[must_use]
     pub fn failures(&self) -> u64 {
         self.state.failures.load(Relaxed)
+    }
+
+    /// Of these, deletions.
+    #[must_use]
+    pub fn retention_failures(&self) -> u64 {
+        self.state.retention_failures.load(Relaxed)
     }
 
     /// New rows since the start.
@@ -287,6 +294,7 @@ impl Task {
             }
             Err(error) => {
                 self.round = None;
+                self.state.retention_failures.fetch_add(1, Relaxed);
                 self.failed(&error, "old rows of the archive can't be deleted");
             }
         }

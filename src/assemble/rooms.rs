@@ -2,6 +2,8 @@
 
 use std::{future::pending, sync::Arc};
 
+use devp2p::clock::now;
+
 use super::{api, archive::ArchiveRoom, crossing::Crossing, mail::MailRoom, store::StoreRoom, v0::V0Room, v2::V2Room};
 use crate::probe::{CrossingProbe, MailProbe, Probe, StoreProbe, V0Probe, V2Probe};
 
@@ -43,6 +45,7 @@ impl Rooms {
             }),
             mail: self.mail_probe(),
             store: self.store_probe(),
+            began: now().unix,
         }
     }
 
@@ -59,13 +62,16 @@ impl Rooms {
 
     /// A store beside a bridge or a mailserver does the same.
     fn store_probe(&self) -> Option<StoreProbe> {
-        let store = self.store.as_ref()?;
+        let (store, v2) = self.store.as_ref().zip(self.v2.as_ref())?;
         let told = self.crossing.is_some() || self.mail.is_some();
         Some(StoreProbe {
             served: store.served.clone(),
             stats: Arc::clone(&store.stats),
             shed: Arc::clone(&store.shed),
             resumed: Arc::clone(&store.resumed),
+            read_took: store.history.took(),
+            node: v2.node.clone(),
+            writer: self.archive.as_ref().map(|archive| archive.history.writer().clone()),
             history: self.archive.as_ref().filter(|_| !told).map(|archive| archive.history.clone()),
         })
     }

@@ -24,7 +24,7 @@ pub struct SurfaceArgs {
     #[arg(long, value_name = "PORT", default_value_t = 8645)]
     pub rest_port: u16,
     /// Pages in a browser that may read these: an origin with its scheme, or a host such as localhost:8080 for http and https, with
-    /// * and ? for what may differ; * alone for all; may be repeated
+    /// * and ? for what may differ; * alone for all; may be repeated. On loopback, further names than localhost to answer to
     #[arg(long, value_name = "ORIGIN")]
     pub rest_allow_origin: Vec<Pattern>,
     /// Serve /admin as well: peers and whom to call, who is subscribed, the level of the log. There is no login

@@ -64,18 +64,9 @@ pub(super) fn read(
     topics: &[Topic],
     servers: &[MailServer],
 ) -> Result<Option<(RangeInclusive<u32>, Resume)>, ResumeError> {
-    let unreadable = |error| ResumeError::Io(path.to_owned(), error);
-    match fs::metadata(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(unreadable(error)),
-        Ok(file) if file.len() > MAX_BYTES => {
-            return Err(ResumeError::Malformed(path.to_owned(), "it is too long".to_owned()));
-        }
-        Ok(_) => {}
-    }
+    let Some(text) = read_text(path)? else { return Ok(None) };
     let malformed = |why: String| ResumeError::Malformed(path.to_owned(), why);
-    let state: State =
-        serde_json::from_slice(&fs::read(path).map_err(unreadable)?).map_err(|error| malformed(error.to_string()))?;
+    let state: State = serde_json::from_str(&text).map_err(|error| malformed(error.to_string()))?;
     if state.topics != names(topics) {
         return Err(ResumeError::Other(path.to_owned()));
     }
@@ -103,8 +94,33 @@ pub(super) fn write(path: &Path, wanted: &Wanted, resume: &Resume, servers: &[Ma
     });
     let [from, to] = pair(&wanted.sent);
     let state = State { from, to, topics: names(&wanted.topics), remaining: pair(&resume.remaining), place };
+    write_json(path, &state)
+}
+
+/// What is in such a file, if there is one.
+///
+/// # Errors
+/// [`ResumeError`] names the file.
+pub(super) fn read_text(path: &Path) -> Result<Option<String>, ResumeError> {
+    let unreadable = |error| ResumeError::Io(path.to_owned(), error);
+    match fs::metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(unreadable(error)),
+        Ok(file) if file.len() > MAX_BYTES => Err(ResumeError::Malformed(path.to_owned(), "it is too long".to_owned())),
+        Ok(_) => fs::read(path).map_err(unreadable).and_then(|bytes| {
+            let none = |error: std::string::FromUtf8Error| ResumeError::Malformed(path.to_owned(), error.to_string());
+            String::from_utf8(bytes).map(Some).map_err(none)
+        }),
+    }
+}
+
+/// Puts another in its place.
+///
+/// # Errors
+/// [`ResumeError`] names the file.
+pub(super) fn write_json(path: &Path, state: &impl Serialize) -> Result<(), ResumeError> {
     let unwritable = |error| ResumeError::Io(path.to_owned(), error);
-    let text = serde_json::to_string(&state).map_err(|error| unwritable(error.into()))?;
+    let text = serde_json::to_string(state).map_err(|error| unwritable(error.into()))?;
     let beside = path.with_added_extension("new");
     fs::write(&beside, text).map_err(unwritable)?;
     fs::rename(&beside, path).map_err(unwritable)

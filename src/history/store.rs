@@ -2,7 +2,7 @@
 //!
 //! When a node fails the next one is asked for the rest. Over 13/WAKU2-STORE 3, or 2.0.0-beta4 where a node speaks only that.
 
-use std::collections::HashSet;
+use std::path::PathBuf;
 
 use bridge::content_topic::canonical;
 use devp2p::key::NodeKey;
@@ -20,7 +20,11 @@ use waku2::{
     },
 };
 
-use super::{HistoryError, Incomplete, Keys, Printer, ServerError, range};
+use super::{
+    HistoryError, Incomplete, Keys, Printer, ServerError,
+    place::{self, Place},
+    range, state,
+};
 use crate::{
     agent,
     cli::HistoryArgs,
@@ -46,35 +50,34 @@ pub(super) fn is_node(server: &str) -> bool {
 /// As [`super::run`].
 pub(super) async fn run(args: HistoryArgs) -> anyhow::Result<()> {
     let targets = args.server.iter().map(|text| target(text)).collect::<Result<Vec<_>, _>>()?;
-    if args.resume.is_some() {
-        return Err(HistoryError::NoResume.into());
-    }
     let topic: PubsubTopic = args.pubsub_topic.parse().map_err(HistoryError::PubsubTopic)?;
-    let sent = range(&args)?;
-    let missing =
-        Window { from: i64::from(*sent.start()) * NANOS, until: i64::from(*sent.end()) * NANOS + (NANOS - 1) };
+    let content_topics: Vec<String> = args.topic.iter().map(|text| content_topic(text)).collect();
+    let left = args.resume.as_deref().map(|path| place::read(path, &topic, &content_topics)).transpose()?.flatten();
+    let place = match left {
+        Some(place) => place,
+        None => Place::of(window(&args)?),
+    };
     let node = node(&topic).await?;
     let mut asking = Asking {
         limit: if args.all { u64::MAX } else { args.limit },
-        content_topics: args.topic.iter().map(|text| content_topic(text)).collect(),
+        content_topics,
         printer: Printer { json: args.json, keys: Keys::of(&args)? },
         progress: Progress::start(args.quiet),
         topic,
-        whole: missing,
-        missing,
-        at_the_end: HashSet::new(),
+        place,
+        resume_file: args.resume,
         came: 0,
         came_bytes: 0,
         discarded: 0,
     };
     let mut done = Ok(Reader::Listens);
-    let mut is_complete = false;
+    let (mut is_complete, mut is_enough) = (false, false);
     for target in targets {
         let name = target.peer;
         match asking.all_of(node.clone(), target).await {
             Ok(End::Complete) => is_complete = true,
-            Ok(End::Left(reader)) => (is_complete, done) = (true, Ok(reader)),
-            Err(Trouble::Print(error)) => (is_complete, done) = (true, Err(error)),
+            Ok(End::Left(reader)) => (is_enough, done) = (true, Ok(reader)),
+            Err(Trouble::Print(error)) => (is_enough, done) = (true, Err(error)),
             Err(Trouble::Server(error)) => {
                 asking.progress.remark(format_args!("{name}: {error}"));
                 continue;
@@ -83,7 +86,14 @@ pub(super) async fn run(args: HistoryArgs) -> anyhow::Result<()> {
         break;
     }
     node.shutdown().await;
-    asking.finish(done, is_complete)
+    asking.finish(done, is_complete, is_enough)
+}
+
+/// The times that are asked for.
+fn window(args: &HistoryArgs) -> Result<Window, HistoryError> {
+    let sent = range(args)?;
+    let (from, until) = (i64::from(*sent.start()) * NANOS, i64::from(*sent.end()) * NANOS + (NANOS - 1));
+    Ok(Window { from, until })
 }
 
 fn target(text: &str) -> Result<Target, ServerError> {
@@ -120,12 +130,10 @@ struct Asking {
     printer: Printer,
     progress: Progress,
     topic: PubsubTopic,
-    /// What was asked for at first.
-    whole: Window,
-    /// What has not come yet.
-    missing: Window,
-    /// What was printed of its first nanosecond.
-    at_the_end: HashSet<MessageHash>,
+    /// How far it is.
+    place: Place,
+    /// Where that is written after each page.
+    resume_file: Option<PathBuf>,
     came: u64,
     came_bytes: u64,
     discarded: usize,
@@ -153,8 +161,8 @@ impl Asking {
         let selection = Selection::Content {
             pubsub_topic: Some(self.topic.clone()),
             content_topics: self.content_topics.clone(),
-            from: Some(self.missing.from),
-            until: Some(self.missing.until),
+            from: Some(self.place.missing.from),
+            until: Some(self.place.missing.until),
         };
         let query = Query { selection, cursor: None, forward: true, limit: self.page(), include_data: true };
         self.progress.remark(format_args!("asking {}", target.peer));
@@ -162,7 +170,9 @@ impl Asking {
         let mut pages = pages.map_err(|error| server(error.into()))?;
         let mut rng = system_rng();
         while let Some(answer) = pages.next(&mut rng).await.map_err(|error| server(error.into()))? {
-            match self.take(answer).map_err(Trouble::Print)? {
+            let reader = self.take(answer).map_err(Trouble::Print)?;
+            self.leave_place().map_err(Trouble::Print)?;
+            match reader {
                 Reader::Listens if self.came < self.limit => {}
                 reader => return Ok(End::Left(reader)),
             }
@@ -178,11 +188,11 @@ impl Asking {
         self.discarded += answer.discarded;
         for (hash, kept) in answer.entries.into_iter().filter_map(|entry| Some((entry.hash, entry.kept?))) {
             let sent = kept.message.timestamp.unwrap_or_default();
-            if sent > self.missing.from {
-                self.at_the_end.clear();
+            if sent > self.place.missing.from {
+                self.place.at_the_end.clear();
             }
-            self.missing = self.missing.behind(sent);
-            if !self.at_the_end.insert(hash) {
+            self.place.missing = self.place.missing.behind(sent);
+            if !self.place.at_the_end.insert(hash) {
                 continue;
             }
             self.came += 1;
@@ -194,9 +204,17 @@ impl Asking {
                 break;
             }
         }
-        let (covered, told) = (self.whole.covered(self.missing.from), self.told());
+        let (covered, told) = (self.place.whole.covered(self.place.missing.from), self.told());
         self.progress.tell((covered * 1e6) as u64, 1_000_000, || told);
         Ok(Reader::Listens)
+    }
+
+    /// Writes down how far it is: what was printed is not asked for again.
+    fn leave_place(&self) -> anyhow::Result<()> {
+        match &self.resume_file {
+            Some(path) => Ok(place::write(path, &self.topic, &self.content_topics, &self.place)?),
+            None => Ok(()),
+        }
     }
 
     fn print(&self, Kept { pubsub_topic, message, .. }: &Kept, hash: MessageHash) -> anyhow::Result<Reader> {
@@ -211,15 +229,22 @@ impl Asking {
         told
     }
 
-    fn finish(self, done: anyhow::Result<Reader>, is_complete: bool) -> anyhow::Result<()> {
+    fn finish(self, done: anyhow::Result<Reader>, is_complete: bool, is_enough: bool) -> anyhow::Result<()> {
         self.progress.remark(self.told());
+        // Nothing may have come yet; the times are kept all the same, for `24h` ago is another time later.
+        let left = match &self.resume_file {
+            Some(path) if is_complete => state::remove(path).map_err(Into::into),
+            _ => self.leave_place(),
+        };
         self.progress.end();
         done?;
-        if is_complete {
+        left?;
+        if is_complete || is_enough {
             return Ok(());
         }
         let secs = |nanos: i64| u32::try_from(nanos / NANOS).unwrap_or(u32::MAX);
-        Err(Incomplete(secs(self.missing.from), secs(self.missing.until), "").into())
+        let how = if self.resume_file.is_some() { "; the same command goes on there" } else { "" };
+        Err(Incomplete(secs(self.place.missing.from), secs(self.place.missing.until), how).into())
     }
 }
 

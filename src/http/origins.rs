@@ -3,6 +3,9 @@
 //! Without a pattern whoever reads is not looked at, for browsers keep pages of others from what they have read; but nothing is changed for a
 //! page that is not our own: browsers send what it posts before they ask, and say where it is from. With some, a request that names an origin which
 //! fits none is refused.
+//!
+//! On loopback a request under a name is refused, other than `localhost` and names that a pattern fits: whoever owns a name can lead it to this
+//! machine once his page is open in a browser here, which then takes ours for a part of his. Elsewhere names are how others reach us.
 
 use std::{net::IpAddr, str::FromStr, sync::Arc};
 
@@ -11,6 +14,7 @@ use axum::{
     http::{
         HeaderMap, HeaderValue, Method, StatusCode, Uri,
         header::{ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_ORIGIN, HOST, ORIGIN, VARY},
+        uri::Authority,
     },
     middleware::Next,
     response::{IntoResponse, Response},
@@ -97,6 +101,25 @@ enum Answer {
     Ambiguous,
 }
 
+/// Who may ask.
+#[derive(Debug, Clone)]
+pub(super) struct Looked {
+    /// Pages that may.
+    pub(super) patterns: Arc<[Pattern]>,
+    /// Is it asked from this machine alone?
+    pub(super) on_loopback: bool,
+}
+
+impl Looked {
+    /// Is it asked for by a name that may have been led here? A host that can't be read is none of ours.
+    fn is_led_here(&self, headers: &HeaderMap) -> bool {
+        let Some(host) = headers.get(HOST).filter(|_| self.on_loopback) else { return false };
+        let Some(asked) = host.to_str().ok().and_then(place) else { return true };
+        let page = format!("http://{asked}");
+        !is_ours(asked.host()) && !self.patterns.iter().any(|pattern| pattern.fits(&page))
+    }
+}
+
 fn answer(patterns: &[Pattern], method: &Method, headers: &HeaderMap) -> Answer {
     let mut origins = headers.get_all(ORIGIN).iter();
     match (patterns, origins.next(), origins.next()) {
@@ -115,17 +138,28 @@ fn answer(patterns: &[Pattern], method: &Method, headers: &HeaderMap) -> Answer 
 
 /// Is it a page of this very server? Only under an address or `localhost`: any other name may have been led here by its owner.
 fn is_own(origin: &HeaderValue, headers: &HeaderMap) -> bool {
-    let place = |text: &str| text.parse::<Uri>().ok()?.authority().cloned();
     let of_page = origin.to_str().ok().filter(|origin| origin.contains("://")).and_then(place);
     let asked = headers.get(HOST).and_then(|host| host.to_str().ok()).and_then(place);
     let (Some(of_page), Some(asked)) = (of_page, asked) else { return false };
-    let name = asked.host().trim_start_matches('[').trim_end_matches(']');
-    of_page == asked && (name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok())
+    of_page == asked && is_ours(asked.host())
+}
+
+fn place(text: &str) -> Option<Authority> {
+    text.parse::<Uri>().ok()?.authority().cloned()
+}
+
+/// An address, or the one name that is of this machine everywhere.
+fn is_ours(host: &str) -> bool {
+    let name = host.trim_start_matches('[').trim_end_matches(']');
+    name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok()
 }
 
 /// Lets a request through or refuses it, and says so to the browser.
-pub(super) async fn look(State(patterns): State<Arc<[Pattern]>>, request: Request, next: Next) -> Response {
-    match answer(&patterns, request.method(), request.headers()) {
+pub(super) async fn look(State(looked): State<Looked>, request: Request, next: Next) -> Response {
+    if looked.is_led_here(request.headers()) {
+        return (StatusCode::FORBIDDEN, "Host not allowed").into_response();
+    }
+    match answer(&looked.patterns, request.method(), request.headers()) {
         Answer::Unlooked => next.run(request).await,
         Answer::Foreign => (StatusCode::FORBIDDEN, "Origin not allowed").into_response(),
         Answer::Ambiguous => (StatusCode::BAD_REQUEST, "More than one Origin").into_response(),
@@ -225,6 +259,27 @@ mod tests {
         for method in [Method::GET, Method::HEAD, Method::OPTIONS] {
             assert_eq!(of(method, "http://evil.example", "localhost:8645"), Answer::Unlooked);
         }
+    }
+
+    #[test]
+    fn h84_on_loopback_only_names_of_this_machine_are_answered_to() {
+        let refused = |host: &'static str, on_loopback, patterns: &[&str]| {
+            let patterns = patterns.iter().map(|text| pattern(text)).collect();
+            Looked { patterns, on_loopback }
+                .is_led_here(&[(HOST, HeaderValue::from_static(host))].into_iter().collect())
+        };
+        for ours in ["localhost:8645", "LOCALHOST", "127.0.0.1:8645", "[::1]:8645", "0.0.0.0:8645", "192.168.1.7"] {
+            assert!(!refused(ours, true, &[]), "{ours}");
+        }
+        for led_here in ["evil.example:8645", "EVIL.example", "localhost.evil.example", "a b", ""] {
+            assert!(refused(led_here, true, &[]), "{led_here:?}");
+            assert!(!refused(led_here, false, &[]), "{led_here:?}");
+        }
+        assert!(!refused("node.example", true, &["node.example"]));
+        assert!(refused("node.example.evil", true, &["node.example"]));
+        assert!(!refused("anything", true, &["*"]));
+        let looked = Looked { patterns: Arc::default(), on_loopback: true };
+        assert!(!looked.is_led_here(&HeaderMap::new()), "of HTTP/1.0, which no browser speaks");
     }
 
     /// The definition, which takes ages.

@@ -124,7 +124,7 @@ impl CrossingProbe {
             labels: side(direction),
             ..counter("bridge_backfill_rows", "Rows that the archives of others had", came[direction as usize])
         };
-        Direction::ALL.into_iter().flat_map(|direction| [gap(direction), rows(direction)]).collect()
+        Direction::ALL.map(gap).into_iter().chain(Direction::ALL.map(rows)).collect()
     }
 
     fn lags(&self) -> Vec<Sample> {
@@ -187,11 +187,6 @@ impl CrossingProbe {
             counter("bridge_loop_suspected", "Contents put in quarantine for going round", tally.loops_suspected),
             counter("bridge_journal_failures", "Batches that could not be written down", self.journal.failures()),
             counter("bridge_dedup_evicted_early", "Entries forgotten before their time", tally.seen_evicted_early),
-            gauge(
-                "libp2p_pubsub_peers",
-                "Waku Network peers that relay a bridged topic with us",
-                status.v2_peers as u64,
-            ),
             gauge("bridge_dedup_entries", "Entries of the memory of what was seen", status.seen_entries as u64),
         ]
     }

@@ -2,9 +2,11 @@
 
 use std::sync::{Arc, atomic::AtomicU64};
 
+use archive::Writer;
+use bridge::histogram::Histogram;
 use waku2::{service::Protocol, store::serve::Counters};
 
-use super::{Amount, Reading, Sample, counter, gauge, read};
+use super::{Amount, Reading, Sample, counter, crossing::histogram, gauge, read};
 use crate::{
     storage::archive::History,
     store::{keep::Stats, resume::Progress},
@@ -21,6 +23,12 @@ pub(crate) struct StoreProbe {
     pub(crate) shed: Arc<AtomicU64>,
     /// What is made up for.
     pub(crate) resumed: Arc<Progress>,
+    /// How long pages took to be read.
+    pub(crate) read_took: Arc<Histogram>,
+    /// How long answers take to be written.
+    pub(crate) node: waku2::Handle,
+    /// What writes to the archive.
+    pub(crate) writer: Option<Writer>,
     /// The archive, where nobody else tells of it.
     pub(crate) history: Option<History>,
 }
@@ -29,13 +37,18 @@ pub(crate) struct StoreProbe {
 struct Names {
     queries: &'static str,
     errors: &'static str,
+    time: &'static str,
 }
 
 impl Names {
     const fn of(protocol: Protocol) -> Self {
         match protocol {
-            Protocol::StoreLegacy => Self { queries: "waku_legacy_store_queries", errors: "waku_legacy_store_errors" },
-            _ => Self { queries: "waku_store_queries", errors: "waku_store_errors" },
+            Protocol::StoreLegacy => Self {
+                queries: "waku_legacy_store_queries",
+                errors: "waku_legacy_store_errors",
+                time: "waku_legacy_store_time_seconds",
+            },
+            _ => Self { queries: "waku_store_queries", errors: "waku_store_errors", time: "waku_store_time_seconds" },
         }
     }
 }
@@ -45,8 +58,21 @@ impl StoreProbe {
     pub(super) async fn read(&self, reading: &mut Reading) {
         for (protocol, counters) in &self.served {
             reading.samples.extend(queries(&Names::of(*protocol), counters));
+            reading.samples.extend(self.times(*protocol, counters));
         }
         reading.samples.extend(self.archiving());
+        reading.samples.extend(self.stats.by_shard().into_iter().map(|(shard, count)| Sample {
+            labels: vec![("shard", shard.to_string())],
+            ..gauge("waku_archive_messages_per_shard", "Messages kept since the start, by shard", count)
+        }));
+        reading.samples.extend([
+            histogram(
+                "waku_archive_insert_duration_seconds",
+                "From a message's arrival at the archive to the disk",
+                self.stats.insert_took.read(),
+            ),
+            histogram("waku_archive_query_duration_seconds", "To read a page of history", self.read_took.read()),
+        ]);
         reading.samples.extend([
             counter("store_resumed_messages", "Messages that others had while we were away", read(&self.resumed.came)),
             counter(
@@ -65,16 +91,29 @@ impl StoreProbe {
         }
     }
 
-    fn archiving(&self) -> [Sample; 4] {
+    /// Of the last answer.
+    fn times(&self, protocol: Protocol, counters: &Counters) -> [Sample; 2] {
+        let written = read(&self.node.counters().services[protocol.index()].last_write_micros);
+        let phases = [("query-db-time", read(&counters.last_query_micros)), ("send-store-resp-time", written)];
+        phases.map(|(phase, micros)| Sample {
+            name: Names::of(protocol).time,
+            help: "How long the last answer took to be made and to be written",
+            labels: vec![("phase", phase.to_owned())],
+            amount: Amount::Gauge(micros as f64 / 1e6),
+        })
+    }
+
+    fn archiving(&self) -> [Sample; 5] {
         let failures = [
-            ("invalid_message_too_old", &self.stats.too_old),
-            ("invalid_message_future_timestamp", &self.stats.future),
-            ("insert_failure", &self.stats.failed),
-            ("shed", &self.shed),
+            ("invalid_message_too_old", read(&self.stats.too_old)),
+            ("invalid_message_future_timestamp", read(&self.stats.future)),
+            ("insert_failure", read(&self.stats.failed)),
+            ("retpolicy_failure", self.writer.as_ref().map_or(0, Writer::retention_failures)),
+            ("shed", read(&self.shed)),
         ];
         failures.map(|(kind, count)| Sample {
             labels: vec![("type", kind.to_owned())],
-            ..counter("waku_archive_errors", "Messages that were relayed and not kept", read(count))
+            ..counter("waku_archive_errors", "Messages that were relayed and not kept, and failed deletions", count)
         })
     }
 }

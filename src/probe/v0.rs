@@ -78,6 +78,10 @@ impl V0Probe {
             labels: vec![("reason", reason.into())],
             ..counter("waku_envelopes_rejected", "Envelopes not taken", n)
         }));
+        samples.extend([("hit", &c.duplicates), ("miss", &c.validated)].map(|(cache, n)| Sample {
+            labels: vec![("cache", cache.into())],
+            ..counter("waku_envelopes_cached", "Envelopes that were here before, and new ones", read(n))
+        }));
         let posts = [
             ("acknowledged", &c.posts_acknowledged),
             ("refused", &c.posts_refused),
@@ -101,6 +105,8 @@ impl V0Probe {
             counter("v1_faults", "waku/0 peers left for a fault", read(&c.faults)),
             counter("v1_peers_rotated", "waku/0 peers left for a better one", read(&c.rotated)),
             gauge("connected_peers", "waku/0 peers whose Status was exchanged", read(&c.peers)),
+            gauge("rlpx_connected_peers", "waku/0 peers whose Status was exchanged", read(&c.peers)),
+            gauge("p2p_peers_absolute", "waku/0 peers whose Status was exchanged", read(&c.peers)),
         ];
         samples.extend(c.disconnects.by_reason().map(|(reason, n)| Sample {
             labels: vec![("reason", reason.into())],

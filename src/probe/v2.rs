@@ -2,7 +2,7 @@
 
 use waku2::{health::TopicHealth, service::Protocol, validate::Reason};
 
-use super::{Reading, Sample, counter, gauge, read as count, services};
+use super::{Reading, Sample, counter, gauge, peers, read as count, relay, services};
 use crate::health::{Service, Services};
 
 /// What of the Waku Network side is looked at.
@@ -23,6 +23,8 @@ impl V2Probe {
         reading.v2_peers = Some(node.health().iter().map(|topic| topic.mesh_peers).max().unwrap_or_default());
         reading.clock_skew_secs = node.clock_skew_secs();
         reading.samples.extend(samples(node));
+        reading.samples.extend(relay::samples(node));
+        reading.samples.extend(peers::samples(node).await);
     }
 }
 

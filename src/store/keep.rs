@@ -4,16 +4,18 @@
 //! the archive what crosses by itself: the same row comes twice then, and is one.
 
 use std::{
+    collections::BTreeMap,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
 };
 
+use bridge::histogram::Histogram;
 use devp2p::clock::{Now, now};
 use tokio::sync::mpsc;
-use waku2::{Received, WakuMessage, handle::Witness};
+use waku2::{PubsubTopic, Received, Shard, WakuMessage, handle::Witness};
 
 use crate::{rows, storage::archive::History};
 
@@ -41,8 +43,11 @@ pub enum NotKept {
     Future,
 }
 
+/// Bounds of the classes of time that reading and writing the archive take, in seconds.  Deployed: nwaku, the usual ones of Prometheus.
+pub const SECONDS: &[f64] = &[0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+
 /// What became of messages.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Stats {
     /// Handed to the archive.
     pub handed_in: AtomicU64,
@@ -52,6 +57,40 @@ pub struct Stats {
     pub future: AtomicU64,
     /// The archive could not be written.
     pub failed: AtomicU64,
+    /// How long a message took from its arrival at the archive to the disk.
+    pub insert_took: Histogram,
+    /// Messages handed to the archive, by shard: no more than there are.
+    shards: Mutex<BTreeMap<u16, u64>>,
+}
+
+impl Default for Stats {
+    fn default() -> Self {
+        Self {
+            handed_in: AtomicU64::default(),
+            too_old: AtomicU64::default(),
+            future: AtomicU64::default(),
+            failed: AtomicU64::default(),
+            insert_took: Histogram::new(SECONDS),
+            shards: Mutex::default(),
+        }
+    }
+}
+
+impl Stats {
+    fn handed_in(&self, shard: Option<u16>, took: Duration) {
+        self.handed_in.fetch_add(1, Relaxed);
+        self.insert_took.record(took.as_secs_f64());
+        if let Some(shard) = shard {
+            *self.shards.lock().unwrap_or_else(PoisonError::into_inner).entry(shard).or_default() += 1;
+        }
+    }
+
+    /// Messages handed to the archive, by shard.
+    #[must_use]
+    pub fn by_shard(&self) -> Vec<(u16, u64)> {
+        let shards = self.shards.lock().unwrap_or_else(PoisonError::into_inner);
+        shards.iter().map(|(shard, count)| (*shard, *count)).collect()
+    }
 }
 
 /// Hands what the node accepts to [`keep`]: it never waits.
@@ -101,6 +140,10 @@ pub fn eligible(message: &WakuMessage, now: Now) -> Result<(), NotKept> {
     }
 }
 
+fn shard_of(topic: &PubsubTopic) -> Option<u16> {
+    topic.as_str().parse::<Shard>().ok().map(|shard| shard.index)
+}
+
 /// Hands over what comes, in batches, until the node stops.
 pub async fn keep(history: History, mut inbox: mpsc::Receiver<Arc<Received>>, stats: Arc<Stats>) {
     let mut batch = Vec::with_capacity(BATCH);
@@ -124,14 +167,17 @@ pub async fn keep(history: History, mut inbox: mpsc::Receiver<Arc<Received>>, st
                 continue;
             };
             match history.writer().hand_in(row).await {
-                Ok(handed) => pending.push(handed),
+                Ok(handed) => pending.push((shard_of(&received.pubsub_topic), handed)),
                 Err(_) => return, // The archive is closed.
             }
         }
-        for handed in pending.drain(..) {
-            // Why it could not is in the log.
-            let counter = if handed.durable().await.is_ok() { &stats.handed_in } else { &stats.failed };
-            counter.fetch_add(1, Relaxed);
+        for (shard, handed) in pending.drain(..) {
+            if handed.durable().await.is_ok() {
+                stats.handed_in(shard, now().instant.saturating_duration_since(at.instant));
+            } else {
+                // Why it could not is in the log.
+                stats.failed.fetch_add(1, Relaxed);
+            }
         }
     }
 }

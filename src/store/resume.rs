@@ -344,7 +344,14 @@ fn write(file: &Path, secs: u64) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use waku2::{
+        ContentTopic, Meta, WakuMessage,
+        hash::message_hash,
+        store::{Entry, query::Kept},
+    };
+
     use super::*;
+    use crate::config::{self, archive::Place};
 
     #[test]
     fn the_time_is_read_as_it_was_written() {
@@ -355,6 +362,49 @@ mod tests {
         assert_eq!(read(&file), Some(1_700_000_000));
         std::fs::write(&file, "yesterday").unwrap();
         assert_eq!(read(&file), None);
+    }
+
+    /// A node that asked another one, and kept one message of what it was told.
+    async fn told_one(require_proof: bool) -> Resuming {
+        let (events, _) = tokio::sync::mpsc::channel(1);
+        let (node, _task) = waku2::run::start(waku2::Config::new([1; 32]), events).await.unwrap();
+        let wanted = config::archive::Archive { place: Place::Memory, retention: archive::Retention::default() };
+        let (history, _writer) = History::open(&wanted, Path::new("")).await.unwrap();
+        let resuming = Resuming {
+            node: node.downgrade(),
+            history,
+            miner: None,
+            topics: Vec::new(),
+            most: Duration::ZERO,
+            require_proof,
+            progress: Arc::default(),
+        };
+        let pubsub_topic: PubsubTopic = "/waku/2/rs/1/0".parse().unwrap();
+        let message = WakuMessage {
+            payload: "x".into(),
+            content_topic: ContentTopic::from("/a/1/b/c"),
+            version: 0,
+            timestamp: Some(7),
+            meta: Meta::default(),
+            // There is one, and nobody has looked whether it holds.
+            rate_limit_proof: Some(vec![9].into()),
+            ephemeral: false,
+        };
+        let hash = message_hash(&pubsub_topic, &message);
+        let entry = Entry { hash, kept: Some(Kept { pubsub_topic, message, stored_at: 7 }) };
+        let (reached, _) = resuming.keep(Answer { entries: vec![entry], discarded: 0 }, None).await.unwrap();
+        assert_eq!(reached, Some(7), "it is not asked for again");
+        resuming
+    }
+
+    #[tokio::test]
+    async fn net_12_what_has_no_proof_known_to_be_valid_is_not_taken_from_others() {
+        for (require_proof, came, discarded) in [(true, 0, 1), (false, 1, 0)] {
+            let resuming = told_one(require_proof).await;
+            let progress = &resuming.progress;
+            assert_eq!((progress.came.load(Relaxed), progress.discarded.load(Relaxed)), (came, discarded));
+            assert_eq!(resuming.history.archive().totals().await.unwrap().rows, came);
+        }
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! The archive as history, against a model that looks at everything: in memory and in SQLite.
 
-use archive::{EnvelopeHalf, Mined, Side};
+use std::time::Duration;
+
+use archive::{EnvelopeHalf, Mined, Retention, Side, Writer, writer::Settings};
 use bytes::Bytes;
 use proptest::prelude::*;
 use waku2::{ContentTopic, Meta, WakuMessage, hash::message_hash, store::server};
@@ -153,6 +155,58 @@ async fn h75_a_cursor_has_to_be_here() {
         }
         // Another node, where it came at another time, names it too.
         assert_eq!(at(Index { receiver_time: 1, ..named }).await, Ok(Page::default()));
+    }
+}
+
+#[tokio::test]
+async fn h75_a_cursor_of_what_was_deleted_meanwhile_is_refused() {
+    let rows: Vec<Row> = (0..5).map(|n| row(TOPICS[0], &message("a", "x", NOW_NS + n, 0))).collect();
+    let (archives, _directory) = archives(&rows).await;
+    for archive in archives {
+        let history = ArchivedHistory::new(archive.clone(), false);
+        let first = history.page(all(2, true)).await.unwrap();
+        let cursor = server::end(&first, true).unwrap();
+        let by_index = Query { cursor: Some(Cursor::Index(server::index(cursor).unwrap())), ..all(2, true) };
+        let by_hash = Query { cursor: Some(Cursor::Hash(cursor.hash)), ..all(2, true) };
+        assert_eq!(history.page(by_hash.clone()).await.unwrap().entries.len(), 2);
+        let retention = Retention { max_rows: Some(1), ..Retention::default() };
+        let settings = Settings { retention, trim_every: Duration::from_millis(1), clock: || NOW };
+        let (_writer, _task) = Writer::start(archive.clone(), settings);
+        while archive.totals().await.unwrap().rows > 1 {
+            tokio::task::yield_now().await;
+        }
+        for query in [by_hash, by_index] {
+            assert_eq!(history.page(query).await, Err(Failure::UnknownCursor));
+        }
+        assert_eq!(history.page(all(10, true)).await.unwrap().entries.len(), 1, "it is read from the beginning");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn h76_five_hundred_queries_at_once_are_answered_and_what_comes_meanwhile_is_kept() {
+    const QUERIES: usize = 500;
+    let sent = |n: i64| row(TOPICS[0], &message("a", "a payload of some length", NOW_NS + n, 0));
+    let (archives, _directory) = archives(&(0..2_000).map(sent).collect::<Vec<_>>()).await;
+    for archive in archives {
+        let history = ArchivedHistory::new(archive.clone(), false);
+        // As long as all places are taken, none of them is read.
+        let reading = history.reads.acquire_many(u32::try_from(READS).unwrap()).await.unwrap();
+        let queries: Vec<_> = (0..QUERIES)
+            .map(|n| {
+                let history = history.clone();
+                tokio::spawn(async move { history.page(all(100, n % 2 == 0)).await })
+            })
+            .collect();
+        for n in 2_000..2_050 {
+            archive.append(&[sent(n)], NOW).await.unwrap();
+        }
+        assert!(queries.iter().all(|query| !query.is_finished()), "who writes does not wait for who reads");
+        drop(reading);
+        for query in queries {
+            assert_eq!(query.await.unwrap().unwrap().entries.len(), 100);
+        }
+        assert_eq!(archive.totals().await.unwrap().rows, 2_050);
+        assert_eq!(history.took().read().count, QUERIES as u64);
     }
 }
 

@@ -215,7 +215,7 @@ async fn f01_a_mail_server_that_dies_while_it_answers_is_left_for_the_next() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn f08_what_no_mail_server_gives_stays_missing_and_is_asked_for_again() {
+async fn what_no_mail_server_gives_stays_missing_and_is_asked_for_again() {
     let [data, own] = [directory(), directory()];
     let server = mailserver(data.path(), FEW);
     let v1 = format!("--staticnode-v1={}", server.enode);

@@ -17,6 +17,7 @@ mod link;
 mod load;
 mod mail_faults;
 mod mailserver;
+mod metrics;
 #[path = "../support/name_server.rs"]
 mod name_server;
 mod node;

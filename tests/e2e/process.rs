@@ -192,12 +192,21 @@ impl Bridge {
 
     /// The same where no file may grow beyond so many KiB: writes fail as on a full disk, until the limit is lifted.
     pub(crate) fn mailserver_with_little_disk(data_dir: &Path, kib: u32) -> Self {
+        Self::with_little_disk(&["mailserver"], data_dir, kib)
+    }
+
+    /// A node of the Waku Network in the same way.
+    pub(crate) fn node_with_little_disk(data_dir: &Path, kib: u32, flags: &[&str]) -> Self {
+        Self::with_little_disk(&[&["node", "--tcp-port=0", "--websocket-port=0"], flags].concat(), data_dir, kib)
+    }
+
+    fn with_little_disk(arguments: &[&str], data_dir: &Path, kib: u32) -> Self {
         let data = format!("--data-dir={}", data_dir.display());
         // The signal that a file is too long would end it; a shell counts in blocks of 512 bytes.
         let script = format!("trap '' XFSZ; ulimit -S -f {}; exec \"$0\" \"$@\"", 2 * kib);
-        let fixed = ["mailserver", &data, "--listen-address=127.0.0.1", "--devp2p-tcp-port=0", "--rest-port=0"];
+        let fixed = [&*data, "--listen-address=127.0.0.1", "--devp2p-tcp-port=0", "--rest-port=0"];
         let mut command = Command::new("sh");
-        command.args(["-c", &script, env!("CARGO_BIN_EXE_causeway")]).args(fixed);
+        command.args(["-c", &script, env!("CARGO_BIN_EXE_causeway")]).args(arguments).args(fixed);
         let command = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let output = Output::spawned(command);
         let ready = output.wait_for_error_line("Node setup complete");
@@ -270,6 +279,11 @@ impl Bridge {
     /// The same as a page of this origin asks.
     pub(crate) fn get_from(&self, origin: &str, path: &str) -> (u16, String) {
         ask(&self.http, "GET", path, &format!("Origin: {origin}\r\n"))
+    }
+
+    /// The status and the body of a page that is asked for under this name.
+    pub(crate) fn get_under(&self, host: &str, path: &str) -> (u16, String) {
+        say(&self.http, &format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"))
     }
 
     /// The status and the answer, when it is told to do something; with further headers.
@@ -376,11 +390,19 @@ fn ask(url: &str, method: &str, path: &str, headers: &str) -> (u16, String) {
 }
 
 fn ask_with(url: &str, method: &str, path: &str, headers: &str, body: &str) -> (u16, String) {
-    let authority = url.trim_start_matches("http://").split('/').next().unwrap_or_default();
-    let mut stream = TcpStream::connect(authority).expect("HTTP listens");
+    let authority = authority(url);
+    say(url, &format!("{method} {path} HTTP/1.1\r\nHost: {authority}\r\nConnection: close\r\n{headers}\r\n{body}"))
+}
+
+fn authority(url: &str) -> &str {
+    url.trim_start_matches("http://").split('/').next().unwrap_or_default()
+}
+
+/// The status and the body of what is answered to this.
+fn say(url: &str, request: &str) -> (u16, String) {
+    let mut stream = TcpStream::connect(authority(url)).expect("HTTP listens");
     stream.set_read_timeout(Some(LIMIT)).expect("a limit is set");
-    write!(stream, "{method} {path} HTTP/1.1\r\nHost: {authority}\r\nConnection: close\r\n{headers}\r\n{body}")
-        .expect("HTTP reads");
+    stream.write_all(request.as_bytes()).expect("HTTP reads");
     let mut answer = String::new();
     stream.read_to_string(&mut answer).expect("HTTP answers");
     let status = answer.split(' ').nth(1).and_then(|s| s.parse().ok()).expect("a status");

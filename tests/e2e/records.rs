@@ -193,7 +193,6 @@ fn history_says_what_is_missing_and_what_is_wrongly_asked() {
     for (arguments, word) in [
         (vec!["history"], "--server"),
         (vec!["history", &server, store], "not both at once"),
-        (vec!["history", store, "--resume=x"], "--from"),
         (vec!["history", "--server=enode://x:secret@y"], "neither a mail server"),
         (vec!["history", &server, "--from=1h", "--to=2h"], "--from is after --to"),
         (vec!["history", &server, "--sym-key=12"], "64 hex digits"),

@@ -120,6 +120,12 @@ fn h84_a_page_of_somebody_else_publishes_nothing() {
         assert_eq!(node.post(path, sent), (403, "Origin not allowed".into()), "{path}");
     }
     assert_eq!(node.post("/relay/v1/auto/messages", "Content-Type: text/plain\r\n").0, 400, "a program is let through");
+    // A page of a name that was led here while it was open reads nothing either.
+    for path in ["/admin/v1/peers", "/store/v3/messages", "/metrics", "/relay/v1/messages/x"] {
+        let (status, body) = node.get_under("evil.example:8645", path);
+        assert_eq!((status, body.as_str()), (403, "Host not allowed"), "{path}");
+    }
+    assert_eq!(node.get_under("LocalHost:1", "/admin/v1/peers").0, 200, "names are compared without case");
 }
 
 #[test]

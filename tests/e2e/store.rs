@@ -4,7 +4,10 @@ use std::{collections::BTreeSet, time::Duration};
 
 use serde_json::Value;
 
-use crate::process::{Bridge, Output, run};
+use crate::{
+    mailserver::eventually,
+    process::{Bridge, Output, run},
+};
 
 /// The topic of waku/0, and what it is called on the Waku Network.
 const TOPIC: &str = "--topic=0x01020304";
@@ -21,12 +24,13 @@ fn directory() -> tempfile::TempDir {
 fn history(server: &str) -> BTreeSet<(i64, String)> {
     let said = run(&["history", "--server", server, "--from=1h", TOPIC, "--json", "--quiet"]);
     assert!(said.success, "{said:?}");
-    let line = |line: &str| {
-        let line: Value = serde_json::from_str(line).expect("a line of JSON");
-        let nanos: i64 = line["sent"].as_str().and_then(|text| text.parse().ok()).expect("a time");
-        (nanos / 1_000_000_000, line["payload"].as_str().expect("a payload").to_owned())
-    };
     said.stdout.lines().map(line).collect()
+}
+
+fn line(line: &str) -> (i64, String) {
+    let line: Value = serde_json::from_str(line).expect("a line of JSON");
+    let nanos: i64 = line["sent"].as_str().and_then(|text| text.parse().ok()).expect("a time");
+    (nanos / 1_000_000_000, line["payload"].as_str().expect("a payload").to_owned())
 }
 
 /// Asks until there is so much.
@@ -94,6 +98,64 @@ fn f01_what_was_relayed_is_there_after_a_kill_and_another_node_learns_what_it_mi
     for node in [again, second] {
         assert_eq!(node.terminate(STOP), Some(0));
     }
+}
+
+/// No file may grow: every write fails, as on a disk that is full.
+#[test]
+fn f03_while_the_disk_is_full_a_store_relays_says_so_and_answers_from_what_it_has() {
+    let data = directory();
+    let node = Bridge::node_with_little_disk(data.path(), 1 << 20, &["--store"]);
+    post(&node.libp2p, 0..2);
+    let kept = history_of(&node.libp2p, 2);
+    let listener = Output::of(&["listen", &node.libp2p, "--count=1", "--timeout=60"]);
+    listener.wait_for_error_line("listening for");
+    node.limit_files("0");
+    post(&node.libp2p, 2..3);
+    let heard = listener.end();
+    assert!(heard.success && heard.stdout.contains("number 2"), "{heard:?}");
+    eventually("the archive fails", || node.get("/readyz").1.contains("\"part\":\"archive\""));
+    assert_eq!(history(&node.libp2p), kept);
+    assert_eq!(node.get("/livez").0, 200);
+
+    node.limit_files("unlimited");
+    post(&node.libp2p, 3..4);
+    let later = history_of(&node.libp2p, 3);
+    assert!(later.is_superset(&kept), "{later:?}");
+    eventually("the archive works", || !node.get("/readyz").1.contains("\"part\":\"archive\""));
+    assert_eq!(node.terminate(STOP), Some(0));
+}
+
+#[test]
+fn history_of_a_store_node_goes_on_where_it_ended() {
+    let data = directory();
+    let node = Bridge::node_in(data.path(), &["--store"], &[]);
+    post(&node.libp2p, 0..5);
+    let all = history_of(&node.libp2p, 5);
+    let file = data.path().join("where.json");
+    let path = file.to_str().expect("a path of Unicode");
+    let go_on = |server: &str, how: &[&str]| {
+        let asked = ["history", "--server", server, "--from=1h", TOPIC, "--json", "--quiet", "--resume", path];
+        run(&[&asked, how].concat())
+    };
+    let mut printed = Vec::new();
+    for (how, lines) in [("--limit=2", 2), ("--limit=2", 2), ("--all", 1)] {
+        let said = go_on(&node.libp2p, &[how]);
+        assert!(said.success && said.stdout.lines().count() == lines, "{how}: {said:?}");
+        printed.extend(said.stdout.lines().map(line));
+        assert_eq!(file.exists(), how != "--all", "after {how}");
+    }
+    assert_eq!(printed.len(), all.len(), "none twice");
+    assert_eq!(printed.into_iter().collect::<BTreeSet<_>>(), all);
+
+    let other = go_on(&node.libp2p, &["--limit=1"]);
+    assert!(other.success, "{other:?}");
+    let asked = ["history", "--server", &node.libp2p, "--topic=0x05060708", "--quiet", "--resume", path];
+    let said = run(&asked);
+    assert!(!said.success && said.stderr.contains("other topics"), "{said:?}");
+    let address = node.libp2p.clone();
+    assert_eq!(node.terminate(STOP), Some(0));
+    let said = go_on(&address, &["--all"]);
+    assert!(said.code == Some(1) && said.stderr.contains("goes on there") && file.exists(), "{said:?}");
 }
 
 #[test]

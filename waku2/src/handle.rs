@@ -27,6 +27,7 @@ use crate::{
     lightpush,
     limits::Limits,
     message::WakuMessage,
+    peer_exchange,
     relay::PROTOCOL,
     seek,
     service::{
@@ -40,6 +41,7 @@ use crate::{
     skew::Measured,
     subscriptions::SubscribeError,
     topic::PubsubTopic,
+    traffic::Traffic,
     transport::Certificate,
     validate::{Policy, Reason},
 };
@@ -279,6 +281,18 @@ pub struct Counters {
     pub unsent: AtomicU64,
     /// Events nobody took.
     pub events_shed: AtomicU64,
+    /// Calls of ours that reached somebody.
+    pub dials_succeeded: AtomicU64,
+    /// Calls of ours that led nowhere.
+    pub dials_failed: AtomicU64,
+    /// Topics joined, those of the start not counted.
+    pub joined: AtomicU64,
+    /// Topics left.
+    pub left: AtomicU64,
+    /// What was relayed, by topic and by size.
+    pub traffic: Traffic,
+    /// Peer exchange, both sides of it.
+    pub exchange: peer_exchange::Counters,
     /// Requests of peers to each service.
     pub services: AllCounters,
     /// What became of messages that light clients pushed.
@@ -407,6 +421,12 @@ impl Handle {
     #[must_use]
     pub fn record(&self) -> Option<Enr> {
         self.shared.discv5.get().map(discv5::Handle::record)
+    }
+
+    /// What discovery over UDP knows of nodes; `None` when that does not run.
+    #[must_use]
+    pub fn discovered(&self) -> Option<&discv5::Seen> {
+        self.shared.discv5.get().map(discv5::Handle::seen)
     }
 
     /// Sends `data`, an encoded [`WakuMessage`], to every peer of `topic`. Returns when it is in the peers' queues, not when

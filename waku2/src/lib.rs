@@ -13,7 +13,7 @@
 //! | [`proof`] | the place of rate-limit proofs | 17/WAKU2-RLN-RELAY |
 //! | [`relay`] | gossipsub under Waku's name | 11/WAKU2-RELAY, 29/WAKU2-CONFIG |
 //! | [`subscriptions`] | the topics that are relayed | 51/WAKU2-RELAY-SHARDING |
-//! | [`health`] | how well each is joined to its mesh | |
+//! | [`health`], [`traffic`] | how well each is joined to its mesh, and what it carried | |
 //! | [`metadata`] | cluster and shards, told on first contact | 66/WAKU2-METADATA |
 //! | [`transport`] | TCP, WebSocket, Noise, yamux, mplex | libp2p |
 //! | `websocket` | what browsers reach, within bounds | RFC 6455 |
@@ -76,6 +76,7 @@ pub mod slots;
 pub mod store;
 pub mod subscriptions;
 pub mod topic;
+pub mod traffic;
 pub mod transport;
 pub mod validate;
 mod websocket;

@@ -9,7 +9,7 @@ use std::{
     future::pending,
     net::{IpAddr, SocketAddr},
     path::PathBuf,
-    sync::Arc,
+    sync::{Arc, atomic::Ordering::Relaxed},
     time::{Duration, Instant},
 };
 
@@ -45,7 +45,7 @@ use crate::{
     known::{KnownPeer, Origin},
     message::WakuMessage,
     peer_exchange::{
-        PROTOCOL, Request, Response, Server,
+        self, PROTOCOL, Request, Response, Server,
         client::{ASK, KEPT, RESPONDERS},
         keep,
     },
@@ -410,6 +410,7 @@ impl Seeker {
         &mut self,
         now: Now,
         swarm: &mut Swarm<Behaviour>,
+        counters: &peer_exchange::Counters,
         event: ExchangeEvent<Request, Response>,
     ) {
         match event {
@@ -417,15 +418,18 @@ impl Seeker {
                 let mesh: HashSet<PeerId> = swarm.behaviour().gossip.all_mesh_peers().copied().collect();
                 let in_mesh = |peer: &PeerId| mesh.contains(peer);
                 let response = self.server.answer(now.instant, peer, request, in_mesh, &mut self.rng);
+                counters.sent.fetch_add(response.records.len() as u64, Relaxed);
                 // An error says that the asker is gone.
                 let _ = swarm.behaviour_mut().exchange.send_response(channel, response);
             }
             ExchangeEvent::Message { message: ExchangeMessage::Response { response, .. }, .. } => {
-                self.answered(now, response.records);
+                counters.received.fetch_add(response.records.len() as u64, Relaxed);
+                self.answered(now, counters, response.records);
             }
             ExchangeEvent::OutboundFailure { peer, error, .. } => {
                 debug!(%peer, %error, "no answer to peer exchange");
-                self.answered(now, Vec::new());
+                counters.unanswered.fetch_add(1, Relaxed);
+                self.answered(now, counters, Vec::new());
             }
             ExchangeEvent::InboundFailure { peer, error, .. } => debug!(%peer, %error, "peer exchange not answered"),
             ExchangeEvent::ResponseSent { .. } => {}
@@ -433,7 +437,7 @@ impl Seeker {
     }
 
     /// One of those asked has answered, or never will. With the last of them a choice is made.
-    fn answered(&mut self, now: Now, records: Vec<Enr>) {
+    fn answered(&mut self, now: Now, counters: &peer_exchange::Counters, records: Vec<Enr>) {
         self.asked = self.asked.saturating_sub(1);
         if !records.is_empty() && self.answers.len() < RESPONDERS {
             self.answers.push(records);
@@ -441,6 +445,7 @@ impl Seeker {
         if self.asked == 0 {
             let answers = std::mem::take(&mut self.answers);
             for node in keep(self.own, self.cluster, answers, KEPT, &mut self.rng) {
+                counters.kept.fetch_add(1, Relaxed);
                 self.suggest(now, Source::PeerExchange, node);
             }
         }

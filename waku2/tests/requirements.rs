@@ -68,12 +68,17 @@ const REQUIREMENTS: [(u8, &str, Met); 30] = [
             "what_is_pushed_is_relayed_and_told_like_what_relay_brings",
             "filter_v2_brings_what_was_asked_for",
             "all_pages_come_in_either_version_and_the_newer_is_preferred",
+            "a_stranger_is_found_over_udp_and_told_of_to_who_asks",
         ]),
     ),
     (
         10,
         "a store of twelve hours of proven messages",
-        By(&["on_networks_with_proofs_only_what_is_proven_is_told", "a_store_is_an_archive"]),
+        By(&[
+            "on_networks_with_proofs_only_what_is_proven_is_told",
+            "a_store_is_an_archive",
+            "f01_what_was_relayed_is_there_after_a_kill_and_another_node_learns_what_it_missed",
+        ]),
     ),
     (
         11,
@@ -84,11 +89,18 @@ const REQUIREMENTS: [(u8, &str, Met); 30] = [
             "all_pages_come_in_either_version_and_the_newer_is_preferred",
         ]),
     ),
-    (12, "stored messages without a valid proof discarded", NO_PROOFS),
+    (
+        12,
+        "stored messages without a valid proof discarded: all of them, as none is known to be valid yet",
+        By(&["net_12_what_has_no_proof_known_to_be_valid_is_not_taken_from_others"]),
+    ),
     (
         13,
         "an interface for applications that picks the shard",
-        By(&["a_content_topic_is_polled_when_it_was_asked_for_and_when_it_came_by"]),
+        By(&[
+            "a_content_topic_is_polled_when_it_was_asked_for_and_when_it_came_by",
+            "the_topic_is_named_or_follows_from_the_content_topic",
+        ]),
     ),
     (14, "a member's rate bounded by its proofs", NO_PROOFS),
     (
@@ -226,7 +238,7 @@ const FILTER: [(u8, &str, Met); 12] = [
             "h77_who_refuses_pushes_is_forgotten_however_often_it_pings",
         ]),
     ),
-    (12, "a node may ask store instead", Untested("store is another service")),
+    (12, "a node may ask store instead", By(&["history_of_a_store_node_goes_on_where_it_ended"])),
 ];
 
 #[test]

@@ -1,6 +1,6 @@
 //! js-waku in pages of a headless Chromium, under the driver.
 
-use crate::process::{Event, Process};
+use crate::process::{Event, Process, text};
 use anyhow::{Context, Result, bail, ensure};
 use std::path::Path;
 use std::time::Duration;
@@ -42,6 +42,34 @@ impl Browser {
         Ok(told.context("a page without a muxer")?.to_owned())
     }
 
+    /// Opens a page of a light client, which dials a node; gives the muxer.
+    ///
+    /// # Errors
+    /// As [`Browser::open`].
+    pub(crate) fn open_services(&self, page: &str, muxer: &str, node: &str, content_topic: &str) -> Result<String> {
+        let opened = self.ask(&format!("services {page} {muxer} {node} 0 1 {content_topic}"))?;
+        ensure!(opened["state"] == "ready", "page {page}: {opened}");
+        let told = opened["text"].as_str().and_then(|text| text.rsplit(' ').next());
+        Ok(told.context("a page without a muxer")?.to_owned())
+    }
+
+    /// Fills in a form of such a page, a choice and a text without blanks, if it has them, and submits it; gives what it says then.
+    ///
+    /// # Errors
+    /// When it says nothing.
+    pub(crate) fn submit(&self, page: &str, form: &str) -> Result<String> {
+        let told = self.ask(&format!("submit {page} {form}"))?;
+        Ok(text(&told, "answer").to_owned())
+    }
+
+    /// The history that such a page shows.
+    ///
+    /// # Errors
+    /// When the page has lost its node.
+    pub(crate) fn history(&self, page: &str) -> Result<Vec<String>> {
+        self.lines(page, "history")
+    }
+
     /// Types a text without blanks into a page, and sends it.
     ///
     /// # Errors
@@ -57,10 +85,15 @@ impl Browser {
     /// # Errors
     /// When the page has lost its node.
     pub(crate) fn messages(&self, page: &str) -> Result<Vec<String>> {
+        self.lines(page, "messages")
+    }
+
+    fn lines(&self, page: &str, list: &str) -> Result<Vec<String>> {
         let read = self.ask(&format!("read {page}"))?;
-        ensure!(read["state"] == "meshed", "page {page}: {} ({})", read["state"], read["text"]);
-        let Some(messages) = read["messages"].as_array() else { bail!("page {page}: {read}") };
-        Ok(messages.iter().filter_map(|message| message.as_str().map(str::to_owned)).collect())
+        let is_well = read["state"] == "meshed" || read["state"] == "ready";
+        ensure!(is_well, "page {page}: {} ({})", read["state"], read["text"]);
+        let Some(lines) = read[list].as_array() else { bail!("page {page}: {read}") };
+        Ok(lines.iter().filter_map(|line| line.as_str().map(str::to_owned)).collect())
     }
 
     /// Ends it, so that nothing of it is left.

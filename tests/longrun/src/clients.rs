@@ -1,8 +1,10 @@
-//! Many clients over WebSocket at one bridge, and what it takes to hold them. They are js-libp2p relays in one process of Node.js, every
-//! other by yamux and by mplex, on one shard with a trickle of messages; `tests/interop/peers/js-waku/clients.mjs`.
+//! Many clients over WebSocket at one bridge, and what it takes to hold them. They are js-libp2p relays, or light clients of js-waku that filter
+//! pushes to, in one process of Node.js, every other by yamux and by mplex, on one shard with a trickle of messages;
+//! `tests/interop/peers/js-waku/clients.mjs`.
 
 use std::{
     io::{BufRead, BufReader},
+    ops::RangeInclusive,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::mpsc::{Receiver, RecvTimeoutError, sync_channel},
@@ -51,15 +53,28 @@ const LINES: usize = 64;
 /// Of all connections, two fifths are for peers that have called us and relay.
 const ROOM: u32 = 3;
 
+/// Messages that may still be on their way to subscribers when a run ends: those of half a minute.
+const UNDER_WAY: u64 = 3;
+
+/// What the clients are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Kind {
+    /// They relay.
+    #[default]
+    Relays,
+    /// They relay nothing, and are pushed to by 12/WAKU2-FILTER.
+    Subscribers,
+}
+
 /// Holds so many clients for so long; `given` is judged in place of what is built.
 ///
 /// # Errors
 /// When a client is left or hears nothing, or a bound is passed.
-pub(crate) fn run(given: Option<&Path>, count: u32, time: Duration) -> Result<()> {
+pub(crate) fn run(given: Option<&Path>, kind: Kind, count: u32, time: Duration) -> Result<()> {
     let room = format!("--max-connections={}", count * ROOM);
-    let bridge = BridgeProcess::start(given, &[&room])?;
-    let clients = Clients::start(&bridge, count)?;
-    let report = hold(&bridge, &clients, count, time)?;
+    let bridge = BridgeProcess::start(given, &[&room, "--filter"])?;
+    let clients = Clients::start(&bridge, kind, count)?;
+    let report = Report { kind, ..hold(&bridge, &clients, count, time)? };
     drop(clients);
     bridge.stop()?;
     report.print();
@@ -73,12 +88,13 @@ struct Clients {
 }
 
 impl Clients {
-    fn start(bridge: &BridgeProcess, count: u32) -> Result<Self> {
+    fn start(bridge: &BridgeProcess, kind: Kind, count: u32) -> Result<Self> {
         let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../interop/peers/js-waku");
         npm::fetch(&folder)?;
         let mut child = Command::new("node")
             .arg(folder.join("clients.mjs"))
             .args(["--node", &bridge.websocket.to_string(), "--count", &count.to_string()])
+            .args((kind == Kind::Subscribers).then_some("--filter"))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -133,6 +149,7 @@ impl State {
 
 #[derive(Debug, Default)]
 struct Report {
+    kind: Kind,
     count: u32,
     samples: Vec<Sample>,
     last: State,
@@ -159,7 +176,7 @@ fn hold(bridge: &BridgeProcess, clients: &Clients, count: u32, time: Duration) -
             last.connected
         );
     }
-    Ok(Report { count, samples, last })
+    Ok(Report { count, samples, last, ..Report::default() })
 }
 
 impl Report {
@@ -205,10 +222,20 @@ impl Report {
         );
     }
 
+    /// Arrivals that there should be. Relays have much of it from each other; a subscriber gets each message, once.
+    fn owed(&self) -> RangeInclusive<u64> {
+        let (published, count) = (self.last.published.max(1), u64::from(self.count));
+        match self.kind {
+            Kind::Relays => published..=u64::MAX,
+            Kind::Subscribers => published.saturating_sub(UNDER_WAY).max(1) * count..=published * count,
+        }
+    }
+
     fn judge(&self) -> Result<()> {
         let State { left, published, arrived, .. } = self.last;
         ensure!(left == 0, "clients: {left} connections ended");
-        ensure!(published > 0 && arrived >= published, "clients: {published} messages published, {arrived} arrivals");
+        let owed = self.owed();
+        ensure!(owed.contains(&arrived), "clients: {published} messages published, {arrived} arrivals, owed {owed:?}");
         ensure!(self.peak_kib() <= MAX_RSS_KIB, "clients: {} KiB resident, more than {MAX_RSS_KIB}", self.peak_kib());
         let most = self.count as usize + OWN_DESCRIPTORS;
         ensure!(self.descriptors() <= most, "clients: {} descriptors, more than {most}", self.descriptors());
@@ -230,7 +257,7 @@ mod tests {
             cpu_seconds: 0.0,
         };
         let last = State { connected: 300, left: 0, published: 10, arrived: 60 };
-        Report { count: 300, samples: (0..minutes).map(sample).collect(), last }
+        Report { kind: Kind::Relays, count: 300, samples: (0..minutes).map(sample).collect(), last }
     }
 
     #[test]
@@ -256,6 +283,18 @@ mod tests {
         for (report, word) in [(lost, "ended"), (silent, "arrivals"), (leaking, "descriptors"), (dear, "resident")] {
             assert!(report.judge().unwrap_err().to_string().contains(word), "{word}");
         }
+    }
+
+    #[test]
+    fn subscribers_get_each_message_once() {
+        for (arrived, is_right) in [(100 * 300, true), (97 * 300, true), (97 * 300 - 1, false), (100 * 300 + 1, false)]
+        {
+            let last = State { connected: 300, left: 0, published: 100, arrived };
+            let report = Report { kind: Kind::Subscribers, last, ..report(30, |_| 60_000) };
+            assert_eq!(report.judge().is_ok(), is_right, "{arrived}");
+        }
+        let silent = Report { kind: Kind::Subscribers, last: State::default(), ..report(30, |_| 60_000) };
+        assert!(silent.judge().is_err());
     }
 
     #[test]

@@ -69,7 +69,7 @@ enum Command {
         #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=90))]
         rate: u32,
     },
-    /// Holds many js-libp2p clients over WebSocket, with a trickle of messages.
+    /// Holds many js-libp2p relays, or js-waku clients, over WebSocket, with a trickle of messages.
     Clients {
         /// Clients.
         #[arg(long, default_value_t = 300, value_parser = clap::value_parser!(u32).range(1..=1_000))]
@@ -77,6 +77,9 @@ enum Command {
         /// For how long.
         #[arg(long, default_value_t = 30)]
         minutes: u64,
+        /// Light clients of js-waku, subscribed by filter, in place of relays.
+        #[arg(long)]
+        filter: bool,
         /// Judge this program instead of building one.
         #[arg(long, value_name = "PATH")]
         causeway: Option<PathBuf>,
@@ -137,8 +140,9 @@ fn run(command: Command) -> Result<()> {
         Command::Sim { seconds } => sim::run(Duration::from_secs(seconds)),
         Command::Mesh { seeds, nodes, seed } => mesh::run(seeds, &nodes, seed),
         Command::Soak { minutes, rate } => soak::run(Duration::from_secs(minutes * 60), rate),
-        Command::Clients { count, minutes, causeway } => {
-            clients::run(causeway.as_deref(), count, Duration::from_secs(minutes * 60))
+        Command::Clients { count, minutes, filter, causeway } => {
+            let kind = if filter { clients::Kind::Subscribers } else { clients::Kind::Relays };
+            clients::run(causeway.as_deref(), kind, count, Duration::from_secs(minutes * 60))
         }
         Command::Faults { kills, minutes, causeway } => {
             faults::run(kills, Duration::from_secs(minutes * 60), causeway.as_deref())

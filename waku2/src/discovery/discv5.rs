@@ -8,7 +8,17 @@
 //! fixed), 16 records to an answer, 1,000 sessions, [`MAX_PACKETS_PER_SEC`] unasked packets a second in all and [`MAX_PACKETS_PER_SEC_OF_IP`]
 //! from one address, which bounds open handshakes too, as each lives for a second. What is sent to a stranger is never longer than what came.
 
-use std::{collections::HashSet, io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
+use std::{
+    collections::HashSet,
+    io,
+    net::SocketAddr,
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 use ::enr::{CombinedKey, NodeId};
 use devp2p::{
@@ -146,6 +156,18 @@ pub struct Handle {
     told: Arc<watch::Sender<Told>>,
     record: watch::Receiver<Enr>,
     addr: SocketAddr,
+    seen: Arc<Seen>,
+}
+
+/// What discovery knows of nodes, as of the last lookup, and what of it went wrong.
+#[derive(Debug, Default)]
+pub struct Seen {
+    /// Nodes of the table.
+    pub nodes: AtomicUsize,
+    /// Of these, with whom a session stands.
+    pub connected: AtomicUsize,
+    /// Lookups that failed.
+    pub failures: AtomicU64,
 }
 
 impl Handle {
@@ -159,6 +181,12 @@ impl Handle {
     #[must_use]
     pub fn record(&self) -> Enr {
         self.record.borrow().clone()
+    }
+
+    /// What it knows of nodes.
+    #[must_use]
+    pub fn seen(&self) -> &Seen {
+        &self.seen
     }
 
     /// We relay these shards now.
@@ -221,8 +249,10 @@ pub async fn start(config: Config, found: mpsc::Sender<Node>) -> Result<(Handle,
         every: config.lookup_every,
         record,
         found,
+        seen: Arc::default(),
     };
-    let handle = Handle { commands, told: Arc::new(changes), record: shown, addr };
+    let seen = Arc::clone(&task.seen);
+    let handle = Handle { commands, told: Arc::new(changes), record: shown, addr, seen };
     Ok((handle, tokio::spawn(task.run(inbox, changed))))
 }
 
@@ -317,6 +347,7 @@ struct Task {
     every: Duration,
     record: watch::Sender<Enr>,
     found: mpsc::Sender<Node>,
+    seen: Arc<Seen>,
 }
 
 impl Task {
@@ -343,8 +374,13 @@ impl Task {
             };
             match done {
                 Ok(nodes) => nodes.iter().for_each(|record| self.tell(record)),
-                Err(error) => debug!(%error, "a lookup failed"),
+                Err(error) => {
+                    self.seen.failures.fetch_add(1, Relaxed);
+                    debug!(%error, "a lookup failed");
+                }
             }
+            self.seen.nodes.store(self.service.table_entries_id().len(), Relaxed);
+            self.seen.connected.store(self.service.connected_peers(), Relaxed);
             self.begin();
             self.show();
             lookup.set(look_up(&self.service, self.every));
@@ -402,6 +438,13 @@ impl Task {
             });
         }
     }
+}
+
+/// Bytes that came and went over UDP, of all discovery in this process.
+#[must_use]
+pub fn network_bytes() -> (u64, u64) {
+    let metrics = Discv5::metrics();
+    (metrics.bytes_recv as u64, metrics.bytes_sent as u64)
 }
 
 async fn look_up(service: &Discv5, after: Duration) -> Result<Vec<discv5::Enr>, QueryError> {

@@ -30,6 +30,7 @@ impl Node {
                 self.last_published = Some(now().instant);
                 self.counters.published.fetch_add(1, Relaxed);
                 self.counters.published_bytes.fetch_add(data.len() as u64, Relaxed);
+                self.counters.traffic.went(&topic, data.len());
                 if published.peers > 0 {
                     self.went_out(topic, data, message, from);
                 }
@@ -102,6 +103,7 @@ impl Node {
             return Err(SubscribeError::Refused(refused.to_string()));
         }
         info!(%topic, "joined");
+        self.counters.joined.fetch_add(1, Relaxed);
         self.seeker.set_shards(&self.shards());
         self.tell_counts();
         self.look_at_health();
@@ -115,6 +117,7 @@ impl Node {
         self.relay.leave(&mut self.swarm.behaviour_mut().gossip, topic);
         self.validator.forget(topic);
         info!(%topic, "left a topic");
+        self.counters.left.fetch_add(1, Relaxed);
         self.seeker.set_shards(&self.shards());
         self.tell_counts();
         self.look_at_health();

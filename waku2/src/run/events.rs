@@ -32,6 +32,9 @@ impl Node {
             SwarmEvent::Behaviour(event) => self.on_behaviour(event),
             SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, .. } => {
                 self.connected(peer_id, connection_id, &endpoint);
+                if endpoint.is_dialer() {
+                    self.counters.dials_succeeded.fetch_add(1, Relaxed);
+                }
                 self.seeker.connected(now(), connection_id, &peer_id, endpoint.is_dialer());
                 self.call_ended(connection_id, None);
                 let at = now().instant;
@@ -50,6 +53,7 @@ impl Node {
                 }
             }
             SwarmEvent::OutgoingConnectionError { connection_id, error, .. } => {
+                self.counters.dials_failed.fetch_add(1, Relaxed);
                 self.seeker.failed(now(), connection_id);
                 self.call_ended(connection_id, Some(&error));
                 let at = now().instant;
@@ -116,7 +120,9 @@ impl Node {
         match event {
             BehaviourEvent::Gossip(event) => self.on_gossip(event),
             BehaviourEvent::Metadata(event) => self.on_metadata(event),
-            BehaviourEvent::Exchange(event) => self.seeker.on_exchange(now(), &mut self.swarm, event),
+            BehaviourEvent::Exchange(event) => {
+                self.seeker.on_exchange(now(), &mut self.swarm, &self.counters.exchange, event);
+            }
             BehaviourEvent::Identify(identify::Event::Received { peer_id, info, .. }) => {
                 self.peers.identified(&peer_id, &info.agent_version, info.protocols.iter().map(AsRef::as_ref));
             }
@@ -161,6 +167,7 @@ impl Node {
         self.count(verdict, &from);
         if let Some(message) = message {
             self.peers.brought(&from, data.len());
+            self.counters.traffic.came(&topic, data.len());
             self.seeker.heard(now, from, message.timestamp);
             let hash = message_hash(&topic, &message);
             let received = Arc::new(Received { pubsub_topic: topic, message, hash, data, from });

@@ -21,7 +21,7 @@ pub const DURATIONS: [Duration; 12] = [
     Duration::from_secs(5),
 ];
 
-/// Of one protocol, as the serving side. Every number only grows.
+/// Of one protocol, as the serving side. Every number only grows, except `last_write_micros`.
 #[derive(Debug, Default)]
 pub struct Counters {
     /// Requests, or pushes, that were read and handed over.
@@ -41,6 +41,8 @@ pub struct Counters {
     pub durations: [AtomicU64; DURATIONS.len() + 1],
     /// All of that time together, in microseconds.
     pub micros: AtomicU64,
+    /// How long the last answer took to be written, in microseconds.
+    pub last_write_micros: AtomicU64,
 }
 
 impl Counters {
@@ -50,8 +52,17 @@ impl Counters {
         self.bytes_in.fetch_add(request as u64, Relaxed);
         self.bytes_out.fetch_add(answer as u64, Relaxed);
         self.durations[DURATIONS.partition_point(|bound| *bound < took)].fetch_add(1, Relaxed);
-        self.micros.fetch_add(u64::try_from(took.as_micros()).unwrap_or(u64::MAX), Relaxed);
+        self.micros.fetch_add(micros(took), Relaxed);
     }
+
+    /// An answer took so long to be written.
+    pub(crate) fn written(&self, took: Duration) {
+        self.last_write_micros.store(micros(took), Relaxed);
+    }
+}
+
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

@@ -42,6 +42,10 @@ const SLACK_BYTES: usize = 64 * 1024;
 /// their hashes and topics. nwaku has no limit.
 const MAX_PAGE_BYTES: usize = 16 * 1024 * 1024;
 
+/// Longest query of a store, in bytes. What makes sense has at most 60 KB, by [`crate::store::query`]; what is read beyond that is refused with a status and
+/// its id instead of a cut stream. nwaku has no limit, and neither go-waku nor js-waku bounds the hashes that it asks for.
+const MAX_QUERY_BYTES: usize = 1024 * 1024;
+
 /// A service protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Protocol {
@@ -110,10 +114,9 @@ impl Protocol {
     pub const fn request_cap(self) -> usize {
         match self {
             Self::FilterV1 | Self::FilterSubscribe | Self::FilterPush => MAX_BATCH_BYTES,
+            Self::StoreV3 | Self::StoreLegacy => MAX_QUERY_BYTES,
             // nwaku has no limit for these. The largest message, and room for what is around it.
-            Self::StoreV3 | Self::StoreLegacy | Self::LightpushV3 | Self::LightpushLegacy => {
-                MAX_RPC_BYTES + SLACK_BYTES
-            }
+            Self::LightpushV3 | Self::LightpushLegacy => MAX_RPC_BYTES + SLACK_BYTES,
         }
     }
 
@@ -163,6 +166,7 @@ mod tests {
         assert_eq!(Protocol::FilterPush.request_cap(), 1_601_536);
         assert_eq!(Protocol::FilterSubscribe.answer_cap(), 65_536);
         assert_eq!(Protocol::LightpushV3.request_cap(), 153_600 + 65_536);
+        assert_eq!([Protocol::StoreV3, Protocol::StoreLegacy].map(Protocol::request_cap), [1_048_576; 2]);
         assert!(Protocol::StoreV3.answer_cap() > 100 * MAX_RPC_BYTES);
     }
 }

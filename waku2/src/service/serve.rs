@@ -265,8 +265,12 @@ impl Service {
         let (began, request_bytes) = (now(), request.len());
         let answered = timeout(ANSWER_TIME, async {
             let Some(answer) = self.answer.answer(peer, request, began).await else { return 0 };
+            let ready = now().instant;
             match write_last(stream, &answer).await {
-                Ok(()) => answer.len(),
+                Ok(()) => {
+                    self.counters.written(now().instant.saturating_duration_since(ready));
+                    answer.len()
+                }
                 Err(error) => {
                     debug!(%peer, protocol = %self.protocol, %error, "an answer not taken");
                     0

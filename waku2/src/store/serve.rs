@@ -9,7 +9,7 @@ use std::sync::{
 };
 
 use bytes::Bytes;
-use devp2p::Now;
+use devp2p::{Now, clock::now};
 use futures::{FutureExt, future::BoxFuture};
 use libp2p::PeerId;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -27,7 +27,7 @@ pub const MAX_BYTES: usize = 128 * 1024 * 1024;
 /// The unit of that bound, in bytes.
 const UNIT_BYTES: usize = 1_024;
 
-/// What became of the requests of one protocol. Every number only grows.
+/// What became of the requests of one protocol. Every number only grows, except `last_query_micros`.
 #[derive(Debug, Default)]
 pub struct Counters {
     /// Answered with a page.
@@ -38,6 +38,8 @@ pub struct Counters {
     pub failed: AtomicU64,
     /// Too many at a time, or too often.
     pub too_many: AtomicU64,
+    /// How long the last answer took to be made, in microseconds: nearly all of it is reading history.
+    pub last_query_micros: AtomicU64,
 }
 
 impl Counters {
@@ -96,10 +98,13 @@ impl Store {
     }
 
     async fn respond(&self, request: Bytes) -> Bytes {
+        let began = now().instant;
         let (answer, answered) = match self.is_legacy {
             true => server::answer_legacy(&*self.history, request).await,
             false => server::answer(&*self.history, request).await,
         };
+        let took = now().instant.saturating_duration_since(began).as_micros();
+        self.counters.last_query_micros.store(u64::try_from(took).unwrap_or(u64::MAX), Relaxed);
         match self.bounded(answer) {
             Some(answer) => {
                 self.counters.count(answered);
@@ -161,7 +166,7 @@ mod tests {
 
     fn ask(store: &Store) -> Bytes {
         let query = Query { selection: Selection::all(), cursor: None, forward: true, limit: 100, include_data: true };
-        block_on(store.answer(PeerId::random(), wire::Request::encode("x", &query), devp2p::clock::now())).unwrap()
+        block_on(store.answer(PeerId::random(), wire::Request::encode("x", &query), now())).unwrap()
     }
 
     fn status(answer: &Bytes) -> wire::Status {

@@ -171,7 +171,7 @@ async fn storm(target: &Target) -> (usize, usize) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn h78_five_hundred_queries_at_once_all_have_an_answer() {
+async fn h76_five_hundred_queries_at_once_all_have_an_answer() {
     let (_server, target) = serving(&[Dialect::V3], 500, &[]).await;
     let (pages, refused) = storm(&target).await;
     assert!(pages >= 16 && pages + refused == 500, "{pages} pages, {refused} refusals");

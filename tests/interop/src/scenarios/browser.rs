@@ -10,7 +10,7 @@ use anyhow::{Context, Result, ensure};
 use std::time::Duration;
 
 /// Texts that each peer sends.
-const TEXTS: usize = 10;
+pub(super) const TEXTS: usize = 10;
 /// The longest text, in bytes.
 const LONGEST: usize = 100 * 1024;
 /// From the last text to its arrival everywhere.
@@ -18,7 +18,7 @@ const ARRIVAL: Duration = Duration::from_secs(60);
 /// Nothing else is published on it.
 const TOPIC: &str = "c5000002";
 /// The pages, and the muxer that each of them speaks.
-const PAGES: [(&str, &str, &str); 2] =
+pub(super) const PAGES: [(&str, &str, &str); 2] =
     [("page-yamux", "yamux", "/yamux/1.0.0"), ("page-mplex", "mplex", "/mplex/6.7.0")];
 
 /// Two pages and go-waku, all at one node and at no other.
@@ -62,13 +62,13 @@ pub(super) fn pages(lab: &Lab) -> Result<String> {
 }
 
 /// What a peer says, longer each time.
-fn said(who: &str, n: usize) -> String {
+pub(super) fn said(who: &str, n: usize) -> String {
     let mut text = format!("{who}-{n}-");
     text.extend(std::iter::repeat_n('x', (LONGEST - text.len()) * n * n / ((TEXTS - 1) * (TEXTS - 1))));
     text
 }
 
-fn heard_by(go: &WakuPeer) -> Result<Vec<String>> {
+pub(super) fn heard_by(go: &WakuPeer) -> Result<Vec<String>> {
     let events = go.process().log().since(0);
     let arrived = events.iter().filter(|event| Message::arrived(event).is_some());
     arrived.map(|event| Ok(String::from_utf8(hex::decode(text(event, "payload"))?)?)).collect()

@@ -2,6 +2,7 @@
 
 mod archive;
 mod browser;
+mod browser_services;
 mod crossing;
 mod cut_off;
 mod discovery;
@@ -148,6 +149,12 @@ pub(crate) const ALL: &[Scenario] = &[
         claim: "js-waku in two pages of Chromium, by yamux and by mplex, and go-waku: each reads the others' messages once",
         beside: true,
         run: browser::pages,
+    },
+    Scenario {
+        name: "browser-services",
+        claim: "js-waku in two pages of Chromium, by yamux and by mplex: lightpush, filter and store, each message once; refusals by number",
+        beside: true,
+        run: browser_services::pages,
     },
     Scenario {
         name: "discovery",

@@ -11,21 +11,27 @@ import { chromium } from "playwright-core";
 const { values: flag } = parseArgs({ options: { profile: { type: "string" }, browser: { type: "string", default: "/usr/bin/chromium" } } });
 const MESHED_MS = 60_000; // a connection and a few heartbeats of a second, on a busy machine
 const SENT_MS = 20_000;
+const ANSWERED_MS = 60_000; // all pages of a history, on a busy machine
 
 const out = (event, fields = {}) => process.stdout.write(JSON.stringify({ event, t: Date.now(), ...fields }) + "\n");
 const here = (name) => fileURLToPath(new URL(name, import.meta.url));
 
-async function bundle() {
+async function bundle(script) {
   const { outputFiles } = await build({
-    entryPoints: [here("app.mjs")], write: false, bundle: true, format: "esm", platform: "browser", target: "es2022", logLevel: "warning",
+    entryPoints: [here(script)], write: false, bundle: true, format: "esm", platform: "browser", target: "es2022", logLevel: "warning",
     define: { "process.env.NODE_ENV": '"production"', global: "globalThis" },
   });
   return outputFiles[0].contents;
 }
 
-/** The page and its script on loopback; the address. */
+/** The pages and their scripts on loopback; the address. */
 async function serve() {
-  const files = { "/": ["text/html; charset=utf-8", await readFile(here("index.html"))], "/app.js": ["text/javascript", await bundle()] };
+  const html = async (name) => ["text/html; charset=utf-8", await readFile(here(name))];
+  const script = async (name) => ["text/javascript", await bundle(name)];
+  const files = {
+    "/": await html("index.html"), "/app.js": await script("app.mjs"),
+    "/services": await html("services.html"), "/services.js": await script("services.mjs"),
+  };
   const server = createServer((request, response) => {
     const [type, body] = files[new URL(request.url, "http://x").pathname] ?? [];
     if (!body) return response.writeHead(404).end();
@@ -50,17 +56,34 @@ function named(name) {
 /** What a reader of the page sees. */
 const read = (page) => page.evaluate(() => {
   const state = document.getElementById("state");
-  return { state: state.dataset.state, text: state.textContent, messages: [...document.querySelectorAll("#messages li")].map((line) => line.textContent) };
+  const lines = (list) => [...document.querySelectorAll(`#${list} li`)].map((line) => line.textContent);
+  return { state: state.dataset.state, text: state.textContent, messages: lines("messages"), history: lines("history") };
 });
 
+/** Opens a page of this path, until its node is where it is of use or the page says that it failed. */
+async function open(path, [name, muxer, node, cluster, shards, topic]) {
+  const page = await browser.newPage();
+  pages.set(name, page);
+  page.on("pageerror", (error) => out("page-error", { page: name, error: error.message }));
+  await page.goto(`${site}${path}?${new URLSearchParams({ node, muxer, cluster, shards, topic })}`);
+  const settled = ["meshed", "ready", "failed"].map((state) => `#state[data-state=${state}]`);
+  await page.waitForSelector(settled.join(), { timeout: MESHED_MS });
+  return read(page);
+}
+
 const commands = {
-  async open([name, muxer, node, cluster, shards, topic]) {
-    const page = await browser.newPage();
-    pages.set(name, page);
-    page.on("pageerror", (error) => out("page-error", { page: name, error: error.message }));
-    await page.goto(`${site}?${new URLSearchParams({ node, muxer, cluster, shards, topic })}`);
-    await page.waitForSelector("#state[data-state=meshed], #state[data-state=failed]", { timeout: MESHED_MS });
-    return read(page);
+  open: (words) => open("", words),
+  services: (words) => open("services", words),
+  // Fills in a form of the services' page, submits it, and waits for what comes of it.
+  async submit([name, form, choice, text]) {
+    const page = named(name);
+    if (choice) await page.selectOption(`#${form} select`, choice);
+    if (text) await page.fill(`#${form} input`, text);
+    // The answer before this one is cleared by it.
+    await page.evaluate((form) => document.getElementById(form).requestSubmit(), form);
+    const answered = () => document.getElementById("answer").textContent;
+    await page.waitForFunction(answered, null, { timeout: ANSWERED_MS, polling: 20 });
+    return page.evaluate(() => ({ answer: document.getElementById("answer").textContent }));
   },
   async say([name, text]) {
     const page = named(name);

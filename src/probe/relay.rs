@@ -1,0 +1,55 @@
+//! What relay carried, by the names of nwaku and of its libp2p.
+
+use waku2::traffic::Carried;
+
+use super::{Amount, Sample, counter, gauge, read};
+
+/// Of all topics, and of each that is relayed.
+pub(super) fn samples(node: &waku2::Handle) -> Vec<Sample> {
+    let counters = node.counters();
+    let (success, failure) = (read(&counters.accepted), counters.rejected_total());
+    let mut samples = vec![
+        sizes(node),
+        gauge("libp2p_pubsub_topics", "Topics that are relayed", node.health().len() as u64),
+        counter("libp2p_pubsub_subscriptions", "Topics joined since the start", read(&counters.joined)),
+        counter("libp2p_pubsub_unsubscriptions", "Topics left since the start", read(&counters.left)),
+        counter("libp2p_pubsub_validation_success", "Messages accepted", success),
+        counter("libp2p_pubsub_validation_failure", "Messages rejected", failure),
+        counter("libp2p_pubsub_validation_ignore", "Messages ignored", counters.ignored_total()),
+    ];
+    samples.extend(by_topic(node));
+    samples
+}
+
+fn sizes(node: &waku2::Handle) -> Sample {
+    let traffic = &node.counters().traffic;
+    let buckets = traffic.sizes();
+    let count = buckets.iter().map(|(_, count)| count).sum();
+    Sample {
+        name: "waku_histogram_message_size",
+        help: "Accepted messages by their kilobytes",
+        labels: Vec::new(),
+        amount: Amount::Histogram { sum: traffic.kilobytes(), count, buckets },
+    }
+}
+
+/// Without what gossip repeats: `net`, as nwaku calls it.
+fn by_topic(node: &waku2::Handle) -> Vec<Sample> {
+    let topics = node.counters().traffic.topics();
+    let bytes = topics.iter().flat_map(|(topic, carried)| {
+        [("in", carried.bytes_in), ("out", carried.bytes_out)].map(|(direction, bytes)| Sample {
+            labels: vec![("topic", topic.to_string()), ("type", "net".to_owned()), ("direction", direction.to_owned())],
+            ..counter("waku_relay_network_bytes", "Bytes of messages accepted, and of our own, each once", bytes)
+        })
+    });
+    let family = |name, help, amount: fn(&Carried) -> u64| {
+        topics.iter().map(move |(topic, carried)| Sample {
+            labels: vec![("shard", topic.to_string())],
+            ..gauge(name, help, amount(carried))
+        })
+    };
+    let all = family("waku_relay_total_msg_bytes_per_shard", "Bytes of all messages of a topic", Carried::bytes);
+    let largest = family("waku_relay_max_msg_bytes_per_shard", "Its largest message", |carried| carried.largest);
+    let average = family("waku_relay_avg_msg_bytes_per_shard", "Its messages on average", Carried::average);
+    bytes.chain(all).chain(largest).chain(average).collect()
+}
