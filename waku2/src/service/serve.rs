@@ -29,17 +29,24 @@ use tracing::{debug, trace};
 use super::{
     Counters, Flow, Protocol,
     choice::Nodes,
-    frame::{FrameError, first_byte, read_frame, rest, write_frame},
+    frame::{FrameError, first_byte, rest, write_frame},
     rate::{Budgets, Limiter, RateLimit},
     streams::Offer,
 };
 use crate::{filter, handle::Witness, lightpush};
 
-/// Requests of one protocol at a time. Each holds its request and its answer.
+/// Requests of one protocol at a time, from their first byte on. Each holds its request and its answer.
 pub const SLOTS: usize = 128;
 
 /// Of these, of one peer: a client asks for one thing after the other, or for a few at once.
 pub const PEER_SLOTS: usize = 16;
+
+/// Streams on which something may be asked and nothing has been, of one protocol at a time: js-waku opens one ahead of need with each node.
+/// They hold nothing, and no slot: else a hundred silent clients would be all that is served.
+pub const SILENT: usize = 8_192;
+
+/// Of these, of one peer.
+pub const PEER_SILENT: usize = 32;
 
 /// Streams that bring messages, of one protocol at a time. They are open for as long as the peer likes (nwaku keeps one), so that most of them
 /// hold nothing.
@@ -54,7 +61,7 @@ pub const READERS: usize = 32;
 /// Refusals of one protocol at a time: more than hundreds of queries at once need. Each is a few bytes that fit into a stream's first window, and a wait for the peer to read them.
 pub const REFUSALS: usize = 512;
 
-/// How long a request may take to be read, once it has begun.  Deployed nodes have no limit.
+/// How long a request may take until it begins, and then to be read.  Deployed nodes have no limit.
 pub const READ_TIME: Duration = Duration::from_secs(10);
 
 /// How long an answer may take, being written included.  Deployed nodes have no limit.
@@ -166,6 +173,8 @@ struct Service {
     answer: Arc<dyn Answer>,
     counters: Arc<Counters>,
     limiter: Mutex<Limiter>,
+    /// Streams on which nothing has been asked.
+    silent: Arc<Slots>,
     slots: Arc<Slots>,
     readers: Semaphore,
     refusals: Arc<Semaphore>,
@@ -188,7 +197,8 @@ impl Service {
             answer,
             counters,
             limiter: Mutex::new(Limiter::new(budgets)),
-            slots: Arc::new(Slots { all, of_a_peer, taken: Mutex::default() }),
+            silent: Slots::new(SILENT, PEER_SILENT),
+            slots: Slots::new(all, of_a_peer),
             readers: Semaphore::new(READERS),
             refusals: Arc::new(Semaphore::new(REFUSALS)),
         }
@@ -199,13 +209,20 @@ impl Service {
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let service = Arc::clone(service);
-        // The peer's budget is not touched by what finds no slot.
-        let slot = service.slots.take(peer).filter(|_| service.may_ask(peer));
+        let slot = match service.protocol.flow() {
+            Flow::Ask => service.silent.take(peer),
+            Flow::Push => service.slot(peer),
+        };
         match (slot, service.protocol.flow()) {
-            (Some(slot), Flow::Ask) => drop(tokio::spawn(service.one(peer, stream, slot))),
+            (Some(silent), Flow::Ask) => drop(tokio::spawn(service.one(peer, stream, silent))),
             (Some(slot), Flow::Push) => drop(tokio::spawn(service.many(peer, stream, slot))),
             (None, _) => service.refuse(peer, stream),
         }
+    }
+
+    /// The peer's budget is not touched by what finds no slot.
+    fn slot(&self, peer: PeerId) -> Option<Slot> {
+        self.slots.take(peer).filter(|_| self.may_ask(peer))
     }
 
     fn may_ask(&self, peer: PeerId) -> bool {
@@ -224,16 +241,25 @@ impl Service {
     }
 
     /// One request, and its answer.
-    async fn one<S: AsyncRead + AsyncWrite + Unpin>(self: Arc<Self>, peer: PeerId, mut stream: S, slot: Slot) {
-        let read = timeout(READ_TIME, read_frame(&mut stream, self.protocol.request_cap()));
+    async fn one<S>(self: Arc<Self>, peer: PeerId, mut stream: S, silent: Slot)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let first = match timeout(READ_TIME, first_byte(&mut stream)).await.unwrap_or(Err(FrameError::Cut)) {
+            Ok(Some(first)) => first,
+            Ok(None) => return trace!(%peer, protocol = %self.protocol, "nothing was asked"),
+            Err(error) => return self.unread(peer, &error),
+        };
+        let slot = self.slot(peer);
+        drop(silent);
+        let Some(slot) = slot else { return self.refuse(peer, stream) };
+        let read = timeout(READ_TIME, rest(&mut stream, first, self.protocol.request_cap()));
         match read.await.unwrap_or(Err(FrameError::Cut)) {
-            Ok(Some(request)) => {
+            Ok(request) => {
                 self.answer_in_time(peer, request, &mut stream).await;
                 drop(slot);
                 until_its_end(&mut stream).await;
             }
-            Ok(None) => trace!(%peer, protocol = %self.protocol, "nothing was asked"),
-            // Or never came: js-waku opens streams ahead of need.
             Err(error) => self.unread(peer, &error),
         }
     }
@@ -332,6 +358,10 @@ struct Slot {
 }
 
 impl Slots {
+    fn new(all: usize, of_a_peer: usize) -> Arc<Self> {
+        Arc::new(Self { all, of_a_peer, taken: Mutex::default() })
+    }
+
     fn take(self: &Arc<Self>, peer: PeerId) -> Option<Slot> {
         let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
         if taken.all >= self.all || taken.peers.get(&peer).is_some_and(|count| *count >= self.of_a_peer) {
@@ -453,21 +483,57 @@ mod tests {
         assert_eq!((counters.unread.load(Relaxed), counters.served.load(Relaxed)), (3, 0));
     }
 
+    /// Waits for so many refusals.
+    async fn refusals(counters: &Counters, count: u64) {
+        let reached = async {
+            while counters.refused.load(Relaxed) < count {
+                tokio::task::yield_now().await;
+            }
+        };
+        timeout(PATIENCE, reached).await.unwrap();
+        assert_eq!(counters.refused.load(Relaxed), count);
+    }
+
+    /// The beginning of a request that goes no further.
+    const BEGUN: &[u8] = &[0x80];
+
     #[tokio::test]
     async fn h76_a_peer_and_all_together_have_so_many_slots() {
         let (server, counters) = server(&[]);
         let greedy = PeerId::random();
         let mut held = Vec::new();
         let mut take = |peer| {
-            let (pipe, gone) = Pipe::new(&[], false);
+            let (pipe, gone) = Pipe::new(BEGUN, false);
             server.accept(peer, ASKED, pipe);
             held.push(gone);
-            counters.refused.load(Relaxed)
         };
-        assert_eq!((0..PEER_SLOTS).map(|_| take(greedy)).max(), Some(0));
-        assert_eq!(take(greedy), 1);
-        assert_eq!((PEER_SLOTS..SLOTS).map(|_| take(PeerId::random())).max(), Some(1), "others have theirs");
-        assert_eq!(take(PeerId::random()), 2, "and that is all");
+        (0..=PEER_SLOTS).for_each(|_| take(greedy));
+        refusals(&counters, 1).await;
+        (PEER_SLOTS..=SLOTS).for_each(|_| take(PeerId::random()));
+        refusals(&counters, 2).await;
+    }
+
+    #[tokio::test]
+    async fn h76_streams_on_which_nothing_is_asked_hold_up_nobody_and_are_bounded() {
+        let (server, counters) = server(&["store:1/1h"]);
+        let mut held = Vec::new();
+        let mut open = |peer, comes| {
+            let (pipe, gone) = Pipe::new(comes, true);
+            server.accept(peer, ASKED, pipe);
+            held.push(gone);
+        };
+        let greedy = PeerId::random();
+        (0..=PEER_SILENT).for_each(|_| open(greedy, &[][..]));
+        refusals(&counters, 1).await;
+        (0..SLOTS).for_each(|_| open(PeerId::random(), &[][..]));
+        open(PeerId::random(), &[1, 7]);
+        let served = async {
+            while counters.served.load(Relaxed) == 0 {
+                tokio::task::yield_now().await;
+            }
+        };
+        timeout(PATIENCE, served).await.unwrap();
+        assert_eq!(counters.refused.load(Relaxed), 1, "whoever asks nothing uses up no budget");
     }
 
     #[tokio::test]
@@ -475,15 +541,20 @@ mod tests {
         let (server, counters) = server(&["store:1/1h"]);
         let peer = PeerId::random();
         let open = |_| {
-            let (pipe, gone) = Pipe::new(&[], false);
+            let (pipe, gone) = Pipe::new(BEGUN, false);
             server.accept(peer, ASKED, pipe);
             gone
         };
         let mut taken: Vec<_> = (0..1 + REFUSALS).map(open).collect();
+        refusals(&counters, REFUSALS as u64).await;
         assert!(taken.iter_mut().all(|gone| gone.try_recv() == Err(oneshot::error::TryRecvError::Empty)));
-        let mut beyond = open(0);
-        assert_eq!(beyond.try_recv(), Err(oneshot::error::TryRecvError::Closed), "reset at once");
-        assert_eq!(counters.refused.load(Relaxed), REFUSALS as u64 + 1);
+        let beyond = open(0);
+        refusals(&counters, REFUSALS as u64 + 1).await;
+        end(beyond).await;
+        assert!(
+            taken.iter_mut().any(|gone| gone.try_recv() == Err(oneshot::error::TryRecvError::Empty)),
+            "reset at once"
+        );
         join_all(taken.into_iter().map(end)).await;
     }
 }
