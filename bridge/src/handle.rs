@@ -92,6 +92,8 @@ pub struct Status {
     pub depths: Depths,
     /// Envelopes waiting for a thread of the mining pool; they are among the jobs being mined.
     pub waiting_to_mine: usize,
+    /// Notes of the journal that are not on disk. Whatever ended among them is done again after a crash.
+    pub journal_waiting: usize,
     /// What was counted beside crossings.
     pub tally: Tally,
     /// Entries of the memory of what was seen.

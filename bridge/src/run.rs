@@ -239,6 +239,7 @@ impl Shell {
             v2_peers,
             depths: self.bridge.depths(),
             waiting_to_mine: self.pool.waiting() + self.bridge.waiting_for_pool(),
+            journal_waiting: self.scribe.as_ref().map_or(0, Scribe::waiting),
             tally: self.bridge.tally(),
             seen_entries: self.bridge.seen_entries(),
             clock_skew_nanos: self.clock_skew_nanos,

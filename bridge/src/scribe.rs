@@ -24,11 +24,13 @@ pub(crate) struct Scribe {
     begun: Vec<JobId>,
     ends: Ends,
     under_way: Option<(oneshot::Receiver<()>, Vec<JobId>)>,
+    /// Notes in the batch under way, or in the last one.
+    given: usize,
 }
 
 impl Scribe {
     pub(crate) fn new(batches: mpsc::Sender<Batch>) -> Self {
-        Self { batches, notes: Vec::new(), begun: Vec::new(), ends: Ends::default(), under_way: None }
+        Self { batches, notes: Vec::new(), begun: Vec::new(), ends: Ends::default(), under_way: None, given: 0 }
     }
 
     pub(crate) fn begin(&mut self, job: JobId, note: Note) {
@@ -38,6 +40,12 @@ impl Scribe {
 
     pub(crate) fn end(&mut self, note: Note) {
         self.ends.push(now(), note);
+    }
+
+    /// Notes that are not on disk.
+    pub(crate) fn waiting(&self) -> usize {
+        let given = if self.under_way.is_some() { self.given } else { 0 };
+        self.notes.len() + self.ends.0.len() + given
     }
 
     /// Gives away what is to be written, if nothing is under way.
@@ -53,6 +61,7 @@ impl Scribe {
     fn give(&mut self) {
         let (done, written) = oneshot::channel();
         let notes = std::mem::take(&mut self.notes);
+        self.given = notes.len();
         // The queue holds one batch and none is under way: this fails only once the journal has ended, and `written` says so too.
         let _ = self.batches.try_send(Batch { notes, done });
         self.under_way = Some((written, std::mem::take(&mut self.begun)));
@@ -166,9 +175,9 @@ mod tests {
         scribe.begin(JobId(1), begun.clone());
         scribe.write();
         let batch = given.try_recv().unwrap();
-        assert_eq!(batch.notes, [begun]);
+        assert_eq!((&batch.notes[..], scribe.waiting()), (&[begun][..], 2));
         batch.done.send(()).unwrap();
-        assert_eq!(scribe.written().await, [JobId(1)]);
+        assert_eq!((scribe.written().await, scribe.waiting()), (vec![JobId(1)], 1));
         let finished = tokio::spawn(scribe.finish());
         let last = given.recv().await.unwrap();
         assert_eq!(last.notes, [end(1)]);

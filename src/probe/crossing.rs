@@ -186,6 +186,7 @@ impl CrossingProbe {
             counter("bridge_failed_attempts", "Publishing or posting failed, once each", tally.failed_attempts),
             counter("bridge_loop_suspected", "Contents put in quarantine for going round", tally.loops_suspected),
             counter("bridge_journal_failures", "Batches that could not be written down", self.journal.failures()),
+            gauge("bridge_journal_waiting", "Notes that are not written down yet", status.journal_waiting as u64),
             counter("bridge_dedup_evicted_early", "Entries forgotten before their time", tally.seen_evicted_early),
             gauge("bridge_dedup_entries", "Entries of the memory of what was seen", status.seen_entries as u64),
         ]

@@ -135,6 +135,7 @@ fn vanish(
 ) -> Result<(Peers, Causeway, Duration)> {
     drop(peers);
     await_alone(&bridge)?;
+    await_settled(&bridge)?;
     bridge.process().kill()?;
     let bridge = start()?;
     let (status, body) = bridge.get("/readyz")?;
@@ -150,6 +151,12 @@ fn vanish(
     ensure!(!old, "something crossed a second time after the restart");
     peers.exchange(&bridge, SEED + 0x4000)?;
     Ok((peers, bridge, returned))
+}
+
+/// Waits until all that has crossed is written down: what is not is done again after a kill, and peers that have begun anew would get it twice.
+fn await_settled(bridge: &Causeway) -> Result<()> {
+    let settled = poll(MISSED, || (bridge.metric("bridge_journal_waiting").ok()?? < 1.0).then_some(()));
+    settled.ok_or_else(|| bridge.process().failure("it does not write down what has crossed"))
 }
 
 /// Waits until the bridge has noticed that nobody is there.
