@@ -24,7 +24,7 @@ const WINDOW: u64 = 16;
 /// Bytes of a payload.
 const PAYLOAD: usize = 1_024;
 /// Room for the subscribers among those that may relay, which they can: 60 in 100 of the two thirds of connections that peers may open.
-const ROOM: &str = "--max-connections=400";
+pub(super) const ROOM: &str = "--max-connections=400";
 /// How often it is looked whether the window has moved.
 const LOOK: Duration = Duration::from_millis(1);
 /// No run takes longer.

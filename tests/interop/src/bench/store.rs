@@ -4,7 +4,7 @@
 //! hundreds of queries under way while single messages are relayed; its clients are in the driver's process and share the processors with the node,
 //! as is whoever sends and receives the messages.
 
-use super::{Effort, Figure, LIMIT, median};
+use super::{Effort, Figure, LIMIT, median, pushes::ROOM};
 use crate::causeway::Causeway;
 use crate::deadline::{Deadline, now};
 use crate::process::Process;
@@ -38,8 +38,10 @@ const TOPICS: u32 = 100;
 const PAYLOAD: usize = 200;
 /// Nanoseconds between two messages.
 const STEP: i64 = 1_000_000;
-/// Messages on a page: the most that either gives.
+/// Messages on a page of version 3: the most that ours gives.
 const PAGE: usize = 100;
+/// Of 2.0.0-beta4: the most that go-waku gives.
+const PEER_PAGE: usize = 20;
 /// How long before now the first was sent: no store has forgotten it.
 const AGE: Duration = Duration::from_secs(3_600);
 /// How long a store may take to be filled.
@@ -47,6 +49,8 @@ const FILL: Duration = Duration::from_secs(900);
 /// Clients of the storm, and the queries that each has under way.
 const CLIENTS: usize = 50;
 const AT_ONCE: usize = 10;
+/// How long who was refused waits.
+const REFUSED: Duration = Duration::from_millis(100);
 /// Between two messages that are relayed.
 const PAUSE: Duration = Duration::from_millis(20);
 /// Until peers know each other, and until a message comes.
@@ -95,7 +99,8 @@ fn filled(lab: &Lab, name: &str, count: u32, first_ns: i64) -> Result<Causeway> 
     let whole = status.success() && printed.iter().any(|line| line.as_str().is_some_and(|line| line.contains(&all)));
     ensure!(whole, import.failure(&format!("not all became ours ({status})")));
     std::fs::remove_file(&lines)?;
-    lab.bridge(name, &["--log-level=warn", "--store", "--legacy-store", "--bridge-direction=v1-to-v2"])
+    let flags = ["--log-level=warn", "--store", "--legacy-store", "--bridge-direction=v1-to-v2", ROOM];
+    lab.bridge(name, &flags)
 }
 
 /// What `import` reads.
@@ -140,18 +145,18 @@ fn content_topic(n: u32) -> String {
     format!("/bench/1/{n}/proto")
 }
 
-/// A query for full pages, of one content topic or of none.
-fn query(topic: Option<u32>, forward: bool) -> Result<Query> {
+/// A query for full pages, of one content topic, or without any topic.
+fn query(topic: Option<u32>, forward: bool, limit: usize) -> Result<Query> {
     Ok(Query {
         selection: Selection::Content {
-            pubsub_topic: Some(PUBSUB.parse()?),
+            pubsub_topic: topic.map(|_| PUBSUB.parse()).transpose()?,
             content_topics: topic.map(content_topic).into_iter().collect(),
             from: None,
             until: None,
         },
         cursor: None,
         forward,
-        limit: PAGE,
+        limit,
         include_data: true,
     })
 }
@@ -183,8 +188,9 @@ impl Asker {
     /// Milliseconds of each of so many full pages, topic after topic where these are asked for.
     async fn pages(&mut self, dialect: Dialect, by_topic: bool, forward: bool, count: usize) -> Result<Vec<f64>> {
         let mut took = Vec::with_capacity(count);
+        let length = if dialect == Dialect::Legacy { PEER_PAGE } else { PAGE };
         for topic in (0..TOPICS).cycle() {
-            let query = query(by_topic.then_some(topic), forward)?;
+            let query = query(by_topic.then_some(topic), forward, length)?;
             let mut pages = Pages::new(self.node.clone(), self.target.clone(), &[dialect], &query)?;
             loop {
                 if took.len() == count {
@@ -194,7 +200,7 @@ impl Asker {
                 let Some(answer) = pages.next(&mut self.rng).await? else { break };
                 took.push(began.elapsed().as_secs_f64() * 1_000.0);
                 ensure!(
-                    answer.entries.len() == PAGE && answer.discarded == 0,
+                    answer.entries.len() == length && answer.discarded == 0,
                     "no full page: {}",
                     answer.entries.len()
                 );
@@ -225,7 +231,7 @@ fn figures(name: &str, ours: [f64; 2], peer: Option<[f64; 2]>, runs: u32) -> imp
 async fn compared(effort: &Effort, ours: &Causeway, peer: &WakuPeer) -> Result<Vec<Figure>> {
     let (mut here, mut there) = (Asker::of(ours.multiaddr()).await?, Asker::of(peer.multiaddr()).await?);
     let (count, mut all) = (effort.requests as usize, Vec::new());
-    for (what, by_topic) in [("by content topic", true), ("of all topics", false)] {
+    for (what, by_topic) in [("by content topic", true), ("without a topic", false)] {
         let (mut of_ours, mut of_peer) = (Vec::new(), Vec::new());
         // The first pages, of either, find nothing in memory.
         here.pages(Dialect::Legacy, by_topic, true, 5).await?;
@@ -234,7 +240,7 @@ async fn compared(effort: &Effort, ours: &Causeway, peer: &WakuPeer) -> Result<V
             of_ours.extend(here.pages(Dialect::Legacy, by_topic, true, count).await?);
             of_peer.extend(there.pages(Dialect::Legacy, by_topic, true, count).await?);
         }
-        let name = format!("100,000 kept: page of beta4 {what}");
+        let name = format!("100,000 kept: page of {PEER_PAGE} by beta4 {what}");
         all.extend(figures(&name, shares(of_ours), Some(shares(of_peer)), effort.runs));
     }
     Ok(all)
@@ -243,11 +249,16 @@ async fn compared(effort: &Effort, ours: &Causeway, peer: &WakuPeer) -> Result<V
 /// Ours by version 3, both ways.
 async fn alone(effort: &Effort, ours: &Causeway, what: &str) -> Result<Vec<Figure>> {
     let (mut here, mut all) = (Asker::of(ours.multiaddr()).await?, Vec::new());
-    for (whose, by_topic) in [("by content topic", true), ("of all topics", false)] {
+    for (whose, by_topic) in [("by content topic", true), ("without a topic", false)] {
         for (way, forward) in [("forward", true), ("backward", false)] {
             here.pages(Dialect::V3, by_topic, forward, 5).await?;
             let took = here.pages(Dialect::V3, by_topic, forward, (effort.requests * effort.runs) as usize).await?;
-            all.extend(figures(&format!("{what}: page of version 3 {whose}, {way}"), shares(took), None, effort.runs));
+            all.extend(figures(
+                &format!("{what}: page of {PAGE} by version 3 {whose}, {way}"),
+                shares(took),
+                None,
+                effort.runs,
+            ));
         }
     }
     Ok(all)
@@ -301,9 +312,9 @@ struct Answers {
 }
 
 impl Answers {
-    /// Asks again and again.
+    /// Asks again and again, after a while where it was refused.
     async fn gather(&self, node: &Handle, target: &Target, over: &AtomicBool) -> Result<()> {
-        let request = wire::Request::encode("storm", &query(None, false)?);
+        let request = wire::Request::encode("storm", &query(None, false, PAGE)?);
         while !over.load(Relaxed) {
             let counter = match node.ask(target.clone(), Protocol::StoreV3, request.clone()).await {
                 Ok(answer) => match wire::Response::decode(answer)?.status {
@@ -316,6 +327,9 @@ impl Answers {
                 Err(_) => &self.others,
             };
             counter.fetch_add(1, Relaxed);
+            if std::ptr::eq(counter, &self.refusals) {
+                tokio::time::sleep(REFUSED).await;
+            }
         }
         Ok(())
     }
