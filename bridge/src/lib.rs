@@ -15,7 +15,7 @@
 //! | [`router`], `rate`, [`policy`], [`config`] | what may cross, where, how much, and how |
 //! | [`drop_reason`], [`crossing`], [`story`] | how everything ends, and why; all that is known of a hash |
 //! | [`job`], [`answer`] | what is on its way; what the far side said to it |
-//! | [`seal`] | the mining pool: threads, bounded, with deadlines |
+//! | [`seal`], `to_mine` | the mining pool: threads, bounded, with deadlines; what waits for room there |
 //! | [`run`], `scribe`, `keeper`, [`handle`] | the shell; its hands on journal and archive; what the program holds of it |
 //! | [`histogram`] | how often a value was how large |
 //!
