@@ -610,6 +610,7 @@ const THREATS: &[(&str, &str, Met)] = &[
             "h76_refusals_that_nobody_reads_are_bounded",
             "h76_five_hundred_queries_at_once_all_have_an_answer",
             "h76_streams_on_which_nothing_is_asked_hold_up_nobody_and_are_bounded",
+            "h76_who_does_not_read_his_answer_keeps_nobody_from_his",
             "h76_five_hundred_queries_at_once_are_answered_and_what_comes_meanwhile_is_kept",
         ]),
     ),

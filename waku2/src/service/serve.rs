@@ -5,13 +5,14 @@
 //! allow it. Otherwise the refusal is written without reading the request, as deployed nodes do (429). Streams that bring messages we asked
 //! for wait instead.
 //!
-//! Limits: [`SLOTS`] and [`PEER_SLOTS`] requests of a protocol at a time, [`PUSHES`] and [`PEER_PUSHES`] streams that bring messages, of which
+//! Limits: [`SLOTS`] and [`PEER_SLOTS`] requests of a protocol at a time, [`AT_WORK`] of them answered at a time, [`PUSHES`] and [`PEER_PUSHES`] streams that bring messages, of which
 //! [`READERS`] are read at a time, [`REFUSALS`] refusals. What is beyond the last three is reset. [`READ_TIME`] to read a request,
 //! [`ANSWER_TIME`] to answer it.
 
 use std::{
     collections::{BTreeMap, HashMap},
     fmt,
+    pin::pin,
     sync::{Arc, Mutex, PoisonError, atomic::Ordering::Relaxed},
     time::Duration,
 };
@@ -69,6 +70,13 @@ pub const ANSWER_TIME: Duration = Duration::from_secs(30);
 
 /// How long the end of a stream is waited for after the answer. It holds no slot; what may wait so is what connections may have of streams.
 const END_TIME: Duration = Duration::from_secs(2);
+
+/// Answers of one protocol that are made and written at a time. More at a time would be done no sooner, and what the node relays would wait
+/// behind all of them.
+pub const AT_WORK: usize = 8;
+
+/// How long one of them keeps others waiting: a peer that does not read holds nobody else up.
+const TURN_TIME: Duration = Duration::from_millis(100);
 
 /// What answers the requests of a protocol.
 pub trait Answer: Send + Sync + 'static {
@@ -176,6 +184,7 @@ struct Service {
     /// Streams on which nothing has been asked.
     silent: Arc<Slots>,
     slots: Arc<Slots>,
+    turns: Semaphore,
     readers: Semaphore,
     refusals: Arc<Semaphore>,
 }
@@ -199,6 +208,7 @@ impl Service {
             limiter: Mutex::new(Limiter::new(budgets)),
             silent: Slots::new(SILENT, PEER_SILENT),
             slots: Slots::new(all, of_a_peer),
+            turns: Semaphore::new(AT_WORK),
             readers: Semaphore::new(READERS),
             refusals: Arc::new(Semaphore::new(REFUSALS)),
         }
@@ -256,11 +266,22 @@ impl Service {
         let read = timeout(READ_TIME, rest(&mut stream, first, self.protocol.request_cap()));
         match read.await.unwrap_or(Err(FrameError::Cut)) {
             Ok(request) => {
-                self.answer_in_time(peer, request, &mut stream).await;
+                self.in_turn(self.answer_in_time(peer, request, &mut stream)).await;
                 drop(slot);
                 until_its_end(&mut stream).await;
             }
             Err(error) => self.unread(peer, &error),
+        }
+    }
+
+    /// Works when it is its turn, and lets the next one begin when it is done or has had its time.
+    async fn in_turn(&self, work: impl Future<Output = ()>) {
+        // Never closed.
+        let turn = self.turns.acquire().await;
+        let mut work = pin!(work);
+        if timeout(TURN_TIME, &mut work).await.is_err() {
+            drop(turn);
+            work.await;
         }
     }
 
@@ -513,6 +534,31 @@ mod tests {
         refusals(&counters, 2).await;
     }
 
+    /// Waits until something was answered.
+    async fn served(counters: &Counters) {
+        let reached = async {
+            while counters.served.load(Relaxed) == 0 {
+                tokio::task::yield_now().await;
+            }
+        };
+        timeout(PATIENCE, reached).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn h76_who_does_not_read_his_answer_keeps_nobody_from_his() {
+        let (server, counters) = server(&[]);
+        let mut held = Vec::new();
+        let mut ask = |is_read| {
+            let (pipe, gone) = Pipe::new(&[1, 7], is_read);
+            server.accept(PeerId::random(), ASKED, pipe);
+            held.push(gone);
+        };
+        (0..2 * AT_WORK).for_each(|_| ask(false));
+        ask(true);
+        served(&counters).await;
+        assert_eq!((counters.served.load(Relaxed), counters.refused.load(Relaxed)), (1, 0));
+    }
+
     #[tokio::test]
     async fn h76_streams_on_which_nothing_is_asked_hold_up_nobody_and_are_bounded() {
         let (server, counters) = server(&["store:1/1h"]);
@@ -527,12 +573,7 @@ mod tests {
         refusals(&counters, 1).await;
         (0..SLOTS).for_each(|_| open(PeerId::random(), &[][..]));
         open(PeerId::random(), &[1, 7]);
-        let served = async {
-            while counters.served.load(Relaxed) == 0 {
-                tokio::task::yield_now().await;
-            }
-        };
-        timeout(PATIENCE, served).await.unwrap();
+        served(&counters).await;
         assert_eq!(counters.refused.load(Relaxed), 1, "whoever asks nothing uses up no budget");
     }
 
