@@ -76,6 +76,12 @@ struct RunArgs {
 enum Command {
     /// Measure the bridge beside the peers: figures, no verdict on speed; what is lost fails
     Bench(BenchArgs),
+    /// Ask a node for history, hundreds of queries at once, until a line comes: what `bench` starts beside itself
+    #[command(hide = true)]
+    Rage {
+        /// Its multiaddr
+        node: String,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -99,6 +105,7 @@ fn main() -> ExitCode {
     let given = cli.causeway.as_deref();
     let outcome = match cli.command {
         Some(Command::Bench(args)) => bench(&args, given),
+        Some(Command::Rage { node }) => bench::rage(&node).map(|()| true),
         None if cli.run.list => {
             list();
             Ok(true)

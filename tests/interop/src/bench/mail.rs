@@ -31,7 +31,7 @@ const CLIENTS: u32 = 10;
 const PAUSE: &str = "20ms";
 /// What `chrt` is told of the storm's clients, which are elsewhere in truth: however the driver itself is run, the ordinary policy, and less of
 /// the processor than others.
-const YIELDING: [&str; 5] = ["--other", "0", "nice", "-n", "10"];
+pub(super) const YIELDING: [&str; 5] = ["--other", "0", "nice", "-n", "10"];
 /// What is ours alone beside status-go: no bounds on what one client, which is all of them here, is given.
 const UNBOUNDED: &str = "--mail-byte-limit=none";
 

@@ -9,7 +9,10 @@ mod mail;
 mod messages;
 mod opening;
 mod pushes;
+mod queries;
 mod store;
+
+pub(crate) use queries::rage;
 
 use crate::process::{Event, Process};
 use crate::scenarios::Lab;
