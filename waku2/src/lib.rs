@@ -11,6 +11,7 @@
 //! | [`signed`] | shards whose messages are signed | |
 //! | [`meter`] | free bandwidth of a shard | 64/WAKU2-NETWORK |
 //! | [`proof`] | the place of rate-limit proofs | 17/WAKU2-RLN-RELAY |
+//! | [`rln`] | rate-limit proofs: wire, epochs, signals, roots | 17/WAKU2-RLN-RELAY |
 //! | [`relay`] | gossipsub under Waku's name | 11/WAKU2-RELAY, 29/WAKU2-CONFIG |
 //! | [`subscriptions`] | the topics that are relayed | 51/WAKU2-RELAY-SHARDING |
 //! | [`health`], [`traffic`] | how well each is joined to its mesh, and what it carried | |
@@ -65,6 +66,7 @@ pub mod preset;
 pub mod proof;
 pub mod redial;
 pub mod relay;
+pub mod rln;
 pub mod rules;
 pub mod run;
 pub mod seek;
