@@ -11,6 +11,7 @@ mod mail;
 mod peers;
 mod process;
 mod relay;
+mod rln;
 mod services;
 mod store;
 mod v0;

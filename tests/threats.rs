@@ -572,6 +572,7 @@ const THREATS: &[(&str, &str, Met)] = &[
         "messages with fields that lack, are too long, or of impossible times",
         By(&[
             "h73_what_a_message_may_hold",
+            "h73_what_a_message_holds_is_judged_before_its_proof",
             "what_does_not_decode_is_rejected_by_cause_in_each_position",
             "h73_twenty_seconds_either_way_and_never_what_is_ephemeral",
         ]),
@@ -653,6 +654,37 @@ const THREATS: &[(&str, &str, Met)] = &[
             "h79_a_peer_and_all_together_have_a_budget",
             "h79_peers_are_bounded_and_forgotten",
             "h79_the_mesh_the_asker_and_private_addresses_are_never_told",
+        ]),
+    ),
+    (
+        "H80",
+        "rate-limit proofs: none, of another message, an old root or epoch, twice with another share or the same, elements that are none, a \
+         hundred bad ones a second",
+        By(&[
+            "net_3_what_is_proven_passes_and_nothing_else_goes_further",
+            "as_deployed_the_same_is_rejected_at_once",
+            "h80_a_malformed_proof_and_one_of_another_message_are_found_in_both_positions",
+            "h80_other_forms_are_refused_by_the_text_and_reduced_where_they_are_not_looked_at",
+            "h80_rows_of_double_signals_and_replays_in_each_position",
+            "h80_what_was_refused_has_spent_nothing",
+            "h80_double_signals_and_malformed_proofs_are_blamed_until_their_sender_is_left",
+            "h80_who_brings_more_than_twenty_invalid_proofs_a_minute_is_left_and_others_are_heard",
+            "h80_a_root_that_does_not_come_ends_the_hold_and_more_than_fit_end_it_sooner",
+            "h80_garbage_of_one_peer_takes_no_place_from_others",
+            "h80_full_the_newest_of_who_has_the_most_goes",
+            "h80_an_own_message_that_peers_would_blame_us_for_does_not_go_out",
+            "h80_spammers_at_ten_times_the_limit_hold_up_no_honest_message",
+            "row_of_an_epoch_far_from_our_clock_in_each_position",
+            "a_root_that_is_learnt_counts_and_one_that_is_51_back_does_not",
+        ]),
+    ),
+    (
+        "H81",
+        "a million nullifiers of many members in one epoch",
+        By(&[
+            "h81_a_million_nullifiers_in_one_epoch_are_bounded_and_the_oldest_epoch_goes_first",
+            "h81_a_full_log_lets_nothing_through_unlogged_and_blames_nobody",
+            "always_bounded",
         ]),
     ),
     (
@@ -782,6 +814,9 @@ const THREATS: &[(&str, &str, Met)] = &[
             "f10_a_clock_that_jumps_a_day_costs_messages_while_it_is_off_and_no_peers",
             "f10_a_clock_that_runs_off_costs_no_peers",
             "f10_a_clock_that_jumps_a_day_changes_no_wait_and_forgets_nobody",
+            "f10_a_clock_that_jumps_a_day_and_back_forgets_no_nullifier",
+            "f10_under_a_clock_that_is_a_day_off_epochs_are_others_until_it_is_right",
+            "f10_under_a_clock_that_jumps_a_day_nothing_is_forgotten_and_nobody_blamed",
         ]),
     ),
     (

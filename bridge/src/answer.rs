@@ -4,7 +4,10 @@ use waku0::{
     admit::Refusal,
     node::{PostError, Posted},
 };
-use waku2::handle::{PublishError, Published};
+use waku2::{
+    handle::{PublishError, Published},
+    rln::NoProof,
+};
 
 use crate::drop_reason::DropReason;
 
@@ -31,7 +34,11 @@ impl From<Result<Published, PublishError>> for Answer {
             Ok(Published { peers: 0, .. }) | Err(PublishError::NoPeers) => Self::Failed,
             Ok(_) => Self::Accepted { already_there: false },
             Err(PublishError::TooLarge { .. }) => Self::Refused(DropReason::TooLargeV2),
-            Err(PublishError::QueueFull) => Self::Busy,
+            Err(PublishError::QueueFull | PublishError::NoProof(NoProof::Busy)) => Self::Busy,
+            Err(PublishError::NoProof(NoProof::OutOfIds)) => Self::Refused(DropReason::RlnBudget),
+            Err(PublishError::NoProof(NoProof::NotReady | NoProof::Failed)) => {
+                Self::Refused(DropReason::RlnUnavailable)
+            }
             Err(
                 PublishError::NotSubscribed
                 | PublishError::NotSigned(_)
@@ -74,6 +81,14 @@ mod tests {
         let too_large = PublishError::TooLarge { frame_bytes: 2, limit_bytes: 1 };
         assert_eq!(Answer::from(Err::<Published, _>(too_large)), Answer::Refused(DropReason::TooLargeV2));
         assert_eq!(Answer::from(Err::<Published, _>(PublishError::QueueFull)), Answer::Busy);
+        for (no, expected) in [
+            (NoProof::OutOfIds, Answer::Refused(DropReason::RlnBudget)),
+            (NoProof::NotReady, Answer::Refused(DropReason::RlnUnavailable)),
+            (NoProof::Failed, Answer::Refused(DropReason::RlnUnavailable)),
+            (NoProof::Busy, Answer::Busy),
+        ] {
+            assert_eq!(Answer::from(Err::<Published, _>(PublishError::NoProof(no))), expected);
+        }
         let unsubscribed = Answer::from(Err::<Published, _>(PublishError::NotSubscribed));
         assert_eq!(unsubscribed, Answer::Refused(DropReason::PublishFailed));
     }

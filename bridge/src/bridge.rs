@@ -204,7 +204,9 @@ impl Bridge {
                 if let Ok(message) = WakuMessage::decode_shared(data.clone()) {
                     let hash = message_hash(topic, &message);
                     let (pubsub_topic, data) = (topic.clone(), data.clone());
-                    self.message_of(now, *at, &Received { pubsub_topic, message, hash, data, from: own });
+                    // Whether its proof was verified is not written down.
+                    let received = Received { pubsub_topic, message, hash, data, from: own, proven: false };
+                    self.message_of(now, *at, &received);
                 }
             }
         }

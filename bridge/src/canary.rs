@@ -176,7 +176,7 @@ fn received(now: Now, pubsub_topic: PubsubTopic, payload: Bytes, from: PeerId) -
         ephemeral: false,
     };
     let (hash, data) = (message_hash(&pubsub_topic, &message), message.encode());
-    Received { pubsub_topic, message, hash, data, from }
+    Received { pubsub_topic, message, hash, data, from, proven: false }
 }
 
 #[cfg(test)]

@@ -20,6 +20,7 @@ use waku0::{
     topic::Topic,
 };
 use waku2::{
+    handle::Received,
     hash::{MessageHash, message_hash},
     message::WakuMessage,
     topic::PubsubTopic,
@@ -60,7 +61,7 @@ pub struct Kept {
     pub first: Direction,
     /// Why it is kept.
     pub why: Why,
-    /// v2 has it or has had it, as a message that is valid there. What is not may be told to those who ask on v1.
+    /// It came from v2, and its rate-limit proof was verified. What becomes of those that we publish there the node tells by itself.
     pub proven: bool,
 }
 
@@ -122,6 +123,7 @@ pub(crate) struct Draft {
     wrapped: bool,
     pub(crate) envelope: EnvelopeHalf,
     pub(crate) message: WakuMessage,
+    proven: bool,
 }
 
 impl EnvelopeHalf {
@@ -147,19 +149,21 @@ impl Draft {
     /// Of an envelope, and of the message that is or would be made of it.
     pub(crate) fn of_envelope(envelope: &Envelope, message: WakuMessage) -> Self {
         let wrapped = message.version != mapping::FRAMED_VERSION; // Only one that was restored.
-        Self { data: envelope.data().clone(), wrapped, envelope: EnvelopeHalf::of(envelope), message }
+        Self { data: envelope.data().clone(), wrapped, envelope: EnvelopeHalf::of(envelope), message, proven: false }
     }
 
     /// Of a message, and of the envelope that it gives, of which only the nonce may be missing.
     pub(crate) fn of_message(
-        message: &WakuMessage,
+        received: &Received,
         framed: &Framed,
         rebuilt: Option<&Envelope>,
         sent: u64,
         ttl: u32,
     ) -> Self {
         let envelope = rebuilt.map_or_else(|| EnvelopeHalf::unmined(sent, ttl), EnvelopeHalf::of);
-        Self { data: framed.data.clone(), wrapped: framed.origin.wrapped, envelope, message: message.clone() }
+        let Received { message, proven, .. } = received;
+        let wrapped = framed.origin.wrapped;
+        Self { data: framed.data.clone(), wrapped, envelope, message: message.clone(), proven: *proven }
     }
 
     /// The row; `None` where the passage lacks a place, which one with a draft has.
@@ -178,7 +182,7 @@ impl Draft {
             message: MessageHalf { hash, pubsub_topic, message },
             first: passage.direction,
             why,
-            proven: passage.direction == Direction::V2ToV1 || why == Why::Crossed,
+            proven: self.proven,
         })
     }
 

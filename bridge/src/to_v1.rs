@@ -66,7 +66,7 @@ impl Bridge {
         }
         if self.keeps_rows_of(passage) && !message.ephemeral {
             let (sent, ttl) = (passage.sent, self.config.profile.ttl_secs);
-            let draft = Draft::of_message(message, &framed, rebuilt.as_ref(), sent, ttl);
+            let draft = Draft::of_message(received, &framed, rebuilt.as_ref(), sent, ttl);
             passage.draft = Some(Box::new(draft));
         }
         if route.ways == Ways::ArchiveOnly {

@@ -52,7 +52,7 @@ pub(super) fn services(
     let Network { cluster, shards, .. } = *network;
     Ok(Services {
         serves_store: store.serves(),
-        lightpush: lightpush::Config { cluster, shards, codes: args.lightpush_status_codes },
+        lightpush: lightpush::Config { cluster, shards, codes: args.lightpush_status_codes, proves: true },
         serves_lightpush: args.lightpush,
         filter: filtering(filter),
         rate_limits: v2.rate_limit.clone(),

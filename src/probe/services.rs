@@ -123,7 +123,7 @@ mod tests {
     #[tokio::test]
     async fn what_is_served_is_told_by_the_names_of_nwaku_and_nothing_else() {
         assert!(names(Services::default()).await.is_empty());
-        let config = lightpush::Config { cluster: ClusterId(0), shards: 1, codes: Position::Text };
+        let config = lightpush::Config { cluster: ClusterId(0), shards: 1, codes: Position::Text, proves: true };
         let rate_limits = vec!["lightpush:10/1s".parse().unwrap()];
         let names = names(Services { lightpush: Some(config), rate_limits, ..Services::default() }).await;
         for name in [

@@ -2,7 +2,7 @@
 
 use waku2::{health::TopicHealth, service::Protocol, validate::Reason};
 
-use super::{Reading, Sample, counter, gauge, peers, read as count, relay, services};
+use super::{Reading, Sample, counter, gauge, peers, read as count, relay, rln, services};
 use crate::health::{Service, Services};
 
 /// What of the Waku Network side is looked at.
@@ -24,6 +24,7 @@ impl V2Probe {
         reading.clock_skew_secs = node.clock_skew_secs();
         reading.samples.extend(samples(node));
         reading.samples.extend(relay::samples(node));
+        reading.samples.extend(rln::samples(node));
         reading.samples.extend(peers::samples(node).await);
     }
 }

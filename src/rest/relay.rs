@@ -166,6 +166,9 @@ impl Unpublished {
             Self::Refused(error @ (PublishError::QueueFull | PublishError::Stopped)) => {
                 answer::failed(format!("Failed to publish: {error}"))
             }
+            Self::Refused(PublishError::NoProof(error)) => {
+                answer::failed(format!("Failed to publish: error appending RLN proof to message: {error}"))
+            }
             Self::Refused(error) => answer::bad_request(format!("Failed to publish: {}", refusal(error, topic))),
         }
     }
@@ -251,7 +254,7 @@ async fn messages(State(relay): State<Relay>, Path(name): Path<String>) -> Respo
         (status = 400, description = "No message, or none that may go out", body = String, content_type = "text/plain"),
         (status = 408, description = "The body takes too long", body = String, content_type = "text/plain"),
         (status = 413, description = "The body is too long", body = String, content_type = "text/plain"),
-        (status = 500, description = "The queues to all peers are full, or the node stops", body = String, content_type = "text/plain")))]
+        (status = 500, description = "The queues to all peers are full, no rate-limit proof could be made, or the node stops", body = String, content_type = "text/plain")))]
 async fn publish(State(relay): State<Relay>, Path(name): Path<String>, request: axum::extract::Request) -> Response {
     // As in nwaku, whether the topic is relayed counts before the body does.
     let topic = match name.parse::<PubsubTopic>() {
@@ -312,7 +315,7 @@ async fn auto_messages(State(relay): State<Relay>, Path(name): Path<String>) -> 
         (status = 400, description = "No message, or none that may go out, or nobody to take it", body = String, content_type = "text/plain"),
         (status = 408, description = "The body takes too long", body = String, content_type = "text/plain"),
         (status = 413, description = "The body is too long", body = String, content_type = "text/plain"),
-        (status = 500, description = "The queues to all peers are full, or the node stops", body = String, content_type = "text/plain")))]
+        (status = 500, description = "The queues to all peers are full, no rate-limit proof could be made, or the node stops", body = String, content_type = "text/plain")))]
 async fn auto_publish(State(relay): State<Relay>, Body(new): Body<NewMessage>) -> Response {
     let message = match new.message(unix_nanos()) {
         Ok(message) => message,

@@ -12,6 +12,7 @@ use std::{
     time::Duration,
 };
 
+use archive::Row;
 use bridge::histogram::Histogram;
 use devp2p::clock::{Now, now};
 use tokio::sync::mpsc;
@@ -166,6 +167,7 @@ pub async fn keep(history: History, mut inbox: mpsc::Receiver<Arc<Received>>, st
             let Some(row) = rows::of_message(&received.pubsub_topic, &received.message, None, at.unix_secs()) else {
                 continue;
             };
+            let row = Row { proven: received.proven, ..row };
             match history.writer().hand_in(row).await {
                 Ok(handed) => pending.push((shard_of(&received.pubsub_topic), handed)),
                 Err(_) => return, // The archive is closed.

@@ -29,6 +29,7 @@ use crate::{
     message::WakuMessage,
     peer_exchange,
     relay::PROTOCOL,
+    rln::{self, NoProof, attach::Attach},
     seek,
     service::{
         Protocol, Services, Target,
@@ -161,6 +162,8 @@ pub struct Received {
     pub data: Bytes,
     /// The peer it came from first, over relay or a service; ourselves where it is our own. Not its author.
     pub from: PeerId,
+    /// This node has verified its rate-limit proof. False where proofs are not verified, whatever stands in the message.
+    pub proven: bool,
 }
 
 /// A message went out.
@@ -169,7 +172,7 @@ pub struct Published {
     /// To how many peers at once: all that subscribed to the topic and are in good standing. One whose queue is full does not get
     /// it; that is counted a second later ([`Counters::unsent`]).
     pub peers: usize,
-    /// The network had these very bytes in the last two minutes; nothing was sent again.
+    /// The network had these very bytes in the last two minutes, or their proof in this epoch; nothing was sent again.
     pub duplicate: bool,
 }
 
@@ -196,7 +199,10 @@ pub enum PublishError {
     /// The queues to all peers are full, so all of them read too slowly. They may have room a little later.
     #[error("the queues to all peers are full")]
     QueueFull,
-    /// Peers would not take it. Only of messages that somebody else asks us to publish.
+    /// It has no rate-limit proof, and none could be made.
+    #[error("no rate-limit proof: {0}")]
+    NoProof(#[from] NoProof),
+    /// Peers would not take it. Only of messages that somebody else asks us to publish, and of those with a proof.
     #[error("peers would refuse it: {}", .0.text())]
     Refused(Reason),
     /// The node has stopped.
@@ -299,6 +305,8 @@ pub struct Counters {
     pub lightpush: lightpush::Counters,
     /// What filter did, as either side.
     pub filter: filter::Counters,
+    /// Rate-limit proofs.
+    pub rln: rln::counters::Counters,
 }
 
 impl Counters {
@@ -338,6 +346,8 @@ pub(crate) struct Shared {
     pub(crate) discv5: OnceLock<discv5::Handle>,
     pub(crate) nodes: Nodes,
     pub(crate) lightpush: Option<lightpush::Config>,
+    /// Attaches proofs to what is published, where we are a member.
+    pub(crate) attach: Option<Attach>,
     /// Set at the start, where filter is asked for.
     pub(crate) filter: OnceLock<Arc<filter::Filter>>,
     /// The ways to peers that are connected.
@@ -373,6 +383,7 @@ pub(crate) struct Publication {
 #[derive(Debug)]
 pub(crate) enum Command {
     Publish(Publication),
+    MayProve { topic: PubsubTopic, data: Bytes, own: bool, done: oneshot::Sender<Result<(), PublishError>> },
     Subscribe { topic: PubsubTopic, done: oneshot::Sender<Result<bool, SubscribeError>> },
     Unsubscribe { topic: PubsubTopic, done: oneshot::Sender<bool> },
     Peers { done: oneshot::Sender<Vec<PeerInfo>> },
@@ -430,11 +441,13 @@ impl Handle {
     }
 
     /// Sends `data`, an encoded [`WakuMessage`], to every peer of `topic`. Returns when it is in the peers' queues, not when
-    /// it has arrived. Cancelling leaves open whether it was sent.
+    /// it has arrived. Where proofs are verified, one that it has is, before; where we are a member, one is attached to a message
+    /// without, which takes a good part of a second and changes its bytes, not its hash. Cancelling leaves open whether it was sent.
     ///
     /// # Errors
     /// See [`PublishError`]. Of these only [`PublishError::NoPeers`] is worth another try.
     pub async fn publish(&self, topic: PubsubTopic, data: Bytes) -> Result<Published, PublishError> {
+        let data = self.proven(None, &topic, data).await?;
         self.publish_from(None, topic, data).await
     }
 
@@ -444,7 +457,39 @@ impl Handle {
     /// # Errors
     /// As [`Self::publish`]; [`PublishError::Refused`] for what peers would not take.
     pub async fn submit(&self, from: PeerId, topic: PubsubTopic, data: Bytes) -> Result<Published, PublishError> {
+        let data = self.proven(Some(from), &topic, data).await?;
+        self.submit_as_it_is(from, topic, data).await
+    }
+
+    /// As [`Self::submit`], without a proof of ours. Cancelling leaves open whether it was sent.
+    ///
+    /// # Errors
+    /// As [`Self::submit`].
+    pub async fn submit_as_it_is(
+        &self,
+        from: PeerId,
+        topic: PubsubTopic,
+        data: Bytes,
+    ) -> Result<Published, PublishError> {
         self.publish_from(Some(from), topic, data).await
+    }
+
+    /// `data` with a proof of ours where it has none and we are a member, and as it is otherwise.
+    async fn proven(&self, from: Option<PeerId>, topic: &PubsubTopic, data: Bytes) -> Result<Bytes, PublishError> {
+        let Some(attach) = &self.shared.attach else { return Ok(data) };
+        // What is none is refused where everything is.
+        let Ok(message) = WakuMessage::decode_shared(data.clone()) else { return Ok(data) };
+        if message.rate_limit_proof.is_some() {
+            return Ok(data);
+        }
+        let (done, answer) = oneshot::channel();
+        let asked = Command::MayProve { topic: topic.clone(), data, own: from.is_none(), done };
+        self.commands.send(asked).await.map_err(|_| PublishError::Stopped)?;
+        answer.await.unwrap_or(Err(PublishError::Stopped))?;
+        let attached = attach.attach(message, devp2p::clock::now()).await;
+        let counters = &self.shared.counters.rln;
+        rln::counters::Counters::one(if attached.is_ok() { &counters.attached } else { &counters.not_attached });
+        Ok(attached?)
     }
 
     async fn publish_from(

@@ -10,8 +10,8 @@
 //! | [`rules`] | whose outcome counts where text and deployed nodes differ | 64/WAKU2-NETWORK |
 //! | [`signed`] | shards whose messages are signed | |
 //! | [`meter`] | free bandwidth of a shard | 64/WAKU2-NETWORK |
-//! | [`proof`] | the place of rate-limit proofs | 17/WAKU2-RLN-RELAY |
-//! | [`rln`] | rate-limit proofs: wire, epochs, signals, roots | 17/WAKU2-RLN-RELAY |
+//! | [`proof`] | what may be found of a rate-limit proof, and what becomes of its message | 17/WAKU2-RLN-RELAY |
+//! | [`rln`] | rate-limit proofs: checks, what members have spent, who waits for what; proofs of own messages | 17/WAKU2-RLN-RELAY |
 //! | [`relay`] | gossipsub under Waku's name | 11/WAKU2-RELAY, 29/WAKU2-CONFIG |
 //! | [`subscriptions`] | the topics that are relayed | 51/WAKU2-RELAY-SHARDING |
 //! | [`health`], [`traffic`] | how well each is joined to its mesh, and what it carried | |
@@ -37,7 +37,7 @@
 //! | [`run`] | the shell: swarm, commands, events | |
 //! | [`handle`] | what the rest of the program holds | |
 //!
-//! Everything but [`relay`], [`metadata`]'s codec, [`behaviour`] and [`run`] is pure: bytes and time in, values out. A peer's
+//! Everything but [`relay`], [`metadata`]'s codec, [`behaviour`], [`run`] and [`rln::pool`] is pure: bytes and time in, values out. A peer's
 //! name and address (`PeerId`, `Multiaddr`) appear in [`handle`]; no other type of libp2p leaves this crate.
 
 pub mod address_book;

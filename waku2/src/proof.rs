@@ -1,8 +1,7 @@
-//! The place of rate-limit proofs (17/WAKU2-RLN-RELAY): what may be found of one, and what becomes of its message.
+//! What may be found of a rate-limit proof (17/WAKU2-RLN-RELAY), and what becomes of its message.
 //!
-//! Nothing here verifies a proof yet. A message with one is [`Finding::Unverified`] and passes; on a network that asks for proofs
-//! its members reject what we publish without one. A verifier is to return a [`Finding`] and nothing else: the table of outcomes is
-//! here, one line for each row of [`crate::rules`].
+//! [`crate::rln`] finds it, where a network's proofs are verified ([`crate::validate::Policy::rln`]); elsewhere a message with a proof
+//! is [`Finding::Unverified`] and passes. The table of outcomes is here and nowhere else, one line for each row of [`crate::rules`].
 
 use crate::{
     rules::{Position, Row, Rules},
@@ -32,11 +31,13 @@ pub enum Finding {
     DoubleSignal,
     /// Its nullifier was seen with the same share.
     Replay,
+    /// There is no room to verify it, or to remember its nullifier.
+    Busy,
 }
 
 impl Finding {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Unverified,
         Self::Valid,
         Self::Malformed,
@@ -47,9 +48,11 @@ impl Finding {
         Self::Invalid,
         Self::DoubleSignal,
         Self::Replay,
+        Self::Busy,
     ];
 
-    /// What becomes of its message.
+    /// What becomes of its message. Accept of [`Self::OtherEpoch`] and [`Self::NonCanonical`] says that this does not stand in its
+    /// way: the other checks decide.
     #[must_use]
     pub fn verdict(self, rules: &Rules) -> Verdict {
         use Position::{Deployed, Text};
@@ -61,6 +64,7 @@ impl Finding {
             (Self::UnknownRoot, Some(Text)) => Ignore(Reason::UnknownRoot),
             (Self::Invalid, Some(Text)) => Ignore(Reason::InvalidProof),
             (Self::Replay, Some(Text)) => Ignore(Reason::Replay),
+            (Self::Busy, _) => Ignore(Reason::Busy),
             (Self::Malformed | Self::NonCanonical, _) => Reject(Reason::MalformedProof),
             (Self::Epoch | Self::OtherEpoch, _) => Reject(Reason::Epoch),
             (Self::UnknownRoot, _) => Reject(Reason::UnknownRoot),
@@ -78,7 +82,7 @@ impl Finding {
             Self::NonCanonical => Some(Row::NonCanonical),
             Self::Invalid => Some(Row::InvalidProof),
             Self::Replay => Some(Row::Replay),
-            Self::Unverified | Self::Valid | Self::Malformed | Self::Epoch | Self::DoubleSignal => None,
+            Self::Unverified | Self::Valid | Self::Malformed | Self::Epoch | Self::DoubleSignal | Self::Busy => None,
         }
     }
 }
@@ -122,6 +126,7 @@ mod tests {
                 Reject(Reason::DoubleSignal),
             ),
             (Finding::Replay, Ignore(Reason::Replay), Reject(Reason::Replay), Ignore(Reason::Replay)),
+            (Finding::Busy, Ignore(Reason::Busy), Ignore(Reason::Busy), Ignore(Reason::Busy)),
         ];
         assert_eq!(table.map(|(finding, ..)| finding), Finding::ALL);
         for (finding, text, deployed, live) in table {

@@ -243,6 +243,11 @@ impl Relay {
         if fits { Ok(()) } else { Err(self.too_large(topic, data_bytes)) }
     }
 
+    /// Is there anybody to send a message on this topic to?
+    pub(crate) fn has_recipients(&self, gossip: &Gossip, topic: &PubsubTopic) -> bool {
+        recipients(gossip, &hash(topic)) > 0
+    }
+
     fn too_large(&self, topic: &PubsubTopic, data_bytes: usize) -> PublishError {
         PublishError::TooLarge { frame_bytes: frame_bytes(topic, data_bytes), limit_bytes: self.max_rpc_bytes }
     }

@@ -7,23 +7,103 @@
 //! | [`proof`] | `RateLimitProof`, its protobuf |
 //! | [`signal`] | what a proof is bound to |
 //! | [`roots`] | the groups that count |
+//! | [`check`] | what is looked at before a proof is verified |
+//! | [`nullifiers`] | what members have spent |
+//! | [`gate`] | both together: what becomes of a proof |
+//! | [`hold`] | messages whose root is not known yet |
+//! | [`turns`], [`blame`] | a queue that is fair to peers; who brings what does not hold |
+//! | `pool` | the shell: verifies on threads of its own, in batches |
+//! | `attach` | proofs of own messages |
+//! | [`counters`] | what is counted |
 //!
-//! Pure, and without the curve: pairings, Poseidon and trees are behind [`Verify`], contracts behind [`roots::Known`], so that who
-//! does without proofs builds neither.  Spec: 17/WAKU2-RLN-RELAY, 64/WAKU2-NETWORK; deployed: nwaku.
+//! Pure but for `pool` and `attach`, and without the curve: pairings, Poseidon and trees are behind [`Verify`], contracts behind
+//! [`roots::Known`], so that who does without proofs builds neither.  Spec: 17/WAKU2-RLN-RELAY, 64/WAKU2-NETWORK; deployed: nwaku.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use futures::future::BoxFuture;
 
+pub(crate) mod attach;
+pub mod blame;
+pub mod check;
+pub mod counters;
 pub mod element;
 pub mod epoch;
+pub mod gate;
+pub mod hold;
+pub mod nullifiers;
+pub mod pool;
 pub mod proof;
 pub mod roots;
 pub mod signal;
+pub mod turns;
 
-use epoch::Epoch;
-use proof::RateLimitProof;
+use attach::Attach;
+use check::Terms;
+use epoch::{Epoch, EpochLength};
+use gate::Gate;
+use proof::{IDENTIFIER, RateLimitProof};
+use roots::Known;
 use signal::Signal;
+
+/// A network's proofs, as [`crate::validate::Policy`] has them: who verifies, who is a member, who proves.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Who verifies.
+    pub verifier: Arc<dyn Verify>,
+    /// The roots that count, as they change.
+    pub group: Known,
+    /// Who makes proofs of own messages; without one they go out as they are.
+    pub prover: Option<Arc<dyn Prove>>,
+    /// What the network asks for.
+    pub terms: Terms,
+    /// Batches verified at a time; at least one.
+    pub workers: usize,
+    /// Invalid proofs of a peer in a minute that are borne; it is left at the next one.
+    pub invalid_a_minute: usize,
+}
+
+impl Config {
+    /// Verifies as on The Waku Network, and makes no proofs.
+    #[must_use]
+    pub fn new(verifier: Arc<dyn Verify>, group: Known) -> Self {
+        Self {
+            verifier,
+            group,
+            prover: None,
+            terms: Terms { epochs: EpochLength::default(), identifier: IDENTIFIER },
+            workers: pool::WORKERS,
+            invalid_a_minute: blame::INVALID_A_MINUTE,
+        }
+    }
+
+    /// The checks, with the roots that are known now.
+    #[must_use]
+    pub fn gate(&self) -> Gate {
+        Gate::new(self.terms, Arc::clone(&self.group.roots.borrow()))
+    }
+
+    /// What attaches proofs to own messages.
+    pub(crate) fn attach(&self) -> Option<Attach> {
+        self.prover.as_ref().map(|prover| Attach::new(Arc::clone(prover), self.terms.epochs))
+    }
+}
+
+impl PartialEq for Config {
+    /// The same verifier, prover and group, not equal ones: these cannot be compared.
+    fn eq(&self, other: &Self) -> bool {
+        let same_prover = match (&self.prover, &other.prover) {
+            (Some(own), Some(others)) => Arc::ptr_eq(own, others),
+            (own, others) => own.is_none() && others.is_none(),
+        };
+        same_prover
+            && Arc::ptr_eq(&self.verifier, &other.verifier)
+            && self.group.roots.same_channel(&other.group.roots)
+            && (self.terms, self.workers, self.invalid_a_minute) == (other.terms, other.workers, other.invalid_a_minute)
+    }
+}
+
+impl Eq for Config {}
 
 /// Who checks proofs. Blocking work of milliseconds: for threads that may block.
 pub trait Verify: fmt::Debug + Send + Sync {

@@ -50,7 +50,8 @@ pub enum Row {
     UnknownRoot,
     /// A proof that does not hold. Text: ignored. Deployed: rejected.
     InvalidProof,
-    /// A field element not in its one form, or another application's identifier. Text: rejected. Deployed: not looked at.
+    /// A field element not in its one form, or another application's identifier. Text: rejected. Deployed: not looked at, so that the
+    /// rest decides, with elements reduced.
     NonCanonical,
     /// The same proof again. Text: ignored. Deployed: rejected.
     Replay,
@@ -84,7 +85,7 @@ impl Row {
         }
     }
 
-    /// Is it about what a proof says? Such rules rest until proofs are verified here.
+    /// Is it about what a proof says? Such rules rest where proofs are not verified.
     #[must_use]
     pub const fn needs_verifier(self) -> bool {
         !matches!(self, Self::Timestamp | Self::Unproven | Self::OverBandwidth)

@@ -1,11 +1,13 @@
 //! The shell: one task that polls the swarm, takes commands and tells events.
 //!
-//! Here it starts, turns and ends; `commands` is what it is asked, `events` what the swarm tells, `room` how the connections are shared out.
+//! Here it starts, turns and ends; `commands` is what it is asked, `events` what the swarm tells, `proofs` what waits for its proof, `room` how
+//! the connections are shared out.
 //! What it decides is elsewhere: [`crate::validate`] on messages, [`crate::peers`] on peers, [`crate::redial`] on calls.
 
 mod commands;
 mod events;
 mod known;
+mod proofs;
 mod room;
 
 use std::{
@@ -45,6 +47,7 @@ use crate::{
     metadata::Metadata,
     peers::PeerBook,
     relay::{self, Gossip, Relay, RelayError},
+    rln,
     seek::{SeekError, Seeker},
     service::{Services, serve::Server, streams},
     shard::Shard,
@@ -152,6 +155,7 @@ fn build(config: Config, events: mpsc::Sender<Event>) -> Result<(Handle, Node), 
         discv5: OnceLock::new(),
         nodes: config.services.nodes.clone(),
         lightpush: config.services.lightpush,
+        attach: config.policy.rln.as_ref().and_then(rln::Config::attach),
         filter: OnceLock::new(),
         lines: Arc::default(),
         served: OnceLock::new(),
@@ -170,6 +174,7 @@ fn build(config: Config, events: mpsc::Sender<Event>) -> Result<(Handle, Node), 
         swarm,
         relay,
         subscriptions,
+        proofs: config.policy.rln.as_ref().map(proofs::Proofs::new),
         validator: Validator::new(config.policy),
         peers: PeerBook::new(config.cluster),
         statics: dial::statics(config.static_peers, began),
@@ -238,6 +243,8 @@ struct Node {
     relay: Relay,
     subscriptions: Subscriptions,
     validator: Validator,
+    /// Where proofs are verified.
+    proofs: Option<proofs::Proofs>,
     health: Arc<RwLock<Vec<TopicHealth>>>,
     /// When the health of topics was looked at last.
     health_at: Instant,
@@ -285,6 +292,7 @@ impl Node {
                     Some(Command::Shutdown { done }) => break Some(done),
                     Some(Command::Publish(publication)) => self.publish(publication),
                     // A caller that stopped waiting needs no answer, here as below.
+                    Some(Command::MayProve { topic, data, own, done }) => { let _ = done.send(self.may_prove(&topic, &data, own)); }
                     Some(Command::Subscribe { topic, done }) => { let _ = done.send(self.subscribe(&topic)); }
                     Some(Command::Unsubscribe { topic, done }) => { let _ = done.send(self.unsubscribe(&topic)); }
                     Some(Command::Open { target, open }) => self.swarm.behaviour_mut().services.open(target, open),
@@ -294,6 +302,7 @@ impl Node {
                     Some(Command::Connect { addr, done }) => self.call(addr, done),
                     None => break None,
                 },
+                news = proofs::Proofs::news(&mut self.proofs, &self.counters) => self.on_proofs(news),
                 (source, node) = self.seeker.found() => self.seeker.suggest(now(), source, node),
                 _ = ticks.tick() => self.tick(),
             }

@@ -145,7 +145,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::validate::{Policy, Reason, Validator, Verdict};
+    use crate::validate::{Judged, Policy, Reason, Validator, Verdict};
 
     const SECOND: i64 = 1_000_000_000;
 
@@ -246,7 +246,9 @@ mod tests {
         fn verdict(&mut self, now: Now, peer: PeerId, timestamp: i64) -> Verdict {
             let topic = "/waku/2/rs/1/1".parse().unwrap();
             let bytes = [&[0x0a, 0x00, 0x12, 0x00, 0x50][..], &zigzag(timestamp)].concat();
-            let (verdict, message) = self.validator.judge(&topic, &bytes.into(), now);
+            let Judged::Done(verdict, message) = self.validator.judge(&topic, &bytes.into(), now) else {
+                unreachable!()
+            };
             if message.is_some() || verdict.depends_on_time() {
                 self.skew.note(now, peer, timestamp);
             }

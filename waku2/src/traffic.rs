@@ -34,6 +34,8 @@ pub struct Carried {
     pub bytes_out: u64,
     /// The largest message, in bytes.
     pub largest: u64,
+    /// Messages that were accepted, or published for others, with a proof that holds.
+    pub proven: u64,
 }
 
 impl Carried {
@@ -84,6 +86,11 @@ impl Traffic {
             carried.bytes_out += bytes as u64;
             carried.largest = carried.largest.max(bytes as u64);
         });
+    }
+
+    /// A message was accepted, and its proof holds.
+    pub(crate) fn proven(&self, topic: &PubsubTopic) {
+        self.count(topic, |carried| carried.proven += 1);
     }
 
     fn count(&self, topic: &PubsubTopic, change: impl FnOnce(&mut Carried)) {

@@ -1,13 +1,14 @@
 //! What may pass: ordered checks on a message from the network, and their verdict.
 //!
-//! The order is the deployed one, which is nearly that of cost: size, decoding, then the table `CHECKS` of signed shards, time and
-//! proofs; the first that does not accept decides. Where the text and deployed nodes differ, [`crate::rules`] says whose outcome
+//! The order is the deployed one, which is nearly that of cost: size, decoding, then the table `CHECKS` of signed shards and time, and
+//! last the proof; the first that does not accept decides. A proof takes time: its message is [`Judged::Verify`] or [`Judged::Hold`]
+//! then, and [`Validator::conclude`] ends it. Where the text and deployed nodes differ, [`crate::rules`] says whose outcome
 //! counts. Pure: time and what was accepted before ([`crate::meter`]) are kept here, no clock is.
 //!
 //! Gossip has marked a message as seen *before* asking here: one that is ignored is not looked at again for two minutes, whoever
 //! sends it. So ignoring is only for what no honest peer needs.  Spec: 11/WAKU2-RELAY, 64/WAKU2-NETWORK; deployed: nwaku.
 
-use std::{collections::HashMap, fmt, time::Duration};
+use std::{collections::HashMap, fmt, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use devp2p::clock::Now;
@@ -17,6 +18,12 @@ use crate::{
     meter::{Budget, Meter},
     proof::Finding,
     relay::{self, MAX_RPC_BYTES},
+    rln::{
+        self,
+        check::Claim,
+        gate::{Gate, Looked},
+        roots::Roots,
+    },
     rules::{Position, Row, Rules},
     signed::{self, SignedError, VerifyingKey},
     topic::PubsubTopic,
@@ -37,7 +44,7 @@ impl Verdict {
     /// Would another time have made another verdict of it?
     #[must_use]
     pub fn depends_on_time(self) -> bool {
-        matches!(self, Self::Reject(Reason::OutsideWindow | Reason::SignedTime))
+        matches!(self, Self::Reject(Reason::OutsideWindow | Reason::SignedTime | Reason::Epoch))
     }
 
     /// Without blame when it depends on the time, and our own clock may be wrong.
@@ -81,6 +88,8 @@ pub enum Reason {
     DoubleSignal,
     /// Its proof was used before.
     Replay,
+    /// Too much is to be verified, or has been accepted in this epoch.
+    Busy,
 }
 
 impl Reason {
@@ -88,7 +97,7 @@ impl Reason {
     pub const COUNT: usize = Self::ALL.len();
 
     /// All of them, by [`Self::index`].
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::TooLarge,
         Self::Malformed,
         Self::FieldMissing,
@@ -103,6 +112,7 @@ impl Reason {
         Self::InvalidProof,
         Self::DoubleSignal,
         Self::Replay,
+        Self::Busy,
     ];
 
     /// Its place in [`Self::ALL`] and among counters.
@@ -129,6 +139,7 @@ impl Reason {
             Self::InvalidProof => "invalid_proof",
             Self::DoubleSignal => "double_signal",
             Self::Replay => "replay",
+            Self::Busy => "busy",
         }
     }
 }
@@ -152,6 +163,7 @@ impl Reason {
             Self::InvalidProof => "RLN validation failed: its proof does not hold",
             Self::DoubleSignal => "RLN validation failed: its sender sends more than it may",
             Self::Replay => "RLN validation failed: its proof was used before",
+            Self::Busy => "RLN validation failed: too much is to be verified",
         }
     }
 }
@@ -184,6 +196,9 @@ pub struct Policy {
     /// How much of each shard may go to messages without a rate-limit proof. `None`, the default, is for networks that ask
     /// for no proofs: nothing is counted.
     pub free_bandwidth: Option<Budget>,
+    /// Who verifies rate-limit proofs. `None`, the default, takes them at their word. With it, and without a word on free bandwidth, the
+    /// text's counts.
+    pub rln: Option<rln::Config>,
     /// Whose outcome counts where text and deployed nodes differ.
     pub rules: Rules,
     /// Signed shards and their keys.
@@ -199,12 +214,17 @@ impl Policy {
         self.max_rpc_bytes.map_or(MAX_RPC_BYTES, |bytes| bytes.min(MAX_RPC_BYTES))
     }
 
+    /// What messages without a proof may take of a shard; `None` where none is asked for.
+    fn budget(&self) -> Option<Budget> {
+        self.free_bandwidth.or_else(|| self.rln.as_ref().map(|_| Budget::default()))
+    }
+
     /// Is the rule of any effect here, and why not?
     fn rests(&self, row: Row) -> Option<&'static str> {
         match row {
             Row::Timestamp => self.timestamp_window.is_none().then_some("no window"),
-            _ if self.free_bandwidth.is_none() => Some("no proofs asked for"),
-            _ => row.needs_verifier().then_some("proofs are not verified yet"),
+            _ if self.budget().is_none() => Some("no proofs asked for"),
+            _ => (row.needs_verifier() && self.rln.is_none()).then_some("proofs are not verified"),
         }
     }
 }
@@ -227,13 +247,35 @@ impl fmt::Display for Policy {
 struct Candidate<'a> {
     topic: &'a PubsubTopic,
     message: &'a WakuMessage,
-    data_bytes: usize,
     now: Now,
 }
 
-/// The checks on a decoded message, in order.
-const CHECKS: &[fn(&mut Validator, &Candidate<'_>) -> Verdict] =
-    &[Validator::signed, Validator::within_window, Validator::proven];
+/// The checks on a decoded message before its proof, in order.
+const CHECKS: &[fn(&Validator, &Candidate<'_>) -> Verdict] = &[Validator::signed, Validator::within_window];
+
+/// How far judging came.
+#[derive(Debug)]
+pub enum Judged {
+    /// To the end: the verdict, and the message when it is accepted.
+    Done(Verdict, Option<WakuMessage>),
+    /// To its proof, which is to be verified.
+    Verify(Box<Pending>),
+    /// To its proof, whose root is not known.
+    Hold(Box<Pending>),
+}
+
+/// A message that is in order but for its proof, of which is known what it claims.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pending {
+    /// Where it was published.
+    pub topic: PubsubTopic,
+    /// Its bytes.
+    pub data: Bytes,
+    /// Its content.
+    pub message: WakuMessage,
+    /// What its proof claims.
+    pub claim: Claim,
+}
 
 /// The checks, and what they remember.
 #[derive(Debug, Default)]
@@ -241,33 +283,96 @@ pub struct Validator {
     policy: Policy,
     /// One for each of our topics, and only where bandwidth is limited.
     meters: HashMap<PubsubTopic, Meter>,
+    /// Where proofs are verified.
+    gate: Option<Gate>,
 }
 
 impl Validator {
     /// Checks by `policy`, with nothing seen yet.
     #[must_use]
     pub fn new(policy: Policy) -> Self {
-        Self { policy, meters: HashMap::new() }
+        let gate = policy.rln.as_ref().map(rln::Config::gate);
+        Self { policy, meters: HashMap::new(), gate }
     }
 
-    /// The verdict on `data`, published on `topic`, and the message when it is accepted. To be asked about topics that the node
-    /// relays, and to be told when it leaves one ([`Self::forget`]): what is remembered is bounded by them.
-    pub fn judge(&mut self, topic: &PubsubTopic, data: &Bytes, now: Now) -> (Verdict, Option<WakuMessage>) {
-        let message = match decode(topic, data, self.policy.max_rpc_bytes()) {
+    /// Judges `data`, published on `topic`. To be asked about topics that the node relays, and to be told when it leaves one
+    /// ([`Self::forget`]): what is remembered is bounded by them.
+    pub fn judge(&mut self, topic: &PubsubTopic, data: &Bytes, now: Now) -> Judged {
+        let message = match self.before_proof(topic, data, now) {
             Ok(message) => message,
-            Err(reason) => return (Verdict::Reject(reason), None),
+            Err(verdict) => return Judged::Done(verdict, None),
         };
-        let candidate = Candidate { topic, message: &message, data_bytes: data.len(), now };
-        for check in CHECKS {
-            let verdict = check(self, &candidate);
-            if verdict != Verdict::Accept {
-                return (verdict, None);
+        let looked = match (&message.rate_limit_proof, &self.gate) {
+            (Some(proof), Some(gate)) => gate.look(&message, proof, &self.policy.rules, now),
+            (Some(_), None) => Looked::Found(Finding::Unverified),
+            (None, _) => {
+                let verdict = self.unproven(topic, data.len(), now);
+                return self.done(verdict, topic, data, message, now);
             }
+        };
+        match looked {
+            Looked::Found(finding) => self.done(self.verdict(finding), topic, data, message, now),
+            Looked::Verify(claim) => Judged::Verify(Pending::boxed(topic, data, message, claim)),
+            Looked::Hold(claim) => Judged::Hold(Pending::boxed(topic, data, message, claim)),
         }
-        if let Some(meter) = self.meter(topic, now) {
-            meter.take(now.instant, data.len());
+    }
+
+    /// All but the proof, which `data` may lack.
+    ///
+    /// # Errors
+    /// The verdict on what does not pass.
+    pub fn before_proof(&self, topic: &PubsubTopic, data: &Bytes, now: Now) -> Result<WakuMessage, Verdict> {
+        let message = decode(topic, data, self.policy.max_rpc_bytes()).map_err(Verdict::Reject)?;
+        let candidate = Candidate { topic, message: &message, now };
+        match CHECKS.iter().map(|check| check(self, &candidate)).find(|verdict| *verdict != Verdict::Accept) {
+            Some(verdict) => Err(verdict),
+            None => Ok(message),
         }
-        (Verdict::Accept, Some(message))
+    }
+
+    fn done(&mut self, verdict: Verdict, topic: &PubsubTopic, data: &Bytes, message: WakuMessage, now: Now) -> Judged {
+        let passes = verdict == Verdict::Accept;
+        if passes {
+            self.take(topic, data.len(), now);
+        }
+        Judged::Done(verdict, passes.then_some(message))
+    }
+
+    /// What becomes of a message of which this is found.
+    #[must_use]
+    pub fn verdict(&self, finding: Finding) -> Verdict {
+        finding.verdict(&self.policy.rules)
+    }
+
+    /// What is found of a pending message, once it is known whether its proof holds. Who acts on [`Finding::Valid`] says so:
+    /// [`Self::accepted`].
+    #[must_use]
+    pub fn conclude(&self, pending: &Pending, holds: bool, now: Now) -> Finding {
+        match &self.gate {
+            Some(gate) => gate.conclude(&pending.claim, holds, now),
+            None => Finding::Unverified,
+        }
+    }
+
+    /// A pending message is accepted: what it spent is spent.
+    pub fn accepted(&mut self, pending: &Pending, now: Now) {
+        if let Some(gate) = &mut self.gate {
+            gate.accepted(&pending.claim, now);
+        }
+        self.take(&pending.topic, pending.data.len(), now);
+    }
+
+    /// These roots count now.
+    pub fn set_roots(&mut self, roots: Arc<Roots>) {
+        if let Some(gate) = &mut self.gate {
+            gate.set_roots(roots);
+        }
+    }
+
+    /// What looks at proofs, where they are verified.
+    #[must_use]
+    pub const fn gate(&self) -> Option<&Gate> {
+        self.gate.as_ref()
     }
 
     /// Would peers take this own message, where the shard is a signed one?
@@ -285,7 +390,7 @@ impl Validator {
         self.meters.remove(topic);
     }
 
-    fn signed(&mut self, candidate: &Candidate<'_>) -> Verdict {
+    fn signed(&self, candidate: &Candidate<'_>) -> Verdict {
         let Some(key) = self.policy.protected.get(candidate.topic) else { return Verdict::Accept };
         match signed::verify(key, candidate.topic, candidate.message, candidate.now.unix_nanos()) {
             Ok(()) => Verdict::Accept,
@@ -293,7 +398,7 @@ impl Validator {
         }
     }
 
-    fn within_window(&mut self, candidate: &Candidate<'_>) -> Verdict {
+    fn within_window(&self, candidate: &Candidate<'_>) -> Verdict {
         let Some(window) = self.policy.timestamp_window else { return Verdict::Accept };
         let now = candidate.now.unix_nanos();
         let distance = candidate.message.timestamp.map(|nanos| Duration::from_nanos(nanos.abs_diff(now)));
@@ -304,14 +409,11 @@ impl Validator {
         if distance.is_some_and(inside) { Verdict::Accept } else { Verdict::Reject(Reason::OutsideWindow) }
     }
 
-    /// A proof is taken at its word until [`crate::proof`] has a verifier; without one there is free bandwidth, or none.
-    fn proven(&mut self, candidate: &Candidate<'_>) -> Verdict {
+    /// Without a proof there is free bandwidth, or none.
+    fn unproven(&mut self, topic: &PubsubTopic, bytes: usize, now: Now) -> Verdict {
         let rules = self.policy.rules;
-        if candidate.message.rate_limit_proof.is_some() {
-            return Finding::Unverified.verdict(&rules);
-        }
-        let Some(meter) = self.meter(candidate.topic, candidate.now) else { return Verdict::Accept };
-        let has_room = meter.has(candidate.now.instant, candidate.data_bytes);
+        let Some(meter) = self.meter(topic, now) else { return Verdict::Accept };
+        let has_room = meter.has(now.instant, bytes);
         match (rules.of(Row::Unproven), rules.of(Row::OverBandwidth)) {
             (Position::Text, _) if has_room => Verdict::Accept,
             (_, Position::Text) => Verdict::Ignore(Reason::Unproven),
@@ -319,9 +421,22 @@ impl Validator {
         }
     }
 
+    /// A message was accepted: it uses bandwidth, proven or not.
+    fn take(&mut self, topic: &PubsubTopic, bytes: usize, now: Now) {
+        if let Some(meter) = self.meter(topic, now) {
+            meter.take(now.instant, bytes);
+        }
+    }
+
     fn meter(&mut self, topic: &PubsubTopic, now: Now) -> Option<&mut Meter> {
-        let budget = self.policy.free_bandwidth?;
+        let budget = self.policy.budget()?;
         Some(self.meters.entry(topic.clone()).or_insert_with(|| Meter::new(budget, now.instant)))
+    }
+}
+
+impl Pending {
+    fn boxed(topic: &PubsubTopic, data: &Bytes, message: WakuMessage, claim: Claim) -> Box<Self> {
+        Box::new(Self { topic: topic.clone(), data: data.clone(), message, claim })
     }
 }
 
@@ -331,6 +446,9 @@ fn decode(topic: &PubsubTopic, data: &Bytes, max_rpc_bytes: usize) -> Result<Wak
     }
     WakuMessage::decode_shared(data.clone()).map_err(|error| Reason::from(&error))
 }
+
+#[cfg(test)]
+mod proven;
 
 #[cfg(test)]
 mod tests {
@@ -371,8 +489,16 @@ mod tests {
         Now { unix: Duration::from_secs(secs), ..clock::now() }
     }
 
+    /// What becomes of what has no proof that is verified.
+    fn ended(judged: Judged) -> (Verdict, Option<WakuMessage>) {
+        match judged {
+            Judged::Done(verdict, message) => (verdict, message),
+            Judged::Verify(pending) | Judged::Hold(pending) => panic!("{pending:?}"),
+        }
+    }
+
     fn judge(validator: &mut Validator, data: Bytes, now: Now) -> Verdict {
-        let (verdict, message) = validator.judge(&topic(), &data, now);
+        let (verdict, message) = ended(validator.judge(&topic(), &data, now));
         assert_eq!(verdict == Verdict::Accept, message.is_some());
         verdict
     }
@@ -461,7 +587,7 @@ mod tests {
         let passed = (0..20).take_while(|_| judge(&mut validator, data.clone(), now) == Verdict::Accept).count();
         assert_eq!(passed, 8, "1,250,000 bytes");
         let other: PubsubTopic = "/waku/2/rs/1/2".parse().unwrap();
-        assert_eq!(validator.judge(&other, &data, now).0, Verdict::Accept);
+        assert_eq!(ended(validator.judge(&other, &data, now)).0, Verdict::Accept);
         assert_eq!(judge(&mut validator, data.clone(), now.after(Duration::from_secs(1))), Verdict::Accept);
         let small = message(3, None).encode();
         validator.forget(&topic());
@@ -519,7 +645,7 @@ mod tests {
                 judge(&mut validator, signed.clone(), at(MESSAGE_SECS + 300)),
                 Verdict::Reject(Reason::SignedTime)
             );
-            assert_eq!(validator.judge(&other, &plain, now).0, Verdict::Accept);
+            assert_eq!(ended(validator.judge(&other, &plain, now)).0, Verdict::Accept);
             for refused in [&plain, &Bytes::new()] {
                 assert_eq!(validator.check_own(&topic(), refused, now), Err(SignedError::Signature));
             }
@@ -588,7 +714,7 @@ mod tests {
         assert_eq!(judge_once(policy.clone(), odd.encode(), now), Verdict::Accept);
         let mut unknown = stamped().encode().to_vec();
         unknown.extend(b"\xa0\x06\x01");
-        let (verdict, read) = Validator::new(policy).judge(&topic(), &unknown.into(), now);
+        let (verdict, read) = ended(Validator::new(policy).judge(&topic(), &unknown.into(), now));
         assert_eq!((verdict, read), (Verdict::Accept, Some(stamped())), "unknown fields change nothing");
         let huge = message(153_601, None).encode();
         assert_eq!(judge_once(Policy::default(), huge, now), Verdict::Reject(Reason::TooLarge));
@@ -607,7 +733,7 @@ mod tests {
             "timestamp=text,",
             "unproven=deployed,",
             "over-bandwidth=text,",
-            "other-epoch=deployed (rests: proofs are not verified yet)",
+            "other-epoch=deployed (rests: proofs are not verified)",
             "replay=text (rests",
         ] {
             assert!(told.contains(part), "{part} is missing in {told}");

@@ -12,7 +12,7 @@ use std::{fs, path::Path};
 
 use tested::Met::{self, By, Untested};
 
-const NO_PROOFS: Met = Untested("rate-limit proofs (RLN) are neither made nor verified yet");
+const NO_PROOFS: Met = Untested("no group of members is followed, and no curve is computed on, yet");
 /// Requirement, what it asks, and how it is met.
 const REQUIREMENTS: [(u8, &str, Met); 30] = [
     (1, "relay with rate-limit proofs over eight shards of cluster 1", NO_PROOFS),
@@ -26,7 +26,14 @@ const REQUIREMENTS: [(u8, &str, Met); 30] = [
             "other_shards_are_no_reason_to_leave",
         ]),
     ),
-    (3, "routing by relay with rate-limit proofs", NO_PROOFS),
+    (
+        3,
+        "routing by relay with rate-limit proofs",
+        By(&[
+            "net_3_what_is_proven_passes_and_nothing_else_goes_further",
+            "a_message_whose_root_comes_late_passes_after_a_hold",
+        ]),
+    ),
     (
         4,
         "at least one shard, or all of them",
@@ -102,7 +109,15 @@ const REQUIREMENTS: [(u8, &str, Met); 30] = [
             "the_topic_is_named_or_follows_from_the_content_topic",
         ]),
     ),
-    (14, "a member's rate bounded by its proofs", NO_PROOFS),
+    (
+        14,
+        "a member's rate bounded by its proofs",
+        By(&[
+            "net_14_an_id_counts_once_on_either_side_of_a_border",
+            "net_3_what_is_proven_passes_and_nothing_else_goes_further",
+            "h80_spammers_at_ten_times_the_limit_hold_up_no_honest_message",
+        ]),
+    ),
     (
         15,
         "a free budget for messages without proof, and nothing beyond it",
@@ -114,7 +129,15 @@ const REQUIREMENTS: [(u8, &str, Met); 30] = [
         ]),
     ),
     (16, "the network's parameters of proofs", NO_PROOFS),
-    (17, "messages that violate them rejected", NO_PROOFS),
+    (
+        17,
+        "messages that violate them rejected",
+        By(&[
+            "row_of_an_epoch_far_from_our_clock_in_each_position",
+            "row_of_another_epoch_than_the_times_in_each_position",
+            "row_of_a_malformed_proof_in_each_position",
+        ]),
+    ),
     (
         18,
         "synchronised clocks: how far ours is off is measured and told; setting it is the operator's",
@@ -124,7 +147,14 @@ const REQUIREMENTS: [(u8, &str, Met); 30] = [
             "a_clock_over_five_seconds_off_is_named",
         ]),
     ),
-    (19, "every member proves every message", NO_PROOFS),
+    (
+        19,
+        "every member proves every message",
+        By(&[
+            "net_19_what_a_member_publishes_is_proven_once_and_within_its_rate",
+            "lightpush_proves_what_clients_push_and_says_when_it_cannot",
+        ]),
+    ),
     (
         20,
         "payloads in a WakuMessage that may carry a proof, validated by each relayer",
@@ -175,9 +205,20 @@ const REQUIREMENTS: [(u8, &str, Met); 30] = [
         "no proof, and a shard at its limit: ignored",
         By(&["rows_of_unproven_messages_in_each_position", "net_26_what_is_ignored_goes_no_further_and_costs_nothing"]),
     ),
-    (27, "proofs of another time rejected", NO_PROOFS),
-    (28, "proofs that do not hold ignored", NO_PROOFS),
-    (29, "double signalling rejected", NO_PROOFS),
+    (27, "proofs of another time rejected", By(&["row_of_an_epoch_far_from_our_clock_in_each_position"])),
+    (
+        28,
+        "proofs that do not hold ignored",
+        By(&["row_of_an_invalid_proof_in_each_position", "net_3_what_is_proven_passes_and_nothing_else_goes_further"]),
+    ),
+    (
+        29,
+        "double signalling rejected",
+        By(&[
+            "h80_rows_of_double_signals_and_replays_in_each_position",
+            "net_3_what_is_proven_passes_and_nothing_else_goes_further",
+        ]),
+    ),
     (
         30,
         "shards that follow from content topics",

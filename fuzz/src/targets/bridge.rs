@@ -134,7 +134,7 @@ impl World {
         let hash = message_hash(&pubsub_topic, &message);
         let from = PeerId::from_multihash(Default::default()).unwrap_or_else(|_| PeerId::random());
         self.given += 1;
-        self.bridge.message(self.now, &Arc::new(Received { pubsub_topic, message, hash, data, from }));
+        self.bridge.message(self.now, &Arc::new(Received { pubsub_topic, message, hash, data, from, proven: false }));
     }
 
     fn pass(&mut self, by: Duration) {

@@ -14,7 +14,7 @@ use waku2::{
     peer_exchange::{Request, Response, wire::MAX_RECORDS},
     rules::Position,
     store::{self, query::MAX_PAGE},
-    validate::{Policy, Validator},
+    validate::{Judged, Policy, Validator},
 };
 
 use crate::script::start;
@@ -27,14 +27,17 @@ const KEY: &str = "0279be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f
 pub fn message(input: &[u8]) {
     let topic = PubsubTopic::from(Shard { cluster: waku2::ClusterId(1), index: 0 });
     let data = Bytes::copy_from_slice(input);
-    let (verdict, validated) = Validator::default().judge(&topic, &data, start());
+    let Judged::Done(verdict, validated) = Validator::default().judge(&topic, &data, start()) else {
+        unreachable!("no proofs are verified")
+    };
     let strict = Policy {
         timestamp_window: Some(waku2::preset::TIMESTAMP_WINDOW),
         free_bandwidth: Some(Budget::default()),
         protected: HashMap::from([(topic.clone(), KEY.parse().expect("a point of the curve"))]),
         ..Policy::default()
     };
-    assert_ne!(Validator::new(strict).judge(&topic, &data, start()).0, Verdict::Accept, "nobody signed it");
+    let judged = Validator::new(strict).judge(&topic, &data, start());
+    assert!(!matches!(judged, Judged::Done(Verdict::Accept, _)), "nobody signed it");
     let decoded = WakuMessage::decode(input);
     assert!(verdict != Verdict::Accept || decoded.is_ok());
     let Ok(message) = decoded else { return };
@@ -63,7 +66,7 @@ pub fn exchange(input: &[u8]) {
 
 /// Requests of lightpush of both versions: what is to be published is a message on a topic that is one, and what is not has its answer.
 pub fn lightpush(input: &[u8]) {
-    let config = lightpush::Config { cluster: waku2::ClusterId(1), shards: 8, codes: Position::Text };
+    let config = lightpush::Config { cluster: waku2::ClusterId(1), shards: 8, codes: Position::Text, proves: true };
     let data = Bytes::copy_from_slice(input);
     for asked in [server::asked(data.clone(), &config), server::asked_legacy(data.clone(), &config)] {
         assert!(asked.id.len() <= MAX_ID_BYTES);

@@ -1,7 +1,7 @@
 //! Relay: subscriptions, messages, and what is polled.
 
 use serde_json::{Value, json};
-use waku2::{PublishError, PubsubTopic, signed::SignedError};
+use waku2::{PublishError, PubsubTopic, rln::NoProof, signed::SignedError};
 
 use super::{
     case::{Case, Sent, ask, check_all, router},
@@ -120,6 +120,9 @@ fn published() -> Vec<Case> {
             of().with(&hello())
                 .given(|state| state.publish = Err(PublishError::NotSigned(SignedError::Signature)))
                 .begins(400, "Failed to publish: "),
+            of().with(&hello())
+                .given(|state| state.publish = Err(PublishError::NoProof(NoProof::OutOfIds)))
+                .begins(500, "Failed to publish: error appending RLN proof to message: "),
             of().with(&hello())
                 .given(|state| state.publish = Err(PublishError::QueueFull))
                 .begins(500, "Failed to publish: "),

@@ -329,7 +329,7 @@ impl Subscriber {
         match taken {
             Ok(Pushed { topic, message, hash, data }) => {
                 self.counters.filter.taken.fetch_add(1, Relaxed);
-                let received = Received { pubsub_topic: topic, message, hash, data, from };
+                let received = Received { pubsub_topic: topic, message, hash, data, from, proven: false };
                 // An error says that nobody listens.
                 let _ = self.messages.send(Arc::new(received));
             }

@@ -69,7 +69,7 @@ impl Client {
         let push = server::Push { pubsub_topic, data: message.encode() };
         let node = &self.node.shared;
         if node.lightpush.is_some() && node.nodes.lightpush.is_empty() {
-            let peers = publish(&self.node, self.node.peer_id(), push).await?;
+            let peers = publish(&self.node, self.node.peer_id(), push, self.config.proves).await?;
             return Ok(Pushed { peers: Some(peers) });
         }
         self.ask(&push).await
@@ -218,7 +218,8 @@ mod tests {
 
     #[test]
     fn requests_are_those_that_a_server_reads() {
-        let config = Config { cluster: crate::ClusterId(1), shards: 8, codes: crate::rules::Position::Text };
+        let config =
+            Config { cluster: crate::ClusterId(1), shards: 8, codes: crate::rules::Position::Text, proves: true };
         let data = wire::tests::hex(wire::tests::MESSAGE);
         let push = server::Push { pubsub_topic: "/waku/2/rs/1/1".parse().unwrap(), data };
         let id = request_id(&mut StdRng::seed_from_u64(1));

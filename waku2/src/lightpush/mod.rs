@@ -43,6 +43,8 @@ pub struct Config {
     pub shards: u16,
     /// Whose numbers tell that there is no peer, or that a message is too large.
     pub codes: Position,
+    /// Messages without a rate-limit proof get one of ours, where we are a member.
+    pub proves: bool,
 }
 
 /// What became of the requests of clients. Every number only grows.

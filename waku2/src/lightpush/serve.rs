@@ -35,9 +35,13 @@ pub(crate) fn answers(config: Config, node: &Handle) -> [(Protocol, Arc<dyn Answ
     [(Protocol::LightpushV3, answer(false)), (Protocol::LightpushLegacy, answer(true))]
 }
 
-/// Publishes what somebody pushed; tells to how many peers.
-pub(super) async fn publish(node: &Handle, from: PeerId, push: Push) -> Result<u32, Failure> {
-    relayed(node.submit(from, push.pubsub_topic, push.data).await)
+/// Publishes what somebody pushed, with a proof of ours where it has none and `proves` says so; tells to how many peers.
+pub(super) async fn publish(node: &Handle, from: PeerId, push: Push, proves: bool) -> Result<u32, Failure> {
+    let Push { pubsub_topic, data } = push;
+    relayed(match proves {
+        true => node.submit(from, pubsub_topic, data).await,
+        false => node.submit_as_it_is(from, pubsub_topic, data).await,
+    })
 }
 
 impl Lightpush {
@@ -45,7 +49,7 @@ impl Lightpush {
         let outcome = match (push, self.node.upgrade()) {
             (Ok(push), Some(node)) => {
                 self.pushed().fetch_add(1, Relaxed);
-                publish(&node, peer, push).await
+                publish(&node, peer, push, self.config.proves).await
             }
             (Ok(_), None) => Err(Failure::from(&PublishError::Stopped)),
             (Err(failure), _) => Err(failure),

@@ -116,7 +116,7 @@ mod tests {
     };
     use crate::{rules::Position, shard::ClusterId};
 
-    const AUTO: Config = Config { cluster: ClusterId(1), shards: 8, codes: Position::Text };
+    const AUTO: Config = Config { cluster: ClusterId(1), shards: 8, codes: Position::Text, proves: true };
     const STATIC: Config = Config { shards: 0, ..AUTO };
 
     fn request(pubsub_topic: Option<&str>) -> wire::Request {

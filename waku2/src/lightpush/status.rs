@@ -4,6 +4,7 @@
 use crate::{
     handle::{PublishError, Published},
     message::DecodeError,
+    rln::NoProof,
     rules::Position,
     shard::AutoshardError,
     topic::PubsubTopicError,
@@ -188,6 +189,13 @@ impl From<&PublishError> for Failure {
             }
             PublishError::NotSigned(error) => Self::new(Status::Invalid, Reason::from(*error).text()),
             PublishError::Refused(reason) => Self::new(Status::Invalid, reason.text()),
+            PublishError::NoProof(error @ NoProof::OutOfIds) => Self::new(
+                Status::OutOfProofs,
+                format!("could not get new message id to generate an rln proof: {error}"),
+            ),
+            PublishError::NoProof(error) => {
+                Self::new(Status::OutOfProofs, format!("could not generate rln-v2 proof: {error}"))
+            }
             PublishError::Stopped => Self::new(Status::Internal, error.to_string()),
         }
     }
@@ -236,6 +244,8 @@ mod tests {
             (PublishError::NotSubscribed, Status::UnsupportedTopic),
             (PublishError::NotSigned(SignedError::Signature), Status::Invalid),
             (PublishError::Refused(Reason::OutsideWindow), Status::Invalid),
+            (PublishError::NoProof(NoProof::OutOfIds), Status::OutOfProofs),
+            (PublishError::NoProof(NoProof::NotReady), Status::OutOfProofs),
             (PublishError::Stopped, Status::Internal),
         ] {
             assert_eq!(status(relayed(Err(error))), expected, "{error}");

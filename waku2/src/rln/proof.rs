@@ -15,6 +15,9 @@ pub const SNARK_BYTES: usize = 128;
 /// Encoded bytes of a whole one.
 pub const RATE_LIMIT_PROOF_BYTES: usize = 335;
 
+/// What it adds to an encoded message: its field's tag and length, and itself.
+pub const PROOF_FIELD_BYTES: usize = 4 + RATE_LIMIT_PROOF_BYTES;
+
 /// The identifier of Waku's relay; other applications with the same members take another.
 pub const IDENTIFIER: [u8; ELEMENT_BYTES] = padded(b"rln/waku-rln-relay/v2.0.0");
 

@@ -8,72 +8,120 @@ use libp2p::PeerId;
 use tokio::sync::oneshot;
 use tracing::info;
 
-use super::Node;
+use super::{
+    Node,
+    proofs::{Purpose, Waiting},
+};
 use crate::{
-    handle::{Event, PeerInfo, Publication, PublishError, Received},
+    handle::{PeerInfo, Publication, PublishError, Published, Received},
     hash::message_hash,
     message::WakuMessage,
+    rln::proof::PROOF_FIELD_BYTES,
     subscriptions::SubscribeError,
     topic::PubsubTopic,
-    validate::Verdict,
+    validate::{Judged, Pending, Reason, Verdict},
 };
 
 impl Node {
     pub(super) fn publish(&mut self, publication: Publication) {
+        match self.checked(&publication) {
+            Ok(Judged::Done(verdict, _)) => self.publish_judged(publication, verdict, None),
+            Ok(Judged::Verify(pending)) => self.verify(Waiting { pending, purpose: Purpose::Publish(publication) }),
+            Ok(Judged::Hold(pending)) => self.hold(Waiting { pending, purpose: Purpose::Publish(publication) }),
+            // A caller that stopped waiting needs no answer, here as below.
+            Err(error) => drop(publication.done.send(Err(error))),
+        }
+    }
+
+    /// What peers will say of it, asked before they can blame us.
+    fn checked(&mut self, publication: &Publication) -> Result<Judged, PublishError> {
+        let Publication { topic, data, from, .. } = publication;
+        if from.is_none() && !self.is_proven(data) {
+            self.validator.check_own(topic, data, now())?;
+            return Ok(Judged::Done(Verdict::Accept, None));
+        }
+        self.relay.may_publish(topic, data.len())?;
+        self.look_at_proof();
+        Ok(self.validator.judge(topic, data, now()))
+    }
+
+    /// Has it a proof, where these are verified?
+    fn is_proven(&self, data: &Bytes) -> bool {
+        let has_proof = |message: WakuMessage| message.rate_limit_proof.is_some();
+        self.proofs.is_some() && WakuMessage::decode_shared(data.clone()).is_ok_and(has_proof)
+    }
+
+    /// Publishes what may be, and answers.
+    pub(super) fn publish_judged(&mut self, publication: Publication, verdict: Verdict, proven: Option<&Pending>) {
         let Publication { topic, data, from, done } = publication;
-        let outcome = self.checked(&topic, &data, from).and_then(|message| {
-            let published = self.relay.publish(&mut self.swarm.behaviour_mut().gossip, &topic, &data)?;
-            Ok((published, message))
-        });
-        let result = outcome.map(|(published, message)| {
-            if !published.duplicate {
-                self.last_published = Some(now().instant);
-                self.counters.published.fetch_add(1, Relaxed);
-                self.counters.published_bytes.fetch_add(data.len() as u64, Relaxed);
-                self.counters.traffic.went(&topic, data.len());
-                if published.peers > 0 {
-                    self.went_out(topic, data, message, from);
-                }
+        let result = match verdict {
+            Verdict::Accept => self.send_out(topic, data, from, proven),
+            // Its proof was accepted in this epoch: the network has it.
+            Verdict::Ignore(Reason::Replay) | Verdict::Reject(Reason::Replay) => {
+                Ok(Published { peers: 0, duplicate: true })
             }
-            published
-        });
-        // A caller that stopped waiting needs no answer.
+            Verdict::Ignore(reason) | Verdict::Reject(reason) => {
+                if let (Reason::InvalidProof, Some(client)) = (reason, from) {
+                    self.blame(&client);
+                }
+                Err(PublishError::Refused(reason))
+            }
+        };
         let _ = done.send(result);
     }
 
-    /// What peers will say of it, asked before they can blame us. Of what others gave us also what it is.
-    fn checked(
+    fn send_out(
         &mut self,
-        topic: &PubsubTopic,
-        data: &Bytes,
+        topic: PubsubTopic,
+        data: Bytes,
         from: Option<PeerId>,
-    ) -> Result<Option<WakuMessage>, PublishError> {
-        if from.is_none() {
+        proven: Option<&Pending>,
+    ) -> Result<Published, PublishError> {
+        let published = self.relay.publish(&mut self.swarm.behaviour_mut().gossip, &topic, &data)?;
+        // What did not go out has spent nothing, and may be tried again.
+        let is_out = published.duplicate || published.peers > 0;
+        if let Some(pending) = proven.filter(|_| is_out) {
+            self.validator.accepted(pending, now());
+        }
+        if !published.duplicate {
+            self.last_published = Some(now().instant);
+            self.counters.published.fetch_add(1, Relaxed);
+            self.counters.published_bytes.fetch_add(data.len() as u64, Relaxed);
+            self.counters.traffic.went(&topic, data.len());
+            if published.peers > 0 {
+                self.went_out(topic, data, from, proven);
+            }
+        }
+        Ok(published)
+    }
+
+    /// May it be published, once it has a proof? Asked before one is made for nothing.
+    pub(super) fn may_prove(&mut self, topic: &PubsubTopic, data: &Bytes, own: bool) -> Result<(), PublishError> {
+        self.relay.may_publish(topic, data.len() + PROOF_FIELD_BYTES)?;
+        if own {
             self.validator.check_own(topic, data, now())?;
-            return Ok(None);
+        } else if let Err(Verdict::Ignore(reason) | Verdict::Reject(reason)) =
+            self.validator.before_proof(topic, data, now())
+        {
+            return Err(PublishError::Refused(reason));
         }
-        self.relay.may_publish(topic, data.len())?;
-        match self.validator.judge(topic, data, now()) {
-            (Verdict::Accept, message) => Ok(message),
-            (Verdict::Ignore(reason) | Verdict::Reject(reason), _) => Err(PublishError::Refused(reason)),
-        }
+        let has_peers = self.relay.has_recipients(&self.swarm.behaviour().gossip, topic);
+        if has_peers { Ok(()) } else { Err(PublishError::NoPeers) }
     }
 
     /// Tells of what was published: everybody of what others gave us, and those who are told of every message of our own.
-    fn went_out(&self, pubsub_topic: PubsubTopic, data: Bytes, message: Option<WakuMessage>, from: Option<PeerId>) {
-        let of_others = from.is_some();
-        if !of_others && self.witnesses.is_empty() {
+    fn went_out(&self, pubsub_topic: PubsubTopic, data: Bytes, from: Option<PeerId>, proven: Option<&Pending>) {
+        if from.is_none() && self.witnesses.is_empty() {
             return;
         }
         // What does not decode as a message is of use to nobody here; only our own owner can publish it.
-        let Some(message) = message.or_else(|| WakuMessage::decode_shared(data.clone()).ok()) else { return };
-        let hash = message_hash(&pubsub_topic, &message);
-        let from = from.unwrap_or_else(|| *self.swarm.local_peer_id());
-        let received = Arc::new(Received { pubsub_topic, message, hash, data, from });
-        self.witness(&received);
-        if of_others {
-            self.tell(Event::Message(received));
+        let decoded = || WakuMessage::decode_shared(data.clone()).ok();
+        let Some(message) = proven.map(|pending| pending.message.clone()).or_else(decoded) else { return };
+        if let Some(from) = from {
+            return self.deliver(pubsub_topic, data, message, from, proven.is_some());
         }
+        let (hash, from) = (message_hash(&pubsub_topic, &message), *self.swarm.local_peer_id());
+        self.witness(&Arc::new(Received { pubsub_topic, message, hash, data, from, proven: proven.is_some() }));
     }
 
     /// Tells those who are told of every message.

@@ -3,7 +3,7 @@
 use std::sync::{Arc, PoisonError, atomic::Ordering::Relaxed};
 
 use bytes::Bytes;
-use devp2p::clock::now;
+use devp2p::clock::{Now, now};
 use libp2p::{
     Multiaddr, PeerId,
     core::ConnectedPoint,
@@ -16,15 +16,30 @@ use libp2p::{
 };
 use tracing::{debug, info, warn};
 
-use super::Node;
+use super::{
+    Node,
+    proofs::{Purpose, Waiting},
+};
 use crate::{
     behaviour::{self, BehaviourEvent},
     handle::{Direction, Event, Received},
     hash::message_hash,
+    message::WakuMessage,
     metadata::Metadata,
     relay,
-    validate::Verdict,
+    topic::PubsubTopic,
+    validate::{Judged, Reason, Verdict},
 };
+
+/// What a peer brought.
+pub(super) struct Arrival<'a> {
+    pub(super) from: PeerId,
+    pub(super) id: &'a MessageId,
+    pub(super) topic: PubsubTopic,
+    pub(super) data: Bytes,
+    /// Its proof holds.
+    pub(super) proven: bool,
+}
 
 impl Node {
     pub(super) fn on_swarm(&mut self, event: SwarmEvent<BehaviourEvent>) {
@@ -105,6 +120,7 @@ impl Node {
     fn gone(&mut self, peer: &PeerId) {
         self.witnesses.iter().for_each(|witness| witness.disconnected(peer));
         self.seeker.gone(now(), peer);
+        self.forget_blame(peer);
         let at = now().instant;
         for known in &mut self.statics {
             known.lost(peer, at, &mut self.rng);
@@ -160,8 +176,22 @@ impl Node {
         self.counters.received.fetch_add(1, Relaxed);
         self.counters.received_bytes.fetch_add(data.len() as u64, Relaxed);
         let now = now();
-        let (verdict, message) = self.validator.judge(&topic, &data, now);
-        let verdict = self.seeker.judge_clock(now, from, &data, verdict);
+        self.look_at_proof();
+        match self.validator.judge(&topic, &data, now) {
+            Judged::Done(verdict, message) => {
+                let verdict = self.seeker.judge_clock(now, from, &data, verdict);
+                self.arrived(now, Arrival { from, id, topic, data, proven: false }, verdict, message);
+            }
+            Judged::Verify(pending) => {
+                self.verify(Waiting { pending, purpose: Purpose::Relay { from, id: id.clone() } })
+            }
+            Judged::Hold(pending) => self.hold(Waiting { pending, purpose: Purpose::Relay { from, id: id.clone() } }),
+        }
+    }
+
+    /// A message was judged.
+    pub(super) fn arrived(&mut self, now: Now, arrival: Arrival<'_>, verdict: Verdict, message: Option<WakuMessage>) {
+        let Arrival { from, id, topic, data, proven } = arrival;
         let gossip = &mut self.swarm.behaviour_mut().gossip;
         gossip.report_message_validation_result(id, &from, relay::acceptance(verdict));
         self.count(verdict, &from);
@@ -169,10 +199,28 @@ impl Node {
             self.peers.brought(&from, data.len());
             self.counters.traffic.came(&topic, data.len());
             self.seeker.heard(now, from, message.timestamp);
-            let hash = message_hash(&topic, &message);
-            let received = Arc::new(Received { pubsub_topic: topic, message, hash, data, from });
-            self.witness(&received);
-            self.tell(Event::Message(received));
+            self.deliver(topic, data, message, from, proven);
+        }
+        if matches!(verdict, Verdict::Ignore(Reason::InvalidProof) | Verdict::Reject(Reason::InvalidProof)) {
+            self.blame(&from);
+        }
+    }
+
+    /// Tells everybody here of a message.
+    pub(super) fn deliver(&self, topic: PubsubTopic, data: Bytes, message: WakuMessage, from: PeerId, proven: bool) {
+        if proven {
+            self.counters.traffic.proven(&topic);
+        }
+        let hash = message_hash(&topic, &message);
+        let received = Arc::new(Received { pubsub_topic: topic, message, hash, data, from, proven });
+        self.witness(&received);
+        self.tell(Event::Message(received));
+    }
+
+    /// A message is looked at that has a proof, or should.
+    pub(super) fn look_at_proof(&self) {
+        if self.proofs.is_some() {
+            self.counters.rln.looked_at.fetch_add(1, Relaxed);
         }
     }
 

@@ -18,7 +18,8 @@ use crate::{
     node::{Node, config, message, soon, topic},
 };
 
-const AUTO: lightpush::Config = lightpush::Config { cluster: ClusterId(1), shards: 8, codes: Position::Text };
+const AUTO: lightpush::Config =
+    lightpush::Config { cluster: ClusterId(1), shards: 8, codes: Position::Text, proves: true };
 
 /// Keeps what it is told.
 #[derive(Default)]

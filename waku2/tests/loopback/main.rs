@@ -14,11 +14,14 @@ mod known;
 mod lightpush;
 #[path = "../mesh/meshes/link.rs"]
 mod link;
+#[path = "../support/members.rs"]
+mod members;
 #[path = "../../../tests/support/name_server.rs"]
 mod name_server;
 mod names;
 mod node;
 mod noise;
+mod proofs;
 mod prunes;
 mod raw;
 mod seeking;

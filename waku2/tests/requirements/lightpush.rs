@@ -2,7 +2,7 @@
 
 use crate::tested::{
     self,
-    Met::{self, By, Untested},
+    Met::{self, By},
 };
 
 /// Requirement, what it asks, and how it is met.
@@ -57,7 +57,11 @@ const REQUIREMENTS: [(&str, &str, Met); 15] = [
         "requests are limited",
         By(&["h78_what_is_over_the_rate_limit_is_refused_unread", "a_protocol_has_its_own_limit_or_that_of_all"]),
     ),
-    ("LP3-9", "proofs attached for clients, which the document leaves to later", Untested("no proofs are made yet")),
+    (
+        "LP3-9",
+        "proofs attached for clients, which the document leaves to later",
+        By(&["lightpush_proves_what_clients_push_and_says_when_it_cannot"]),
+    ),
 ];
 
 #[test]

@@ -55,5 +55,5 @@ pub(crate) fn received_on(pubsub_topic: PubsubTopic, data: Bytes) -> Arc<Receive
     let message = WakuMessage::decode(&data).unwrap();
     let hash = message_hash(&pubsub_topic, &message);
     let from: PeerId = "QmYyQSo1c1Ym7orWxLYvCrM2EmxFTANf8wXmmE7DWjhx5N".parse().unwrap();
-    Arc::new(Received { pubsub_topic, message, hash, data, from })
+    Arc::new(Received { pubsub_topic, message, hash, data, from, proven: true })
 }

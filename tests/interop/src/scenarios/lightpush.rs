@@ -137,7 +137,7 @@ async fn client(service: &WakuPeer) -> Result<Client> {
     let services = Services { nodes, ..Services::default() };
     let (events, _) = mpsc::channel(1);
     let (node, _task) = waku2::run::start(Config { services, ..Config::new([0x17; 32]) }, events).await?;
-    let config = lightpush::Config { cluster: ClusterId(0), shards: 1, codes: Position::Text };
+    let config = lightpush::Config { cluster: ClusterId(0), shards: 1, codes: Position::Text, proves: true };
     Ok(Client::new(node, config))
 }
 
