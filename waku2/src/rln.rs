@@ -115,9 +115,14 @@ pub trait Verify: fmt::Debug + Send + Sync {
 
 /// Who makes proofs of own messages, within the rate of own memberships.
 pub trait Prove: fmt::Debug + Send + Sync {
-    /// A proof of `signal` in `epoch`. The message id that it takes is written down before and never taken again, also when the
+    /// A proof of `signal` in `epoch`, out of what is kept for `class` or of what is kept for none. The message id that it takes is written down before and never taken again, also when the
     /// caller stops waiting.
-    fn prove(&self, signal: Signal, epoch: Epoch) -> BoxFuture<'_, Result<RateLimitProof, NoProof>>;
+    fn prove(
+        &self,
+        signal: Signal,
+        epoch: Epoch,
+        class: Option<Arc<str>>,
+    ) -> BoxFuture<'_, Result<RateLimitProof, NoProof>>;
 }
 
 /// Why there is no proof.

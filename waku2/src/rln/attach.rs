@@ -42,7 +42,7 @@ impl Attach {
         let known = self.remembered(signal, epoch);
         let proof = match known {
             Some(proof) => proof,
-            None => self.made(signal, epoch, &self.prover.prove(signal, epoch).await?),
+            None => self.made(signal, epoch, &self.prover.prove(signal, epoch, None).await?),
         };
         Ok(WakuMessage { rate_limit_proof: Some(proof), ..message }.encode())
     }
@@ -87,7 +87,12 @@ mod tests {
     struct Counting(Mutex<Vec<Epoch>>);
 
     impl Prove for Counting {
-        fn prove(&self, signal: Signal, epoch: Epoch) -> BoxFuture<'_, Result<RateLimitProof, NoProof>> {
+        fn prove(
+            &self,
+            signal: Signal,
+            epoch: Epoch,
+            _: Option<Arc<str>>,
+        ) -> BoxFuture<'_, Result<RateLimitProof, NoProof>> {
             self.0.lock().unwrap().push(epoch);
             let (share_x, element) = (*signal.x().bytes(), [0; 32]);
             let (share_y, nullifier) = (element, element);

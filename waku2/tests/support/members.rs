@@ -70,7 +70,12 @@ impl Member {
 }
 
 impl Prove for Member {
-    fn prove(&self, signal: Signal, epoch: Epoch) -> BoxFuture<'_, Result<RateLimitProof, NoProof>> {
+    fn prove(
+        &self,
+        signal: Signal,
+        epoch: Epoch,
+        _: Option<Arc<str>>,
+    ) -> BoxFuture<'_, Result<RateLimitProof, NoProof>> {
         let mut spent = self.spent.lock().unwrap();
         let id = spent.entry(epoch).or_default();
         *id += 1;
