@@ -13,6 +13,7 @@
 //! | [`targets::node`] | the node core: packets of several peers, time, posts |
 //! | [`targets::waku2`] | WakuMessage with validation, metadata, peer exchange, lightpush, store, node records, topics |
 //! | [`targets::filter`] | filter of both generations, with the service node behind it |
+//! | [`targets::rln`] | rate-limit proofs, with the curve behind them; keystores |
 //! | [`targets::bridge`] | the bridge core: envelopes, messages, answers, time |
 //!
 //! The program `guided` runs one under libFuzzer, guided by coverage of this workspace's crates; dependencies are not
@@ -80,6 +81,8 @@ pub static TARGETS: &[Target] = &[
     Target { name: "store_legacy", run: targets::waku2::store_legacy, seeds: seeds::store_legacy, max_len: 4096 },
     Target { name: "record", run: targets::waku2::record, seeds: seeds::records, max_len: 320 },
     Target { name: "topics", run: targets::waku2::topics, seeds: seeds::topics, max_len: 512 },
+    Target { name: "proof", run: targets::rln::proof, seeds: seeds::proof, max_len: 512 },
+    Target { name: "keystore", run: targets::rln::keystore, seeds: seeds::keystore, max_len: 4096 },
     Target { name: "bridge", run: targets::bridge::bridge, seeds: seeds::scripts, max_len: 2048 },
 ];
 

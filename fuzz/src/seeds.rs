@@ -20,6 +20,10 @@ use waku2::{
         legacy,
         wire::{Operation, Push, Request, Response},
     },
+    rln::{
+        epoch::Epoch,
+        proof::{IDENTIFIER, RateLimitProof},
+    },
 };
 
 /// Shorter hex is a number or a topic, not a packet.
@@ -298,6 +302,36 @@ pub(crate) fn legacy_filter() -> Vec<Vec<u8>> {
     let push = Some(message().into_iter().take(1).map(Bytes::from).collect());
     let push = legacy::Rpc { id: id(), request: None, push };
     requests.into_iter().chain([push]).map(|rpc| rpc.encode().to_vec()).collect()
+}
+
+/// The published proofs, which hold.
+pub(crate) fn proof() -> Vec<Vec<u8>> {
+    let file: Value = serde_json::from_str(include_str!("../../fixtures/rln/proofs.json")).unwrap_or_default();
+    let read = |snark: &Value| {
+        let field = |name: &str| element(&file[name]);
+        let proof = RateLimitProof {
+            snark: hex::decode(snark.as_str()?).ok()?.try_into().ok()?,
+            root: field("root")?,
+            epoch: Epoch(file["epoch"].as_u64()?).bytes(),
+            share_x: field("x")?,
+            share_y: field("y")?,
+            nullifier: field("nullifier")?,
+            identifier: IDENTIFIER,
+        };
+        Some(proof.encode().to_vec())
+    };
+    file["proofs"].as_object().into_iter().flat_map(|proofs| proofs.values().filter_map(read)).collect()
+}
+
+fn element(hex_le: &Value) -> Option<[u8; 32]> {
+    hex::decode(hex_le.as_str()?).ok()?.try_into().ok()
+}
+
+/// The published keystore, and the same for scrypt.
+pub(crate) fn keystore() -> Vec<Vec<u8>> {
+    let published = include_str!("../../fixtures/rln/keystore.json");
+    let scrypt = published.replace("pbkdf2", "scrypt").replace("\"c\": 1000000", "\"n\": 262144, \"r\": 1, \"p\": 8");
+    [published.to_owned(), scrypt].map(String::into_bytes).to_vec()
 }
 
 /// For cores: random choices, the same each time.

@@ -8,6 +8,7 @@ pub mod discv4;
 pub mod dns;
 pub mod filter;
 pub mod node;
+pub mod rln;
 pub mod session;
 pub mod waku0;
 pub mod waku2;
