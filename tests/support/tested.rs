@@ -51,7 +51,7 @@ pub(crate) fn check_numbered(is_numbered: impl Fn(&str) -> bool, listed: impl In
 
 /// The names of all tests of the workspace, those of the longer commands included.
 fn tests() -> BTreeSet<String> {
-    let mut folders: Vec<PathBuf> = [".", "devp2p", "waku0", "waku2", "bridge", "archive", "fuzz"]
+    let mut folders: Vec<PathBuf> = [".", "devp2p", "waku0", "waku2", "rln", "membership", "bridge", "archive", "fuzz"]
         .iter()
         .flat_map(|member| ["src", "tests"].map(|part| root().join(member).join(part)))
         .filter(|folder| folder.is_dir())

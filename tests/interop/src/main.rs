@@ -6,6 +6,7 @@
 mod bench;
 mod browser;
 mod causeway;
+mod chain_peer;
 mod commands;
 mod cpu;
 mod crossing;

@@ -31,6 +31,8 @@ pub(crate) struct Programs {
     pub(crate) pages: PathBuf,
     /// The script of a web3 client, beside its packages.
     pub(crate) web3: PathBuf,
+    /// The script of a local chain with contracts of memberships, beside its packages.
+    pub(crate) chain: PathBuf,
     /// What every archive keeps to, against PostgreSQL.
     pub(crate) postgres_contract: PathBuf,
     /// The bridge.
@@ -54,6 +56,8 @@ impl Programs {
         npm::fetch(&js_waku)?;
         let web3 = root.join("peers/web3");
         npm::fetch(&web3)?;
+        let chain = root.join("peers/chain");
+        npm::fetch(&chain)?;
         let causeway = given.map_or_else(|| cargo(root, &["--bin"], "causeway"), |path| Ok(path.to_owned()))?;
         Ok(Self {
             status_go: status_go.join("bin/status-go-peer"),
@@ -64,6 +68,7 @@ impl Programs {
             js_waku: js_waku.join("peer.mjs"),
             pages: js_waku.join("browser/pages.mjs"),
             web3: web3.join("client.mjs"),
+            chain: chain.join("run.mjs"),
             postgres_contract: cargo(root, &["-p", "archive", "--example"], "postgres_contract")?,
             causeway,
         })

@@ -14,6 +14,7 @@ mod json_rpc;
 mod lightpush;
 mod limits;
 mod mailserver;
+mod membership;
 mod mesh;
 mod odd_peers;
 mod peers;
@@ -317,6 +318,12 @@ pub(crate) const ALL: &[Scenario] = &[
         claim: "`history` pages through what go-waku keeps (2.0.0-beta4): all of it, one topic, and the first few",
         beside: true,
         run: store::asked_of_go_waku,
+    },
+    Scenario {
+        name: "membership",
+        claim: "at a chain with both contracts: members register, roots and paths are followed over a reorganisation and a restart",
+        beside: true,
+        run: membership::at_a_chain,
     },
     Scenario {
         name: "rate-limited",

@@ -1,0 +1,261 @@
+//! Which ids have been given out, and which comes next: core.
+//!
+//! A membership has, for each epoch, a number below which every id may have been given out, now or in an earlier life. Ids go out
+//! only below what is written down as reserved, which grows by [`BLOCK_IDS`]: a crash loses what is left of a block, and never
+//! repeats one.
+//!
+//! Epochs are kept while there is room for them, [`MAX_EPOCHS`] of them, the latest. Of those forgotten the latest is remembered,
+//! and nothing is given out in it or before it, wherever the clock goes. A clock that has run ahead and comes back finds its epochs
+//! as they were.
+
+use std::collections::BTreeMap;
+
+use waku2::rln::epoch::Epoch;
+
+use super::share::{Membership, Range};
+use crate::contract::Commitment;
+
+/// Ids that are written down as given out at a time. So many are lost by a crash at most, for each membership.
+pub const BLOCK_IDS: u64 = 4;
+
+/// Epochs that are kept.
+pub const MAX_EPOCHS: usize = 8;
+
+/// By how many epochs a message's may differ from the current one. The network takes 20 s to either side, which is one epoch at
+/// most.
+pub const EPOCHS_APART: u64 = 1;
+
+/// What has to be on disk before ids go out.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct State {
+    /// In this epoch and all before it nothing is given out any more.
+    pub closed: Option<Epoch>,
+    /// For each epoch and identity: the first id that has not been reserved.
+    pub reserved: BTreeMap<Epoch, BTreeMap<Commitment, u64>>,
+}
+
+impl State {
+    /// Nothing was written down, though something may have been given out: nothing is, up to the last epoch that could be meant.
+    #[must_use]
+    pub fn lost(current: Epoch) -> Self {
+        let closed = Some(Epoch(current.0.saturating_add(EPOCHS_APART)));
+        Self { closed, reserved: BTreeMap::new() }
+    }
+
+    /// May anything be given out in this epoch?
+    #[must_use]
+    pub fn is_open(&self, epoch: Epoch) -> bool {
+        self.closed.is_none_or(|closed| epoch > closed)
+    }
+
+    pub(super) fn reserved(&self, epoch: Epoch, commitment: &Commitment) -> u64 {
+        self.reserved.get(&epoch).and_then(|members| members.get(commitment)).copied().unwrap_or_default()
+    }
+
+    /// With everything below `until` reserved. Forgets the earliest epochs when there are too many.
+    fn with(mut self, epoch: Epoch, commitment: Commitment, until: u64) -> Self {
+        let members = self.reserved.entry(epoch).or_default();
+        let reserved = members.entry(commitment).or_default();
+        *reserved = until.max(*reserved);
+        while self.reserved.len() > MAX_EPOCHS {
+            let forgotten = self.reserved.pop_first().map(|(epoch, _)| epoch);
+            self.closed = self.closed.max(forgotten);
+        }
+        self
+    }
+}
+
+/// The next id of a membership.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Next {
+    /// It is reserved and may go out.
+    Ready(u32),
+    /// It may go out once this is on disk.
+    Write(u32, State),
+    /// None is left.
+    Spent,
+}
+
+/// The ids of this life.
+#[derive(Debug, Default)]
+pub(super) struct Allot {
+    state: State,
+    /// The id to go out next, where one has gone out in this life.
+    next: BTreeMap<(Epoch, Commitment), u64>,
+}
+
+impl Allot {
+    /// After a life that left `state`.
+    pub(super) fn new(state: State) -> Self {
+        Self { state, next: BTreeMap::new() }
+    }
+
+    pub(super) const fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// The first id that has not gone out.
+    fn unused(&self, epoch: Epoch, commitment: Commitment) -> u64 {
+        // What an earlier life reserved may have gone out.
+        let next = self.next.get(&(epoch, commitment)).copied();
+        next.unwrap_or_else(|| self.state.reserved(epoch, &commitment))
+    }
+
+    /// How many are left of a membership.
+    pub(super) fn left(&self, epoch: Epoch, membership: &Membership) -> u64 {
+        if !self.state.is_open(epoch) {
+            return 0;
+        }
+        membership.range.left(self.unused(epoch, membership.commitment))
+    }
+
+    /// The next id of a membership in an epoch that is open. Nothing has gone out before [`Allot::gave`].
+    pub(super) fn next(&self, epoch: Epoch, membership: &Membership) -> Next {
+        let Membership { commitment, range } = *membership;
+        let Some(id) = self.open(epoch, commitment, range) else {
+            return Next::Spent;
+        };
+        if u64::from(id) < self.state.reserved(epoch, &commitment) {
+            return Next::Ready(id);
+        }
+        let state = self.state.clone().with(epoch, commitment, range.block(id, BLOCK_IDS));
+        // An epoch earlier than all that are kept would be forgotten at once.
+        if state.is_open(epoch) { Next::Write(id, state) } else { Next::Spent }
+    }
+
+    fn open(&self, epoch: Epoch, commitment: Commitment, range: Range) -> Option<u32> {
+        if self.state.is_open(epoch) { range.from(self.unused(epoch, commitment)) } else { None }
+    }
+
+    /// This is on disk now.
+    pub(super) fn wrote(&mut self, state: State) {
+        self.next.retain(|(epoch, _), _| state.is_open(*epoch));
+        self.state = state;
+    }
+
+    /// This id has gone out.
+    pub(super) fn gave(&mut self, epoch: Epoch, commitment: Commitment, id: u32) {
+        self.next.insert((epoch, commitment), u64::from(id) + 1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+    use waku2::rln::element::Element;
+
+    use super::*;
+
+    fn membership(who: u64, ids: u32) -> Membership {
+        let commitment = Commitment::new(Element::from(who)).unwrap();
+        Membership { commitment, range: Range::all(ids).unwrap() }
+    }
+
+    /// Takes an id as the shell does, and says whether something was written.
+    fn take(allot: &mut Allot, epoch: u64, membership: &Membership) -> Option<(u32, bool)> {
+        let (id, wrote) = match allot.next(Epoch(epoch), membership) {
+            Next::Ready(id) => (id, false),
+            Next::Write(id, state) => {
+                allot.wrote(state);
+                (id, true)
+            }
+            Next::Spent => return None,
+        };
+        allot.gave(Epoch(epoch), membership.commitment, id);
+        Some((id, wrote))
+    }
+
+    #[test]
+    fn ids_come_in_order_and_are_written_down_in_blocks() {
+        let (mut allot, membership) = (Allot::default(), membership(1, 6));
+        let taken: Vec<_> = std::iter::from_fn(|| take(&mut allot, 7, &membership)).collect();
+        assert_eq!(taken, [(0, true), (1, false), (2, false), (3, false), (4, true), (5, false)]);
+        assert_eq!(allot.left(Epoch(7), &membership), 0);
+        assert_eq!(allot.left(Epoch(8), &membership), 6, "another epoch has all of them");
+    }
+
+    #[test]
+    fn a_crash_loses_the_rest_of_a_block() {
+        let (mut allot, membership) = (Allot::default(), membership(1, 100));
+        assert_eq!(take(&mut allot, 7, &membership), Some((0, true)));
+        let mut next_life = Allot::new(allot.state().clone());
+        assert_eq!(next_life.left(Epoch(7), &membership), 96);
+        assert_eq!(take(&mut next_life, 7, &membership), Some((4, true)));
+    }
+
+    #[test]
+    fn what_is_not_written_does_not_go_out() {
+        let (mut allot, membership) = (Allot::default(), membership(1, 100));
+        for _ in 0..3 {
+            // The disk refuses: the same is to be written again.
+            assert!(matches!(allot.next(Epoch(7), &membership), Next::Write(0, _)));
+        }
+        assert_eq!(take(&mut allot, 7, &membership), Some((0, true)));
+    }
+
+    #[test]
+    fn f10_a_clock_that_ran_a_day_ahead_and_came_back_finds_its_epochs_and_repeats_none() {
+        let (mut allot, membership) = (Allot::default(), membership(1, 100));
+        let ids = |allot: &mut Allot, epoch| take(allot, epoch, &membership).map(|(id, _)| id);
+        assert_eq!(ids(&mut allot, 1_000), Some(0));
+        assert_eq!(ids(&mut allot, 1_144), Some(0));
+        assert_eq!(ids(&mut allot, 1_000), Some(1));
+        for epoch in 1_001..1_100 {
+            assert_eq!(ids(&mut allot, epoch), Some(0), "{epoch}");
+        }
+        assert_eq!(ids(&mut allot, 1_000), None, "it is closed by now");
+        assert_eq!(ids(&mut allot, 1_144), Some(1));
+        assert_eq!(allot.state().reserved.len(), MAX_EPOCHS);
+    }
+
+    #[test]
+    fn nothing_goes_out_after_a_ledger_was_lost_until_two_epochs_later() {
+        let membership = membership(1, 100);
+        let mut allot = Allot::new(State::lost(Epoch(7)));
+        for (epoch, id) in [(6, None), (7, None), (8, None), (9, Some((0, true)))] {
+            assert_eq!(take(&mut allot, epoch, &membership), id, "{epoch}");
+        }
+    }
+
+    #[test]
+    fn another_range_later_begins_where_the_last_one_was() {
+        let mut allot = Allot::default();
+        let commitment = membership(1, 100).commitment;
+        let upper = Membership { commitment, range: Range::new(50, 99, 100).unwrap() };
+        assert_eq!(take(&mut allot, 7, &upper), Some((50, true)));
+        let mut next_life = Allot::new(allot.state().clone());
+        assert_eq!(take(&mut next_life, 7, &membership(1, 100)), Some((54, true)));
+    }
+
+    proptest! {
+        /// Clocks that jump, crashes, writes that fail: no id of an identity and epoch ever goes out twice.
+        #[test]
+        fn no_id_goes_out_twice(
+            steps in proptest::collection::vec((0..40_u64, 1..4_u64, 0..8_u8), 0..600), limit in 1..40_u32
+        ) {
+            let (mut allot, mut disk, mut given) = (Allot::default(), State::default(), BTreeSet::new());
+            for (epoch, who, chance) in steps {
+                let membership = membership(who, limit);
+                match chance {
+                    // A crash.
+                    0 => allot = Allot::new(disk.clone()),
+                    // A crash after the write and before the id goes out.
+                    1 => if let Next::Write(_, state) = allot.next(Epoch(epoch), &membership) {
+                        disk = state;
+                        allot = Allot::new(disk.clone());
+                    },
+                    // A write that reaches the disk, but says that it failed.
+                    2 => if let Next::Write(_, state) = allot.next(Epoch(epoch), &membership) { disk = state },
+                    _ => if let Some((id, wrote)) = take(&mut allot, epoch, &membership) {
+                        if wrote { disk = allot.state().clone() }
+                        prop_assert!(id < limit);
+                        prop_assert!(given.insert((epoch, who, id)), "{:?}", (epoch, who, id));
+                    },
+                }
+                prop_assert!(disk.reserved.len() <= MAX_EPOCHS && allot.next.len() <= 3 * MAX_EPOCHS);
+            }
+        }
+    }
+}

@@ -1,0 +1,281 @@
+//! The ledger of ids on disk: bytes, and the file: core and shell.
+//!
+//! A few hundred bytes, written whole beside their place, synced, moved there, and the folder synced: there is always one whole
+//! ledger, of before or of after. Text with a checksum, so that what was cut off or changed is noticed.
+//! Limits: [`MAX_LEDGER_BYTES`].
+
+use std::{
+    collections::BTreeMap,
+    fmt::Write as _,
+    fs::{self, File, TryLockError},
+    io::{self, Read as _, Write as _},
+    path::{Path, PathBuf},
+};
+
+use waku2::rln::{
+    element::Element,
+    epoch::{Epoch, EpochLength},
+};
+
+use super::allot::State;
+use crate::contract::Commitment;
+
+/// Bytes of a ledger at most: eight epochs of 64 memberships and those that were here before have less than a tenth.
+pub const MAX_LEDGER_BYTES: u64 = 1 << 20;
+
+const FIRST_LINE: &str = "message ids, version 1";
+
+/// Why the ledger cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum LedgerError {
+    /// Another program has it.
+    #[error("{0} is in use by another program: two that share a membership would reveal its secret")]
+    InUse(PathBuf),
+    /// It counts epochs of another length.
+    #[error("{path} counts epochs of {found} s, not {expected} s: move it away if that was meant to change")]
+    EpochLength {
+        /// Where.
+        path: PathBuf,
+        /// Of the network, in seconds.
+        expected: u64,
+        /// Its own, in seconds.
+        found: u64,
+    },
+    /// What the system says.
+    #[error("{path}: {error}")]
+    Io {
+        /// Where.
+        path: PathBuf,
+        /// What.
+        error: io::Error,
+    },
+}
+
+/// What was found on disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Found {
+    /// Nothing: the first life.
+    Nothing,
+    /// What an earlier life left.
+    Ledger,
+    /// Something damaged, which is kept beside it. Nothing is given out up to this epoch.
+    Damaged(Epoch),
+}
+
+/// The file, locked for as long as this lives.
+#[derive(Debug)]
+pub(super) struct Ledger {
+    path: PathBuf,
+    length: EpochLength,
+    _lock: File,
+}
+
+impl Ledger {
+    /// Opens the ledger at `path`, or begins one.
+    pub(super) fn open(path: &Path, length: EpochLength, current: Epoch) -> Result<(Self, State, Found), LedgerError> {
+        let failed = |error| LedgerError::Io { path: path.to_owned(), error };
+        let lock = File::create(path.with_extension("lock")).map_err(failed)?;
+        lock.try_lock().map_err(|error| match error {
+            TryLockError::WouldBlock => LedgerError::InUse(path.to_owned()),
+            TryLockError::Error(error) => failed(error),
+        })?;
+        let ledger = Self { path: path.to_owned(), length, _lock: lock };
+        let Some(bytes) = read(path).map_err(failed)? else {
+            return Ok((ledger, State::default(), Found::Nothing));
+        };
+        match decode(&bytes) {
+            Some((found, state)) if found == length.secs() => Ok((ledger, state, Found::Ledger)),
+            Some((found, _)) => Err(LedgerError::EpochLength { path: path.to_owned(), expected: length.secs(), found }),
+            None => {
+                let state = State::lost(current);
+                let until = state.closed.unwrap_or(current);
+                // Copied, not moved: a crash between the two must not look like a first life.
+                fs::copy(path, path.with_extension("damaged")).map_err(failed)?;
+                ledger.write(&state)?;
+                Ok((ledger, state, Found::Damaged(until)))
+            }
+        }
+    }
+
+    /// Writes all of it. When this returns, it is on disk. When it fails, either is there, the old or the new.
+    pub(super) fn write(&self, state: &State) -> Result<(), LedgerError> {
+        self.replace(encode(self.length, state).as_bytes())
+            .map_err(|error| LedgerError::Io { path: self.path.clone(), error })
+    }
+
+    fn replace(&self, bytes: &[u8]) -> io::Result<()> {
+        let draft = self.path.with_extension("new");
+        let mut file = File::create(&draft)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        fs::rename(&draft, &self.path)?;
+        match self.path.parent() {
+            Some(folder) if folder.as_os_str().is_empty() => File::open(".")?.sync_all(),
+            Some(folder) => File::open(folder)?.sync_all(),
+            None => Ok(()),
+        }
+    }
+}
+
+fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
+    let file = match File::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        file => file?,
+    };
+    let mut bytes = Vec::new();
+    file.take(MAX_LEDGER_BYTES).read_to_end(&mut bytes)?;
+    Ok(Some(bytes))
+}
+
+fn encode(length: EpochLength, state: &State) -> String {
+    let mut text = format!("{FIRST_LINE}\nepoch length {}\n", length.secs());
+    // Writing to a string never fails.
+    if let Some(Epoch(closed)) = state.closed {
+        let _ = writeln!(text, "closed {closed}");
+    }
+    for (Epoch(epoch), members) in &state.reserved {
+        for (commitment, until) in members {
+            let _ = writeln!(text, "reserved {epoch} {:?} {until}", commitment.element());
+        }
+    }
+    let sum = crc32c::crc32c(text.as_bytes());
+    let _ = writeln!(text, "crc32c {sum:08x}");
+    text
+}
+
+/// The length of its epochs in seconds, and the rest; `None` for what was not written so.
+fn decode(bytes: &[u8]) -> Option<(u64, State)> {
+    let text = std::str::from_utf8(bytes).ok()?;
+    let (body, sum) = text.strip_suffix('\n')?.rsplit_once("\ncrc32c ")?;
+    let whole = text.get(..body.len() + 1)?;
+    if format!("{:08x}", crc32c::crc32c(whole.as_bytes())) != sum {
+        return None;
+    }
+    let mut lines = body.lines();
+    if lines.next()? != FIRST_LINE {
+        return None;
+    }
+    let length = lines.next()?.strip_prefix("epoch length ")?.parse().ok()?;
+    let mut state = State { closed: None, reserved: BTreeMap::new() };
+    for line in lines {
+        state.read(line)?;
+    }
+    Some((length, state))
+}
+
+impl State {
+    fn read(&mut self, line: &str) -> Option<()> {
+        let words: Vec<&str> = line.split(' ').collect();
+        match words[..] {
+            ["closed", epoch] => self.closed = Some(Epoch(epoch.parse().ok()?)),
+            ["reserved", epoch, commitment, until] => {
+                let element = Element::canonical(hex::decode(commitment).ok()?.try_into().ok()?)?;
+                let members = self.reserved.entry(Epoch(epoch.parse().ok()?)).or_default();
+                members.insert(Commitment::new(element)?, until.parse().ok()?);
+            }
+            _ => return None,
+        }
+        Some(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn length() -> EpochLength {
+        EpochLength::default()
+    }
+
+    fn state() -> State {
+        let members = BTreeMap::from([1, 2].map(|who| (Commitment::new(Element::from(who)).unwrap(), who * 10)));
+        State { closed: Some(Epoch(5)), reserved: BTreeMap::from([(Epoch(7), members)]) }
+    }
+
+    #[test]
+    fn what_was_written_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ids");
+        let (ledger, nothing, found) = Ledger::open(&path, length(), Epoch(9)).unwrap();
+        assert_eq!((nothing, found), (State::default(), Found::Nothing));
+        ledger.write(&state()).unwrap();
+        drop(ledger);
+        let (_ledger, read, found) = Ledger::open(&path, length(), Epoch(9)).unwrap();
+        assert_eq!((read, found), (state(), Found::Ledger));
+    }
+
+    #[test]
+    fn two_never_have_one_ledger() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ids");
+        let (ledger, ..) = Ledger::open(&path, length(), Epoch(9)).unwrap();
+        assert!(matches!(Ledger::open(&path, length(), Epoch(9)), Err(LedgerError::InUse(_))));
+        drop(ledger);
+        assert!(Ledger::open(&path, length(), Epoch(9)).is_ok());
+    }
+
+    #[test]
+    fn epochs_of_another_length_are_not_mixed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ids");
+        Ledger::open(&path, length(), Epoch(9)).unwrap().0.write(&state()).unwrap();
+        let other = Ledger::open(&path, EpochLength::from_secs(60).unwrap(), Epoch(9));
+        assert!(matches!(other, Err(LedgerError::EpochLength { expected: 60, found: 600, .. })));
+    }
+
+    #[test]
+    fn a_damaged_ledger_closes_all_that_it_could_have_been_about_and_is_kept() {
+        let whole = encode(length(), &state()).into_bytes();
+        let cuts = (0..whole.len()).map(|end| whole[..end].to_vec());
+        let flips = (0..whole.len()).map(|place| {
+            let mut bytes = whole.clone();
+            bytes[place] ^= 1;
+            bytes
+        });
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ids");
+        for damaged in cuts.chain(flips).step_by(7) {
+            fs::write(&path, &damaged).unwrap();
+            let (_ledger, state, found) = Ledger::open(&path, length(), Epoch(9)).unwrap();
+            assert_eq!(found, Found::Damaged(Epoch(10)), "{}", String::from_utf8_lossy(&damaged));
+            assert!(!state.is_open(Epoch(9)) && !state.is_open(Epoch(10)) && state.is_open(Epoch(11)));
+            assert_eq!(fs::read(path.with_extension("damaged")).unwrap(), damaged);
+            assert!(decode(&fs::read(&path).unwrap()).is_some(), "the next life finds a whole one");
+        }
+    }
+
+    #[test]
+    fn a_ledger_that_cannot_be_written_says_so() {
+        let folder = tempfile::tempdir().unwrap();
+        let (ledger, ..) = Ledger::open(&folder.path().join("ids"), length(), Epoch(9)).unwrap();
+        folder.close().unwrap();
+        assert!(matches!(ledger.write(&state()), Err(LedgerError::Io { .. })));
+    }
+
+    proptest! {
+        #[test]
+        fn any_state_comes_back_and_any_change_is_noticed(
+            closed in proptest::option::of(any::<u64>()),
+            entries in proptest::collection::vec((any::<u64>(), 1..u64::MAX, any::<u64>()), 0..20),
+            place in any::<usize>(), by in 1..=u8::MAX,
+        ) {
+            let mut state = State { closed: closed.map(Epoch), reserved: BTreeMap::new() };
+            for (epoch, who, until) in entries {
+                let members = state.reserved.entry(Epoch(epoch)).or_default();
+                members.insert(Commitment::new(Element::from(who)).unwrap(), until);
+            }
+            let mut bytes = encode(length(), &state).into_bytes();
+            prop_assert_eq!(decode(&bytes), Some((600, state)));
+            let place = place % bytes.len();
+            bytes[place] ^= by;
+            prop_assert_eq!(decode(&bytes), None);
+        }
+
+        #[test]
+        fn any_bytes_are_read_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let _ = decode(&bytes);
+        }
+    }
+}
