@@ -17,7 +17,7 @@ use crate::{
     colocation,
     handle::Config,
     metadata::{self, Codec},
-    peer_exchange,
+    peer_exchange, pong,
     relay::Gossip,
     service::streams,
     transport::{self, TransportError},
@@ -59,6 +59,8 @@ pub(crate) struct Behaviour {
     pub(crate) exchange: request_response::Behaviour<peer_exchange::Codec>,
     pub(crate) services: streams::Behaviour,
     identify: identify::Behaviour,
+    /// Before the next one, whose streams it takes.
+    pong: pong::Behaviour,
     ping: ping::Behaviour,
 }
 
@@ -92,6 +94,7 @@ impl Behaviour {
             ),
             services,
             identify: identify::Behaviour::new(identify),
+            pong: pong::Behaviour,
             ping: ping::Behaviour::new(ping::Config::new().with_interval(PING_INTERVAL).with_timeout(PING_TIMEOUT)),
         }
     }

@@ -20,6 +20,7 @@
 //! | `websocket` | what browsers reach, within bounds | RFC 6455 |
 //! | [`yamux`], [`mplex`] | streams within a connection, bounded in bytes | yamux, libp2p |
 //! | `ahead` | streams for pushes, without a turn for agreeing on the protocol | libp2p |
+//! | `pong` | answers to pings, on several streams at a time | libp2p |
 //! | [`known`] | the peers that are known, as operators are told | |
 //! | [`limits`], `colocation` | how many connections, in all and from one address | |
 //! | [`announce`] | the addresses that others are told | |
@@ -62,6 +63,7 @@ pub mod meter;
 pub mod mplex;
 pub mod peer_exchange;
 pub mod peers;
+mod pong;
 pub mod preset;
 pub mod proof;
 pub mod redial;

@@ -148,9 +148,10 @@ impl Node {
                 self.swarm.close_connection(connection);
             }
             BehaviourEvent::Identify(_) | BehaviourEvent::Ping(_) => {}
-            BehaviourEvent::Limits(never) | BehaviourEvent::Colocation(never) | BehaviourEvent::Services(never) => {
-                match never {}
-            }
+            BehaviourEvent::Limits(never)
+            | BehaviourEvent::Colocation(never)
+            | BehaviourEvent::Pong(never)
+            | BehaviourEvent::Services(never) => match never {},
         }
     }
 
