@@ -13,7 +13,7 @@ use crate::{
 /// What is late is carried all the same: how long a machine takes for a restart is not the question.
 const FLAGS: &[&str] = &["--v1-late-policy=publish", "--bridge-ttl=600"];
 /// Some at every stage at any time.
-const PACE: Pace = Pace { every: Duration::from_millis(10), limit: Duration::from_secs(60) };
+const PACE: Pace = Pace { every: Duration::from_millis(10), under_way: 400, limit: Duration::from_secs(60) };
 /// Lives of a bridge that end by SIGKILL.
 const KILLS: usize = 20;
 /// Crossings each way within each life.

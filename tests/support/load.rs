@@ -34,8 +34,6 @@ const TTL: u32 = 3_600;
 const PAYLOAD: usize = 300;
 /// What waits for the load: minutes of it.
 const EVENTS: usize = 8_192;
-/// From v0, posted and not yet come: with more there is a pause. A busy machine has a load that it can carry, and no growing heap.
-const UNDER_WAY: usize = 400;
 /// Proof of work that the bridge asks for, and nonces that are tried: a few hundred do.
 const POW: f64 = 0.002;
 const NONCES: u64 = 1 << 26;
@@ -58,6 +56,8 @@ type Account = [Side; 2];
 pub(crate) struct Pace {
     /// Between two posts on each side.
     pub(crate) every: Duration,
+    /// From v0, posted and not yet come: with so many there is a pause. A busy machine has a load that it can carry, and no growing heap.
+    pub(crate) under_way: usize,
     /// Longest wait for what must come.
     pub(crate) limit: Duration,
 }
@@ -235,7 +235,7 @@ impl Worker {
         let order = loop {
             tokio::select! {
                 order = orders.recv() => break order,
-                _ = pace.tick(), if self.under_way() < UNDER_WAY => {
+                _ = pace.tick(), if self.under_way() < self.pace.under_way => {
                     self.post(n).await?;
                     n += 1;
                 }

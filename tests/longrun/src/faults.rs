@@ -17,7 +17,10 @@ const FLAGS: [&str; 2] = ["--v1-late-policy=publish", "--bridge-ttl=3600"];
 
 /// Five posts a second on each side: ten minutes of them are fewer than a bridge holds. A static peer of devp2p that was away is called
 /// again after five minutes at most.
-const PACE: Pace = Pace { every: Duration::from_millis(200), limit: Duration::from_secs(420) };
+const PACE: Pace = Pace { every: Duration::from_millis(200), under_way: MAX_AWAY, limit: Duration::from_secs(420) };
+
+/// Posts of twenty minutes, of which none arrives while a side is away.
+const MAX_AWAY: usize = 6_000;
 
 /// Crossings each way within each life.
 const IN_EACH_LIFE: u64 = 5;
