@@ -36,7 +36,7 @@ use crate::{
     http::{self, Served},
     keys::{DataDir, KeyError},
     reload::Reloader,
-    rpc,
+    rln, rpc,
     storage::{self, Database, archive::History},
 };
 
@@ -95,6 +95,9 @@ pub enum StartError {
     /// The bridge.
     #[error("the bridge can't start: {0}")]
     Bridge(#[from] bridge::run::StartError),
+    /// Rate-limit proofs.
+    #[error("rate-limit proofs (RLN) can't start: {0}")]
+    Rln(#[from] rln::StartError),
     /// HTTP.
     #[error(transparent)]
     Http(#[from] http::BindError),
@@ -151,7 +154,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         (Some(mut bridging), Some(v0), Some(v2)) => {
             bridging.config.memory_lost = memory_lost;
             let (v0_side, v2_side) = ((v0.node.clone(), v0_events), (v2.node.clone(), v2_events));
-            // As long as no proof is verified, nothing that others have is known to be whole where they are asked for.
+            // Proofs of what others kept are not verified here, so that nothing of theirs is known to be whole where they are asked for.
             let resume = config.store.as_ref().filter(|store| !store.require_proof).and_then(|store| store.resume);
             let (database, history) = (&v0.database, history.clone());
             let keeping = Keeping { database, history, mail: config.mail.is_some(), resume };

@@ -17,6 +17,7 @@ mod lightpush;
 mod mail;
 mod network;
 mod records;
+mod rln;
 mod rpc;
 pub mod sample;
 mod seek;
@@ -40,6 +41,10 @@ pub use lightpush::LightpushArgs;
 pub use mail::{DEFAULT_PASSWORD, MailArgs, MailStoreArgs};
 pub use network::NetworkArgs;
 pub use records::{ExportArgs, HistoryArgs, ImportArgs};
+pub use rln::{
+    ChainArgs, Hidden, KeystoreCommand, KeystorePasswordArgs, MembersArgs, RegisterArgs, RlnArgs, RlnCommand,
+    RlnCommandArgs,
+};
 pub use rpc::{BytesForm, Namespace, RpcArgs};
 pub use seek::SeekArgs;
 pub use store::{RequireProof, StoreArgs};
@@ -97,13 +102,11 @@ pub enum Command {
     Export(ExportArgs),
     /// Make and sign a list of nodes for DNS (EIP-1459): prints the records to publish, and the enrtree:// link to give away
     DnsTree(DnsTreeArgs),
-    /// What nwaku's image is asked for before it starts
+    /// Become a member of a network with rate-limit proofs (RLN), look into keystores, and ask what has become of memberships
+    Rln(RlnCommandArgs),
+    /// Become a member, by the name that nwaku has for it: as `causeway rln register`
     #[command(name = "generateRlnKeystore", hide = true)]
-    GenerateRlnKeystore {
-        /// Whatever it is asked for with
-        #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
-        arguments: Vec<OsString>,
-    },
+    GenerateRlnKeystore(Box<RegisterArgs>),
 }
 
 /// What follows the flags of nodes in their help.
@@ -128,6 +131,9 @@ pub struct BridgeArgs {
     /// Flags about finding its peers.
     #[command(flatten)]
     pub seek: SeekArgs,
+    /// Flags about rate-limit proofs.
+    #[command(flatten)]
+    pub rln: RlnArgs,
     /// Flags about filter.
     #[command(flatten)]
     pub filter: FilterArgs,
@@ -176,6 +182,9 @@ pub struct NodeArgs {
     /// Flags about finding its peers.
     #[command(flatten)]
     pub seek: SeekArgs,
+    /// Flags about rate-limit proofs.
+    #[command(flatten)]
+    pub rln: RlnArgs,
     /// Flags about filter.
     #[command(flatten)]
     pub filter: FilterArgs,

@@ -6,6 +6,8 @@ pub mod key;
 pub mod listen;
 pub mod post;
 pub mod pow;
+#[cfg_attr(not(feature = "rln"), path = "commands/rln_off.rs")]
+pub mod rln;
 pub mod secret;
 
 use std::{io::IsTerminal, path::Path, time::Duration};
@@ -86,14 +88,6 @@ pub async fn legacy(args: LegacyArgs) -> anyhow::Result<()> {
 pub async fn mailserver(args: MailserverArgs) -> anyhow::Result<()> {
     let (logs, print) = (args.surface.logs, args.base.print_config);
     start("mailserver", logs, print, || Config::try_from(args)).await
-}
-
-/// Says why nothing is generated.
-///
-/// # Errors
-/// Always.
-pub fn keystore() -> anyhow::Result<()> {
-    anyhow::bail!("rate-limit proofs (RLN) are not made yet, so there is no keystore to generate")
 }
 
 async fn start(

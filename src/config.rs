@@ -6,7 +6,7 @@ use std::{
     str::FromStr,
 };
 
-use bridge::{config::ConfigError as BridgeError, router::RouterError};
+use bridge::{config::ConfigError as BridgeError, policy::Ways, router::RouterError};
 use devp2p::{dnsdisc::LinkError, enode::EnodeError};
 use waku0::Pow;
 use waku2::{address_book::MAX_KNOWN, announce::MAX_ANNOUNCED, service::rate::Budgets};
@@ -16,8 +16,10 @@ mod connections;
 pub mod crossing;
 pub mod mail;
 pub mod network;
-#[cfg(test)]
+#[cfg(all(test, feature = "rln"))]
 mod nwaku_flags;
+#[cfg_attr(not(feature = "rln"), path = "config/rln_off.rs")]
+pub mod rln;
 pub mod routes;
 pub mod rpc;
 pub mod seek;
@@ -31,6 +33,7 @@ pub use rpc::Rpc;
 pub use v0::{Discovery, V0};
 
 use network::NetworkError;
+use rln::RlnError;
 use routes::RouteFileError;
 use seek::SeekError;
 
@@ -221,11 +224,14 @@ pub enum ConfigError {
         "--relay=false has no place in `causeway bridge`, which relays what it bridges. `causeway legacy` is a waku/0 node alone"
     )]
     BridgeWithoutRelay,
-    /// Verification of proofs on a network of which nothing is known.
+    /// Proofs that can't be verified or made as the flags say.
+    #[error(transparent)]
+    Rln(#[from] RlnError),
+    /// A bridge that would publish what its peers reject.
     #[error(
-        "--rln-relay: proofs (RLN) are not verified yet. On a network that asks for them we would pass on what its peers reject, and they would leave us. Leave it out; --preset twn knows what is to be done without"
+        "this network asks every message for a rate-limit proof (RLN), and no membership is given to make them with, so nothing can cross to it: give --rln-relay-eth-client-address and --rln-relay-cred-path (`causeway rln register` makes a membership), or --bridge-direction=v2-to-v1, which needs none"
     )]
-    Proofs,
+    BridgeWithoutMembership,
     /// A flag of another program that can't be passed over.
     #[error("{0}")]
     Foreign(&'static str),
@@ -297,10 +303,19 @@ impl TryFrom<BridgeArgs> for Config {
         let around = crossing::around(&place, archive.is_some());
         let table = crossing::table(&args.bridge, &around, &place)?;
         let named = args.bridge.route_file.is_some() || !args.bridge.bridge_pubsub_topic.is_empty();
-        let network = place.network(&args.network, &table.router.pubsub_topics(), named)?;
-        let mut notices = notices(&args.foreign, &network)?;
+        let mut network = place.network(&args.network, &table.router.pubsub_topics(), named)?;
+        let mut notices = notices(&args.foreign)?;
+        let rln = rln::rln(&args.rln, &mut network, &mut notices)?;
+        let publishes = table.router.routes().iter().any(|route| matches!(route.ways, Ways::Both | Ways::V1ToV2));
+        if network.asks_for_proofs
+            && publishes
+            && !args.bridge.dry_run
+            && !rln.as_ref().is_some_and(rln::Rln::can_publish)
+        {
+            return Err(ConfigError::BridgeWithoutMembership);
+        }
         notices.extend(table.notices);
-        let store = store::store(&args.store, &network, archive.is_some(), &mut notices);
+        let store = store::store(&args.store, (&network, rln.is_some()), archive.is_some(), &mut notices);
         let (path, picky) = (args.bridge.route_file.clone(), args.bridge.waku_v1_topic_interest);
         let source = crossing::Source { path, around, unbridged: network.unbridged.clone(), picky };
         let backfill = crossing::backfill(&args.bridge, archive.is_some(), &mut notices)?;
@@ -317,7 +332,10 @@ impl TryFrom<BridgeArgs> for Config {
             archive,
             store: Some(store),
             mail,
-            v2: Some(v2(&args.base, &args.v2, &args.seek, (&args.store, &args.filter, &args.lightpush), network)?),
+            v2: Some(V2 {
+                rln,
+                ..v2(&args.base, &args.v2, &args.seek, (&args.store, &args.filter, &args.lightpush), network)?
+            }),
             v0: Some(v0),
             http: http(&args.surface, &args.network.content_topic, args.base.ports_shift)?,
             rpc: rpc::rpc(args.rpc, args.base.ports_shift)?,
@@ -339,17 +357,19 @@ impl TryFrom<NodeArgs> for Config {
         if args.store.serves() && !args.v2.relay {
             return Err(ConfigError::StoreWithoutRelay);
         }
-        let network = network::place(&args.network)?.network(&args.network, &[], false)?;
-        let mut notices = notices(&args.foreign, &network)?;
+        let mut network = network::place(&args.network)?.network(&args.network, &[], false)?;
+        let mut notices = notices(&args.foreign)?;
+        let rln = rln::rln(&args.rln, &mut network, &mut notices)?;
         if args.lightpush.lightpush && !args.v2.relay {
             return Err(ConfigError::LightpushWithoutRelay);
         }
-        let store = store::store(&args.store, &network, args.store.serves(), &mut notices);
+        let store = store::store(&args.store, (&network, rln.is_some()), args.store.serves(), &mut notices);
         let v2 = args
             .v2
             .relay
             .then(|| v2(&args.base, &args.v2, &args.seek, (&args.store, &args.filter, &args.lightpush), network))
-            .transpose()?;
+            .transpose()?
+            .map(|v2| V2 { rln, ..v2 });
         let v0 = args.waku_v0.then(|| v0::v0(&args.v1, &args.base)).transpose()?;
         let rpc = rpc::rpc(args.rpc, args.base.ports_shift)?;
         if rpc.is_some() && v0.is_none() {
@@ -479,6 +499,7 @@ fn v2(
         name_servers,
         static_peers,
         network,
+        rln: None,
         agent: args.agent_string.clone(),
     })
 }
@@ -502,10 +523,7 @@ fn http(args: &SurfaceArgs, content_topics: &[String], shift: u16) -> Result<Htt
 }
 
 /// What is to be said of flags that are taken and not served.
-fn notices(foreign: &ForeignArgs, network: &network::Network) -> Result<Vec<String>, ConfigError> {
-    if foreign.asks("rln-relay") && !network.preset.is_some_and(|preset| preset.asks_for_proofs) {
-        return Err(ConfigError::Proofs);
-    }
+fn notices(foreign: &ForeignArgs) -> Result<Vec<String>, ConfigError> {
     let mut unserved: Vec<String> = Vec::new();
     let mut notices = Vec::new();
     for flag in &foreign.asked {
@@ -555,7 +573,7 @@ fn parse_all<T: FromStr>(
 mod tests {
     use std::time::Duration;
 
-    use bridge::{config::Config as BridgeConfig, policy::Ways};
+    use bridge::config::Config as BridgeConfig;
     use devp2p::{Limits, Network};
     use waku0::{Settings, limits::Rates, whitelist::Whitelist};
     use waku2::PubsubTopic;

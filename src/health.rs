@@ -75,6 +75,15 @@ impl Service {
     }
 }
 
+/// How rate-limit proofs are, where they are verified.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Proofs {
+    /// What keeps them from being verified, or made.
+    pub(crate) lacks: Option<&'static str>,
+    /// More on it.
+    pub(crate) detail: Option<String>,
+}
+
 /// How the node and each of its protocols is.  Deployed: nwaku.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -135,6 +144,9 @@ pub(crate) fn readiness(now: &Reading) -> Readiness {
     check(now.v2_peers != Some(0), "v2_peers", "no Waku Network peer relays a topic with us");
     check(now.journal_works != Some(false), "journal", "the bridge's journal can't be written: the log says why");
     check(now.archive_works != Some(false), "archive", "the archive can't be written: the log says why");
+    if let Some(Proofs { lacks: Some(lacks), detail }) = &now.proofs {
+        check(false, "rln", detail.as_deref().unwrap_or(lacks));
+    }
     for queue in &now.queues {
         let full = queue.depth as f64 >= QUEUE_MARK * queue.bound as f64;
         check(!full, "queues", &format!("{}: {} of {} places taken", queue.stage, queue.depth, queue.bound));
@@ -163,9 +175,14 @@ fn protocols(now: &Reading) -> [(&'static str, State); 15] {
         Some(_) => State::Ready,
     };
     let relayed = if relay == State::Ready { Ok(()) } else { Err("relay has no peers") };
+    let proofs = match &now.proofs {
+        None => State::NotMounted,
+        Some(Proofs { lacks: Some(why), .. }) => State::NotReady(why),
+        Some(_) => State::Ready,
+    };
     [
         ("Relay", relay),
-        ("Rln Relay", State::NotMounted),
+        ("Rln Relay", proofs),
         ("Lightpush", lightpush.here(relayed)),
         ("Legacy Lightpush", legacy_lightpush.here(relayed)),
         ("Filter", filter.here(relayed)),
@@ -238,6 +255,21 @@ mod tests {
         assert_eq!(report["protocolsHealth"][1], json!({"Rln Relay": "NOT_MOUNTED"}));
         assert_eq!(report["protocolsHealth"].as_array().unwrap().len(), 15);
         assert_eq!(report["protocolsHealth"][7], json!({"Peer Exchange": "NOT_MOUNTED"}));
+    }
+
+    #[test]
+    fn what_proofs_lack_is_named() {
+        let now = |lacks, detail: Option<&str>| {
+            let proofs = Proofs { lacks, detail: detail.map(str::to_owned) };
+            Reading { proofs: Some(proofs), ..reading(1, 1, 0) }
+        };
+        assert_eq!(told(&now(None, None))["protocolsHealth"][1], json!({"Rln Relay": "READY"}));
+        assert!(readiness(&now(None, None)).ready);
+        let lacking = now(Some("no root"), None);
+        assert_eq!(told(&lacking)["protocolsHealth"][1], json!({"Rln Relay": "NOT_READY", "desc": "no root"}));
+        let failing = |now: &Reading| readiness(now).failing.pop().map(|failing| (failing.part, failing.detail));
+        assert_eq!(failing(&lacking), Some(("rln", "no root".to_owned())));
+        assert_eq!(failing(&now(Some("down"), Some("down since noon"))).unwrap().1, "down since noon");
     }
 
     #[test]

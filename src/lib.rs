@@ -31,6 +31,8 @@ mod probe;
 mod progress;
 pub mod reload;
 mod rest;
+#[cfg_attr(not(feature = "rln"), path = "rln_off.rs")]
+mod rln;
 pub mod route_check;
 pub mod rows;
 pub mod rpc;

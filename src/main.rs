@@ -51,7 +51,8 @@ fn main() -> ExitCode {
             Command::Import(args) => import::run(args).await,
             Command::Export(args) => export::run(args).await,
             Command::DnsTree(args) => dns_tree::run(&args),
-            Command::GenerateRlnKeystore { .. } => commands::keystore(),
+            Command::Rln(args) => commands::rln::run(args.command).await,
+            Command::GenerateRlnKeystore(args) => commands::rln::register(*args).await,
         }
     });
     // Blocking work (mining) of a task that is gone must not hold the exit up.

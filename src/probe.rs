@@ -50,6 +50,8 @@ pub(crate) struct Reading {
     pub(crate) v2_peers: Option<usize>,
     /// Are others told of nodes that were found?
     pub(crate) answers_exchange: bool,
+    /// How rate-limit proofs are; `None` where none are verified.
+    pub(crate) proofs: Option<crate::health::Proofs>,
     /// Which services it has, and whom it may ask for others.
     pub(crate) services: crate::health::Services,
     /// How far the clocks of others are ahead of ours, in seconds; `None` while too few peers say anything.

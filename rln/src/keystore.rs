@@ -213,6 +213,15 @@ impl Keystore {
         Ok(plain::decode(&plain)?)
     }
 
+    /// The credential of that name. Takes as long as [`Keystore::open`].
+    ///
+    /// # Errors
+    /// [`KeystoreError`].
+    pub fn open_named(&self, name: &str, password: &Password) -> Result<Credential, KeystoreError> {
+        let entry = self.credentials.get(name).ok_or(KeystoreError::Unknown)?;
+        Ok(plain::decode(&entry.crypto.open(password)?)?)
+    }
+
     /// Adds one under its name, sealed by `kdf`. Takes as long as opening.
     ///
     /// # Errors

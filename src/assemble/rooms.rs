@@ -6,6 +6,7 @@ use devp2p::clock::now;
 
 use super::{api, archive::ArchiveRoom, crossing::Crossing, mail::MailRoom, store::StoreRoom, v0::V0Room, v2::V2Room};
 use crate::probe::{CrossingProbe, MailProbe, Probe, StoreProbe, V0Probe, V2Probe};
+use crate::rln;
 
 /// Those that there are.
 #[derive(Debug)]
@@ -34,7 +35,11 @@ impl Rooms {
                 ledger: v0.ledger.clone(),
                 found: v0.discovery.sources().clone(),
             }),
-            v2: v2.as_ref().map(|v2| V2Probe { node: v2.node.clone(), answers_exchange: v2.answers_exchange }),
+            v2: v2.as_ref().map(|v2| V2Probe {
+                node: v2.node.clone(),
+                answers_exchange: v2.answers_exchange,
+                rln: v2.rln.as_ref().map(rln::Room::probe),
+            }),
             crossing: crossing.as_ref().map(|crossing| CrossingProbe {
                 bridge: crossing.bridge.clone(),
                 books: Arc::clone(&crossing.books),

@@ -1,13 +1,16 @@
 //! The room of the Waku Network: the node. A bridge has it, and so has a node alone.
 
-use std::{fs, path::Path};
+use std::{fs, future::pending, path::Path};
 
 use tokio::{sync::mpsc, task::JoinHandle};
 use tracing::{info, warn};
 use waku2::{Multiaddr, PubsubTopic, service::Services};
 
 use super::StartError;
-use crate::config::{self, CertificateFiles};
+use crate::{
+    config::{self, CertificateFiles},
+    rln,
+};
 
 /// The address book of the Waku Network side, in the data directory.
 const ADDRESS_BOOK: &str = "peers-v2.json";
@@ -23,6 +26,8 @@ pub(super) struct V2Room {
     pub(super) addresses: Vec<Multiaddr>,
     /// What it relays from the start.
     pub(super) topics: Vec<PubsubTopic>,
+    /// Rate-limit proofs, where they are verified.
+    pub(super) rln: Option<rln::Room>,
     task: JoinHandle<()>,
 }
 
@@ -36,12 +41,21 @@ impl V2Room {
         events: mpsc::Sender<waku2::Event>,
     ) -> Result<Self, StartError> {
         let (client_arguments, answers_exchange) = (client_arguments(&config), config.seek.how.answer_exchange);
-        info!(rules = %config.network.policy, "network rules");
         config.network.notices.iter().for_each(|notice| warn!("{notice}"));
         let config::seek::Seek { mut how, persistent, exchange_node, notices } = config.seek;
         notices.iter().for_each(|notice| warn!("{notice}"));
         how.address_book = persistent.then(|| directory.join(ADDRESS_BOOK));
         let services = with(services, &config.services);
+        let mut policy = config.network.policy;
+        let rln = match config.rln {
+            Some(rln) => {
+                let (room, proofs) = rln::Room::start(rln, directory).await?;
+                policy.rln = Some(proofs);
+                Some(room)
+            }
+            None => None,
+        };
+        info!(rules = %policy, "network rules");
         let config = waku2::Config {
             certificate: config.certificate.as_ref().map(certificate).transpose()?,
             listen: std::iter::once(config.listen).chain(config.websocket).collect(),
@@ -50,7 +64,7 @@ impl V2Room {
             name_servers: config.name_servers,
             cluster: config.network.cluster,
             topics: config.network.topics,
-            policy: config.network.policy,
+            policy,
             static_peers: config.static_peers.into_iter().chain(exchange_node).collect(),
             seek: how,
             agent: config.agent,
@@ -60,14 +74,22 @@ impl V2Room {
         let topics = config.topics.clone();
         let (node, task) = waku2::run::start(config, events).await?;
         let addresses = node.addresses();
-        Ok(Self { node, client_arguments, answers_exchange, addresses, topics, task })
+        Ok(Self { node, client_arguments, answers_exchange, addresses, topics, rln, task })
     }
 
     /// Returns the name of what ends by itself, which it should not.
     pub(super) async fn failed(&mut self) -> &'static str {
-        // Why it ended is in the log.
-        let _ = (&mut self.task).await;
-        "the Waku Network node"
+        let proofs = async {
+            match &mut self.rln {
+                Some(rln) => rln.failed().await,
+                None => pending().await,
+            }
+        };
+        tokio::select! {
+            // Why it ended is in the log.
+            _ = &mut self.task => "the Waku Network node",
+            part = proofs => part,
+        }
     }
 
     /// Stops the node, whose peers are told.

@@ -49,7 +49,7 @@ const fn later(flag: &'static str, form: Form, default: &'static str) -> Foreign
 }
 
 /// All of them.  Deployed: nwaku 0.37; those after the deprecated ones are go-waku's.
-pub const FOREIGN: [Foreign; 34] = [
+pub const FOREIGN: [Foreign; 23] = [
     Foreign {
         flag: "store-message-db-vacuum",
         form: Form::Switch,
@@ -74,17 +74,6 @@ pub const FOREIGN: [Foreign; 34] = [
     later("relay-peer-exchange", Form::Switch, "false"),
     later("relay-shard-manager", Form::Switch, "false"),
     later("relay-client", Form::Switch, "false"),
-    later("rln-relay", Form::Switch, "false"),
-    later("rln-relay-dynamic", Form::Switch, "false"),
-    later("rln-relay-cred-path", Form::Text, ""),
-    later("rln-relay-cred-password", Form::Text, ""),
-    later("rln-relay-membership-index", Form::Number, ""),
-    later("rln-relay-eth-client-address", Form::List, ""),
-    later("rln-relay-eth-contract-address", Form::Text, ""),
-    later("rln-relay-eth-private-key", Form::Text, ""),
-    later("rln-relay-chain-id", Form::Number, ""),
-    later("rln-relay-epoch-sec", Form::Number, ""),
-    later("rln-relay-user-message-limit", Form::Number, ""),
     Foreign { flag: "keep-alive", form: Form::Switch, default: "true", fate: Fate::Deprecated },
     Foreign { flag: "max-relay-peers", form: Form::Number, default: "", fate: Fate::Deprecated },
     Foreign {

@@ -10,7 +10,8 @@ use super::{one_of, parse_bytes};
 #[command(next_help_heading = "Waku Network: which one")]
 pub struct NetworkArgs {
     /// A network by its name: twn, the Waku Network (cluster 1, eight shards, times within 20 s; twn-spec is the same with proofs as
-    /// 64/WAKU2-NETWORK prints them), or status, that of Status (cluster 16, shards 32 and 64). Rate-limit proofs (RLN) are neither made nor verified yet: peers of twn reject what we publish
+    /// 64/WAKU2-NETWORK prints them), or status, that of Status (cluster 16, shards 32 and 64). twn asks every message for a rate-limit
+    /// proof (RLN): verifying them takes --rln-relay-eth-client-address, publishing --rln-relay-cred-path as well
     #[arg(long, value_name = "NAME", default_value = "")]
     pub preset: String,
     /// The network: peers of another cluster are left. 0 is an open network of one's own; 1 is the Waku Network, as --preset=twn

@@ -12,7 +12,7 @@ use waku2::{
     announce::{Host, MAX_ANNOUNCED},
 };
 
-use super::{ConfigError, network, seek, services, shifted};
+use super::{ConfigError, network, rln, seek, services, shifted};
 use crate::cli::V2Args;
 
 /// The Waku Network side.
@@ -34,6 +34,8 @@ pub struct V2 {
     pub static_peers: Vec<Multiaddr>,
     /// The network, and what is relayed and bridged on it.
     pub network: network::Network,
+    /// Rate-limit proofs, where they are verified.
+    pub rln: Option<rln::Rln>,
     /// How further peers are found.
     pub seek: seek::Seek,
     /// What is served to peers, and who serves us.

@@ -36,6 +36,8 @@ pub struct Network {
     pub unbridged: Vec<PubsubTopic>,
     /// The preset that it is, if any.
     pub preset: Option<Preset>,
+    /// Are messages to have rate-limit proofs?
+    pub asks_for_proofs: bool,
     /// What is taken.
     pub policy: Policy,
     /// What an operator should know of it.
@@ -173,14 +175,6 @@ fn preset(flags: &NetworkArgs, notices: &mut Vec<&'static str>) -> Result<Option
     };
     contradicts("cluster-id", flags.cluster_id, preset.cluster.0)?;
     contradicts("num-shards-in-network", flags.num_shards_in_network, preset.shards_in_network)?;
-    if preset.asks_for_proofs {
-        notices.push(
-            "rate-limit proofs (RLN) are neither made nor verified yet: peers of this network reject what we publish, and after four such messages all we publish",
-        );
-    }
-    if preset == Preset::TWN_SPEC {
-        notices.push("--preset twn-spec differs from twn only in the parameters of proofs, which are not verified yet");
-    }
     Ok(Some(preset))
 }
 
@@ -243,7 +237,9 @@ impl Place {
         let unbridged = self.topics(flags, named, &[])?;
         let policy = policy(flags, self.preset, &mut self.notices)?;
         let Self { cluster, shards, preset, protected, notices } = self;
-        Ok(Network { cluster, shards, topics, unbridged, preset, policy: Policy { protected, ..policy }, notices })
+        let asks_for_proofs = preset.is_some_and(|preset| preset.asks_for_proofs);
+        let policy = Policy { protected, ..policy };
+        Ok(Network { cluster, shards, topics, unbridged, preset, asks_for_proofs, policy, notices })
     }
 
     /// What the flags bridge with: the topics of the flag, those of the preset, or the shard on which all bridged content topics
@@ -397,10 +393,10 @@ mod tests {
     fn the_waku_network_by_name_and_by_its_cluster() {
         for flags in [&["--preset=twn"][..], &["--preset=TWN", "--cluster-id=1"], &["--cluster-id=1"]] {
             assert_eq!(topics(flags), ["1/4", "1/0", "1/1", "1/2", "1/3", "1/5", "1/6", "1/7"], "{flags:?}");
-            let Network { policy, notices, .. } = read(flags).unwrap();
+            let Network { policy, asks_for_proofs, .. } = read(flags).unwrap();
             assert_eq!(policy.timestamp_window, Some(Duration::from_secs(20)));
             assert_eq!((policy.rules, policy.free_bandwidth), (Rules::live(), Some(Budget::default())));
-            assert!(notices.iter().any(|notice| notice.contains("RLN")), "{notices:?}");
+            assert!(asks_for_proofs);
         }
     }
 

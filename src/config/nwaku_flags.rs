@@ -5,8 +5,10 @@ use std::{collections::BTreeSet, time::Duration};
 use clap::CommandFactory;
 use waku2::{announce::Host, filter::Limits, slots::Slots};
 
+use super::rln::{Chain, Credentials, Group};
 use super::*;
 use crate::{cli::FOREIGN, config::archive::Place};
+use membership::contract::Contract;
 
 /// The flags of nwaku 0.37, with the default of each; empty where there is none or a text that is empty.
 const NWAKU: [(&str, &str); 108] = [
@@ -93,17 +95,17 @@ const NWAKU: [(&str, &str); 108] = [
     ("mixnode", ""),
     ("keep-alive", "true"),
     ("max-relay-peers", ""),
-    ("rln-relay", "false"),
+    ("rln-relay", IN_WORDS),
     ("rln-relay-dynamic", "false"),
     ("rln-relay-cred-path", ""),
     ("rln-relay-cred-password", ""),
-    ("rln-relay-membership-index", ""),
+    ("rln-relay-membership-index", IN_WORDS),
     ("rln-relay-eth-client-address", ""),
-    ("rln-relay-eth-contract-address", ""),
+    ("rln-relay-eth-contract-address", IN_WORDS),
     ("rln-relay-eth-private-key", ""),
-    ("rln-relay-chain-id", ""),
-    ("rln-relay-epoch-sec", ""),
-    ("rln-relay-user-message-limit", ""),
+    ("rln-relay-chain-id", IN_WORDS),
+    ("rln-relay-epoch-sec", "600"),
+    ("rln-relay-user-message-limit", IN_WORDS),
     // go-waku's, where nwaku has another name or none.
     ("address", "0.0.0.0"),
     ("pubsub-topic", ""),
@@ -359,8 +361,61 @@ fn rows() -> Vec<(&'static str, Vec<String>, Seen)> {
         row("store-message-db-migration", &["--store-message-db-migration"], Notice("at every start")),
         row("store-message-retention-time", &["--store-message-retention-time=720h"], Notice("=time:SECONDS")),
         row("store-message-retention-capacity", &["--store-message-retention-capacity=5"], Notice("=capacity:ROWS")),
-        row("rln-relay", &["--rln-relay=true"], Refusal("proofs (RLN) are not verified yet")),
-        row("rln-relay", &["--rln-relay=true", "--preset=twn"], Notice("not served yet: --rln-relay")),
+        row("rln-relay", &["--rln-relay=true"], Refusal("--rln-relay needs to know who is a member")),
+        row("rln-relay", &["--rln-relay=true", "--rln-group=f"], Effect(|c| v2(c).rln.is_some())),
+        row("rln-relay", &["--rln-relay=false", "--preset=twn"], Notice("what we publish without one stays here")),
+        row("rln-relay-dynamic", &["--rln-relay-dynamic=true"], Notice("have no effect")),
+        row("rln-relay-dynamic", &["--rln-relay", "--rln-group=f", "--rln-relay-dynamic"], Refusal("--rln-group")),
+        row("rln-relay-cred-path", &["--rln-relay-cred-path=/k"], Notice("have no effect")),
+        row("rln-relay-cred-path", &[&PROVEN[..], &["--rln-relay-cred-path=/k"]].concat(), Refusal("its password")),
+        row(
+            "rln-relay-cred-path",
+            &MEMBER,
+            Effect(|c| credentials(c).is_some_and(|it| it.files == [std::path::PathBuf::from("/k")])),
+        ),
+        row("rln-relay-cred-password", &["--rln-relay-cred-password=secret"], Notice("have no effect")),
+        row("rln-relay-cred-password", &MEMBER, Effect(|c| credentials(c).is_some())),
+        row(
+            "rln-relay-membership-index",
+            &[&MEMBER[..], &["--rln-relay-membership-index=5"]].concat(),
+            Effect(|c| credentials(c).is_some_and(|it| it.index == Some(5))),
+        ),
+        row(
+            "rln-relay-user-message-limit",
+            &[&MEMBER[..], &["--rln-relay-user-message-limit=5"]].concat(),
+            Effect(|c| credentials(c).is_some_and(|it| it.limit == waku_rln::Limit::new(5))),
+        ),
+        row("rln-relay-eth-client-address", &PROVEN, Effect(|c| chain(c).is_some_and(|it| it.providers.len() == 1))),
+        row(
+            "rln-relay-eth-client-address",
+            &["--preset=twn", "--rln-relay-eth-client-address=ws://secret"],
+            Refusal("--rln-relay-eth-client-address: no address"),
+        ),
+        row(
+            "rln-relay-eth-contract-address",
+            &[&PROVEN[..], &["--rln-relay-eth-contract-address=0xCB33Aa5B38d79E3D9Fa8B10afF38AA201399a7e3"]].concat(),
+            Effect(|c| chain(c).is_some_and(|it| it.contract.address == Contract::TWN_SPEC.address)),
+        ),
+        row(
+            "rln-relay-eth-contract-address",
+            &[&PROVEN[..], &["--rln-relay-eth-contract-address=0xB9cd"]].concat(),
+            Refusal("40 hex digits"),
+        ),
+        row(
+            "rln-relay-eth-private-key",
+            &["--rln-relay-eth-private-key=secret"],
+            Notice("`causeway rln register` does"),
+        ),
+        row(
+            "rln-relay-chain-id",
+            &[&PROVEN[..], &["--rln-relay-chain-id=0x5"]].concat(),
+            Effect(|c| chain(c).is_some_and(|it| it.contract.chain == 5)),
+        ),
+        row(
+            "rln-relay-epoch-sec",
+            &[&PROVEN[..], &["--rln-relay-epoch-sec=60"]].concat(),
+            Effect(|c| v2(c).rln.as_ref().is_some_and(|rln| rln.epochs.secs() == 60)),
+        ),
         row("keep-alive", &["--keep-alive=true"], Notice("--keep-alive is deprecated")),
         row("max-relay-peers", &["--max-relay-peers=20"], Notice("--max-relay-peers is deprecated")),
         row("key-password", &["--key-password=x"], Refusal("--nodekey-file")),
@@ -381,16 +436,6 @@ fn rows() -> Vec<(&'static str, Vec<String>, Seen)> {
         ("relay-peer-exchange", "true"),
         ("relay-shard-manager", "true"),
         ("relay-client", "true"),
-        ("rln-relay-dynamic", "true"),
-        ("rln-relay-cred-path", "/keystore.json"),
-        ("rln-relay-cred-password", "secret"),
-        ("rln-relay-membership-index", "5"),
-        ("rln-relay-eth-client-address", "http://127.0.0.1:8540"),
-        ("rln-relay-eth-contract-address", "0xB9cd"),
-        ("rln-relay-eth-private-key", "secret"),
-        ("rln-relay-chain-id", "59141"),
-        ("rln-relay-epoch-sec", "600"),
-        ("rln-relay-user-message-limit", "100"),
         ("pprof", "true"),
     ] {
         rows.push((flag, vec![format!("--{flag}={value}")], Notice("not served yet: ")));
@@ -400,6 +445,22 @@ fn rows() -> Vec<(&'static str, Vec<String>, Seen)> {
 
 const WSS: [&str; 3] =
     ["--websocket-secure-support", "--websocket-secure-key-path=key.pem", "--websocket-secure-cert-path=cert.pem"];
+
+/// Proofs are verified by these.
+const PROVEN: [&str; 2] = ["--preset=twn", "--rln-relay-eth-client-address=https://node.example/secret"];
+/// And made by these.
+const MEMBER: [&str; 4] = [PROVEN[0], PROVEN[1], "--rln-relay-cred-path=/k", "--rln-relay-cred-password=secret"];
+
+fn credentials(config: &Config) -> Option<&Credentials> {
+    v2(config).rln.as_ref()?.credentials.as_ref()
+}
+
+fn chain(config: &Config) -> Option<&Chain> {
+    match &v2(config).rln.as_ref()?.group {
+        Group::Chain(chain) => Some(chain),
+        Group::File(_) => None,
+    }
+}
 
 fn v2(config: &Config) -> &V2 {
     config.v2.as_ref().expect("a node of the Waku Network")
@@ -550,8 +611,8 @@ fn a_node_of_nwaku_compose_starts() {
     assert!(matches!(archive.place, Place::Postgres { connections: 50, .. }) && store(&config).v3);
     assert_eq!(archive.retention.to_string(), "size:1024MB");
     let told = told(&config);
-    assert_eq!(told.iter().filter(|notice| notice.starts_with("not served yet: --rln-relay, ")).count(), 1, "{told:?}");
-    assert!(told.iter().any(|notice| notice.contains("neither made nor verified yet")), "{told:?}");
+    assert!(credentials(&config).is_some() && chain(&config).is_some_and(|chain| chain.contract == Contract::TWN));
+    assert!(told.iter().all(|notice| !notice.contains("RLN")), "{told:?}");
 }
 
 #[test]

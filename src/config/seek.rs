@@ -161,7 +161,7 @@ mod tests {
     const LIST: &str = "enrtree://AIRVQ5DDA4FFWLRBCHJWUWOO6X6S4ZTZ5B667LQ6AJU6PEYDLRD5O@sandbox.waku.nodes.status.im";
 
     fn read(flags: &[&str]) -> Result<Seek, String> {
-        let line = [&["causeway", "bridge"][..], flags].concat();
+        let line = [&["causeway", "bridge", "--bridge-direction=v2-to-v1"][..], flags].concat();
         let Command::Bridge(args) = Cli::without_environment(line).map_err(|error| error.to_string())?.command else {
             unreachable!("`bridge`");
         };

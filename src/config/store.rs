@@ -6,7 +6,7 @@ use super::network::Network;
 use crate::cli::{RequireProof, StoreArgs};
 
 /// Said where nothing is answered with.
-const NOTHING_PROVEN: &str = "--store: this network asks for rate-limit proofs, which are not verified yet, and only what is proven is answered \
+const NOTHING_PROVEN: &str = "--store: this network asks for rate-limit proofs, which are not verified, and only what is proven is answered \
                               with: that is nothing. --store-unproven answers with what is kept all the same";
 /// Said where nothing can be resumed.
 const NOTHING_KEPT: &str = "--store-resume asks for what was missed, and nothing is kept: add --store";
@@ -35,10 +35,15 @@ impl Store {
 }
 
 /// Reads the flags; what an operator should know is added to `notices`.
-pub(super) fn store(args: &StoreArgs, network: &Network, has_archive: bool, notices: &mut Vec<String>) -> Store {
-    let asks_for_proofs = network.preset.is_some_and(|preset| preset.asks_for_proofs);
+pub(super) fn store(
+    args: &StoreArgs,
+    (network, verifies): (&Network, bool),
+    has_archive: bool,
+    notices: &mut Vec<String>,
+) -> Store {
+    let asks_for_proofs = network.asks_for_proofs;
     let proven_only = asks_for_proofs && !args.store_unproven;
-    if args.serves() && proven_only {
+    if args.serves() && proven_only && !verifies {
         notices.push(NOTHING_PROVEN.to_owned());
     }
     if args.store_resume && !has_archive {

@@ -3,6 +3,7 @@
 use waku2::{handle::Counters, validate::Reason};
 
 use super::{Amount, Sample, counter, gauge, read};
+use crate::rln::Numbers;
 
 /// Nanoseconds in a second.
 const NANOS: f64 = 1e9;
@@ -62,6 +63,20 @@ pub(super) fn samples(node: &waku2::Handle) -> Vec<Sample> {
     samples.extend(counters.traffic.topics().into_iter().map(|(topic, carried)| Sample {
         labels: vec![("shard", topic.to_string())],
         ..counter("waku_rln_valid_messages_total", "Messages with a valid proof", carried.proven)
+    }));
+    samples
+}
+
+/// The group, and what is left to our members in it.
+pub(super) fn membership(numbers: &Numbers) -> Vec<Sample> {
+    let left = numbers.left.iter().map(|(_, left)| left).sum();
+    let mut samples = vec![
+        gauge("waku_rln_number_registered_memberships", "Members of the group", numbers.members.into()),
+        gauge("waku_rln_remaining_proofs_per_epoch", "Own messages that may still be proven in this epoch", left),
+    ];
+    samples.extend(numbers.left.iter().map(|(index, left)| Sample {
+        labels: vec![("membership", index.to_string())],
+        ..gauge("bridge_rln_budget_remaining", "The same by the index of the membership", *left)
     }));
     samples
 }

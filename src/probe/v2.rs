@@ -3,7 +3,10 @@
 use waku2::{health::TopicHealth, service::Protocol, validate::Reason};
 
 use super::{Reading, Sample, counter, gauge, peers, read as count, relay, rln, services};
-use crate::health::{Service, Services};
+use crate::{
+    health::{Service, Services},
+    rln::Numbers,
+};
 
 /// What of the Waku Network side is looked at.
 #[derive(Debug)]
@@ -12,6 +15,8 @@ pub(crate) struct V2Probe {
     pub(crate) node: waku2::Handle,
     /// Does it tell others of nodes that it found?
     pub(crate) answers_exchange: bool,
+    /// Rate-limit proofs, where they are verified.
+    pub(crate) rln: Option<crate::rln::Probe>,
 }
 
 impl V2Probe {
@@ -25,6 +30,12 @@ impl V2Probe {
         reading.samples.extend(samples(node));
         reading.samples.extend(relay::samples(node));
         reading.samples.extend(rln::samples(node));
+        reading.proofs = self.rln.as_ref().map(crate::rln::Probe::health);
+        let numbers = match &self.rln {
+            Some(rln) => rln.numbers().await,
+            None => Numbers::default(),
+        };
+        reading.samples.extend(rln::membership(&numbers));
         reading.samples.extend(peers::samples(node).await);
     }
 }

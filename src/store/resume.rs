@@ -297,7 +297,7 @@ impl Resuming {
         let mut discarded = answer.discarded;
         for kept in answer.entries.into_iter().filter_map(|entry| entry.kept) {
             reached = reached.max(kept.message.timestamp);
-            // Proofs are not verified yet: none is known to be valid.
+            // Proofs of what others kept are not verified here: none is known to be valid.
             if self.require_proof {
                 discarded += 1;
                 continue;

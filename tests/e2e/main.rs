@@ -24,6 +24,8 @@ mod node;
 mod process;
 mod records;
 mod rest;
+#[cfg(feature = "rln")]
+mod rln;
 mod routes;
 mod store;
 mod sync;

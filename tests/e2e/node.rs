@@ -144,10 +144,10 @@ fn what_is_asked_for_and_not_there_is_said() {
     let sample = run(&["node", "--print-config"]);
     assert!(sample.success && sample.stdout.contains("\n#tcp-port = 60000\n"), "{sample:?}");
     for (line, code, word) in [
-        (&["node", "--rln-relay=true"][..], 2, "proofs (RLN) are not verified yet"),
+        (&["node", "--rln-relay=true"][..], 2, "--rln-relay needs to know who is a member"),
         (&["node", "--relay=false"], 2, "--waku-v0"),
         (&["node", "--config-file=/nowhere"], 2, "--config-file /nowhere"),
-        (&["generateRlnKeystore", "--rln-relay-chain-id:59141", "--execute"], 1, "no keystore to generate"),
+        (&["generateRlnKeystore", "--rln-relay-chain-id:59141", "--execute"], 2, "--rln-relay-eth-client-address"),
     ] {
         let said = run(line);
         assert_eq!(said.code, Some(code), "{line:?}: {said:?}");

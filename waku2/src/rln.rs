@@ -21,7 +21,7 @@
 
 use std::{fmt, sync::Arc};
 
-use futures::future::BoxFuture;
+use futures::future::{BoxFuture, ready};
 
 pub(crate) mod attach;
 pub mod blame;
@@ -123,6 +123,16 @@ pub trait Prove: fmt::Debug + Send + Sync {
         epoch: Epoch,
         class: Option<Arc<str>>,
     ) -> BoxFuture<'_, Result<RateLimitProof, NoProof>>;
+}
+
+/// Proves nothing, for want of a membership: what has no proof is not published then.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Nobody;
+
+impl Prove for Nobody {
+    fn prove(&self, _: Signal, _: Epoch, _: Option<Arc<str>>) -> BoxFuture<'_, Result<RateLimitProof, NoProof>> {
+        Box::pin(ready(Err(NoProof::NotReady)))
+    }
 }
 
 /// Why there is no proof.

@@ -19,8 +19,10 @@ use crate::{
     proof::Finding,
     relay::{self, MAX_RPC_BYTES},
     rln::{
-        self,
+        self, Nobody,
+        attach::Attach,
         check::Claim,
+        epoch::EpochLength,
         gate::{Gate, Looked},
         roots::Roots,
     },
@@ -199,6 +201,9 @@ pub struct Policy {
     /// Who verifies rate-limit proofs. `None`, the default, takes them at their word. With it, and without a word on free bandwidth, the
     /// text's counts.
     pub rln: Option<rln::Config>,
+    /// What is published and has no proof stays here, where nobody makes one: peers would blame us for it. Of no effect with
+    /// [`Policy::rln`], whose prover says so by itself.
+    pub withholds_unproven: bool,
     /// Whose outcome counts where text and deployed nodes differ.
     pub rules: Rules,
     /// Signed shards and their keys.
@@ -217,6 +222,12 @@ impl Policy {
     /// What messages without a proof may take of a shard; `None` where none is asked for.
     fn budget(&self) -> Option<Budget> {
         self.free_bandwidth.or_else(|| self.rln.as_ref().map(|_| Budget::default()))
+    }
+
+    /// What attaches proofs to own messages, or keeps those back that have none.
+    pub(crate) fn attach(&self) -> Option<Attach> {
+        let withheld = || self.withholds_unproven.then(|| Attach::new(Arc::new(Nobody), EpochLength::default()));
+        self.rln.as_ref().map_or_else(withheld, rln::Config::attach)
     }
 
     /// Is the rule of any effect here, and why not?

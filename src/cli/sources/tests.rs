@@ -237,7 +237,7 @@ fn help_shows_rare_and_foreign_flags_when_asked_for_all() {
         error.to_string()
     };
     let (usual, all) = (help(&["node", "--help"]), help(&["node", "--help-all"]));
-    for flag in ["--mixkey", "--discv5-bits-per-hop", "--rln-relay-cred-password"] {
+    for flag in ["--mixkey", "--discv5-bits-per-hop", "--rln-relay-dynamic"] {
         assert!(!usual.contains(flag) && all.contains(flag), "{flag}");
     }
     assert!(usual.contains("--staticnode-v2"));

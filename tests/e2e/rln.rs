@@ -1,0 +1,81 @@
+//! Rate-limit proofs between real nodes, in a group that is a file.
+
+use std::{fs, time::Duration};
+
+use serde_json::json;
+
+use crate::process::{Bridge, run};
+
+/// How often a state that nobody tells of is looked at again, and for how long.
+const AGAIN: Duration = Duration::from_millis(100);
+const TIMES: usize = 600;
+
+const MESSAGES: &str = "/relay/v1/messages/%2Fwaku%2F2%2Frs%2F0%2F0";
+const PASSWORD: &str = "--rln-relay-cred-password=a pass word";
+
+fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    for _ in 0..TIMES {
+        if is_so() {
+            return;
+        }
+        std::thread::park_timeout(AGAIN);
+    }
+    panic!("waited in vain for {what}");
+}
+
+#[test]
+fn a_member_is_heard_within_its_rate_and_nobody_else_is() {
+    let directory = tempfile::tempdir().unwrap();
+    let at = |name: &str| directory.path().join(name).display().to_string();
+    let created = run(&["rln", "keystore", "create", &at("keystore.json"), "--limit=2", PASSWORD]);
+    assert!(created.success && created.stdout.contains(" 2 # index 0"), "{created:?}");
+    fs::write(at("group"), &created.stdout).unwrap();
+    let listed = run(&["rln", "keystore", "list", &at("keystore.json"), PASSWORD]);
+    assert_eq!(listed.stdout, created.stdout);
+    let wrong = run(&["rln", "keystore", "list", &at("keystore.json"), "--rln-relay-cred-password=x"]);
+    assert!(wrong.code == Some(1) && wrong.stderr.contains("the password is wrong"), "{wrong:?}");
+
+    let (group, keystore) =
+        (format!("--rln-group={}", at("group")), format!("--rln-relay-cred-path={}", at("keystore.json")));
+    let proofs = ["--rln-relay", &*group, "--free-bandwidth=0"];
+    let member = Bridge::node_in(&directory.path().join("a"), &[&proofs[..], &[&*keystore, PASSWORD]].concat(), &[]);
+    let peer = format!("--staticnode={}", member.libp2p);
+    let other = Bridge::node_in(&directory.path().join("b"), &[&proofs[..], &[&*peer]].concat(), &[]);
+    assert!(member.get("/health").1.contains(r#"{"Rln Relay":"READY"}"#), "{:?}", member.get("/health"));
+
+    let text = |payload: &str| json!({"payload": payload, "contentTopic": "/a/1/b/proto"}).to_string();
+    let mesh = "libp2p_gossipsub_peers_per_topic_mesh{topic=\"/waku/2/rs/0/0\"} 1.0\n";
+    until("a mesh", || [&member, &other].iter().all(|node| node.get("/metrics").1.contains(mesh)));
+    until("the first message", || member.ask("POST", MESSAGES, &text("Zmlyc3Q=")).0 == 200);
+    until("what it says", || other.get(MESSAGES).1.contains("Zmlyc3Q="));
+    until("the count", || {
+        other.get("/metrics").1.contains("waku_rln_valid_messages_total_total{shard=\"/waku/2/rs/0/0\"}")
+    });
+    let left = |node: &Bridge| {
+        let metrics = node.get("/metrics").1;
+        let line = metrics.lines().find_map(|line| line.strip_prefix("waku_rln_remaining_proofs_per_epoch "));
+        line.map(str::to_owned)
+    };
+    assert!(left(&member).is_some_and(|left| left != "2.0"), "{:?}", left(&member));
+    // An epoch may end between two of these, so that it takes up to five until one is spent.
+    until("the end of its messages", || {
+        let said = member.ask("POST", MESSAGES, &text("bW9yZQ=="));
+        said.0 != 200 && said.1.contains("no message id left")
+    });
+    let refused = other.ask("POST", MESSAGES, &text("bm9ib2R5"));
+    assert!(refused.0 != 200 && refused.1.contains("no membership"), "{refused:?}");
+
+    until("the refusal of what has no proof", || {
+        let posted = run(&["post", &other.libp2p, "--text=unproven"]);
+        assert!(posted.success, "who posts does not hear of a refusal: {posted:?}");
+        !other.get("/metrics").1.contains("waku_rln_invalid_messages_total_total{type=\"no_proof\"} 0\n")
+    });
+    assert!(!other.get(MESSAGES).1.contains("dW5wcm92ZW4"));
+}
+
+#[test]
+fn a_bridge_to_a_network_with_proofs_wants_a_membership() {
+    let refused = run(&["bridge", "--preset=twn"]);
+    assert_eq!(refused.code, Some(2), "{refused:?}");
+    assert!(refused.stderr.contains("--rln-relay-cred-path") && refused.stderr.contains("v2-to-v1"), "{refused:?}");
+}
