@@ -371,7 +371,7 @@ fn rows() -> Vec<(&'static str, Vec<String>, Seen)> {
         row(
             "rln-relay-cred-path",
             &MEMBER,
-            Effect(|c| credentials(c).is_some_and(|it| it.files == [std::path::PathBuf::from("/k")])),
+            Effect(|c| credentials(c).is_some_and(|it| it.files == [PathBuf::from("/k")])),
         ),
         row("rln-relay-cred-password", &["--rln-relay-cred-password=secret"], Notice("have no effect")),
         row("rln-relay-cred-password", &MEMBER, Effect(|c| credentials(c).is_some())),
