@@ -26,6 +26,7 @@ mod payloads;
 mod postgres;
 mod process;
 mod programs;
+mod rln_peer;
 mod scenarios;
 mod status_peer;
 mod table;

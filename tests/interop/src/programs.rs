@@ -33,6 +33,12 @@ pub(crate) struct Programs {
     pub(crate) web3: PathBuf,
     /// The script of a local chain with contracts of memberships, beside its packages.
     pub(crate) chain: PathBuf,
+    /// Release 0.9.0 of the reference library of rate-limit proofs.
+    pub(crate) rln_0_9: PathBuf,
+    /// The script around its WebAssembly build, beside its package.
+    pub(crate) rln_wasm: PathBuf,
+    /// The folder with the circuit and the key that this build reads.
+    pub(crate) rln_circuit: PathBuf,
     /// What every archive keeps to, against PostgreSQL.
     pub(crate) postgres_contract: PathBuf,
     /// The bridge.
@@ -58,7 +64,10 @@ impl Programs {
         npm::fetch(&web3)?;
         let chain = root.join("peers/chain");
         npm::fetch(&chain)?;
-        let causeway = given.map_or_else(|| cargo(root, &["--bin"], "causeway"), |path| Ok(path.to_owned()))?;
+        let (rln_0_9, rln_wasm) = (root.join("peers/rln-0.9"), root.join("peers/rln-wasm"));
+        npm::fetch(&rln_wasm)?;
+        let workspace = &root.join("../..");
+        let causeway = given.map_or_else(|| cargo(workspace, &["--bin"], "causeway"), |path| Ok(path.to_owned()))?;
         Ok(Self {
             status_go: status_go.join("bin/status-go-peer"),
             geth_disc: geth_disc.join("bin/geth-disc-peer"),
@@ -69,7 +78,10 @@ impl Programs {
             pages: js_waku.join("browser/pages.mjs"),
             web3: web3.join("client.mjs"),
             chain: chain.join("run.mjs"),
-            postgres_contract: cargo(root, &["-p", "archive", "--example"], "postgres_contract")?,
+            rln_circuit: circuit(&rln_0_9)?,
+            rln_0_9: cargo(&rln_0_9, &["--locked", "--target-dir", "bin", "--bin"], "rln-peer")?,
+            rln_wasm: rln_wasm.join("peer.mjs"),
+            postgres_contract: cargo(workspace, &["-p", "archive", "--example"], "postgres_contract")?,
             causeway,
         })
     }
@@ -86,11 +98,10 @@ fn go(folder: &Path, environment: &[(&str, &str)], arguments: &[&str]) -> Result
     run(command, &format!("go build in {}", folder.display()))
 }
 
-/// Builds a program from the workspace root, so that cargo shares what `cargo build --release` has built, and asks cargo where it put it, since the target directory may be anywhere.
-fn cargo(root: &Path, arguments: &[&str], name: &str) -> Result<PathBuf> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut command = Command::new(cargo);
-    command.current_dir(root.join("../..")).args(["build", "--release"]).args(arguments).arg(name);
+/// Builds a program of a workspace, from its root, so that cargo shares what `cargo build --release` has built, and asks cargo where it put it, since the target directory may be anywhere.
+fn cargo(workspace: &Path, arguments: &[&str], name: &str) -> Result<PathBuf> {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.current_dir(workspace).args(["build", "--release"]).args(arguments).arg(name);
     command.args(["--message-format", "json-render-diagnostics"]).stderr(Stdio::inherit());
     eprintln!("interop: cargo build --release {} {name}", arguments.join(" "));
     let output = command.output().context("cannot run cargo")?;
@@ -104,6 +115,25 @@ fn cargo(root: &Path, arguments: &[&str], name: &str) -> Result<PathBuf> {
         .filter(|artifact| artifact["target"]["name"] == name)
         .find_map(|artifact| artifact["executable"].as_str().map(PathBuf::from))
         .with_context(|| format!("cargo named no executable for {name}"))
+}
+
+/// The last release with the key in the form that browsers read; cargo fetches it beside what the peer is built of.
+const CIRCUIT_RELEASE: &str = "0.8.0";
+
+/// Asks cargo where that release is.
+fn circuit(workspace: &Path) -> Result<PathBuf> {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.current_dir(workspace).args(["metadata", "--locked", "--format-version", "1"]).stderr(Stdio::inherit());
+    let output = command.output().context("cannot run cargo")?;
+    if !output.status.success() {
+        bail!("the circuit of rate-limit proofs cannot be fetched");
+    }
+    let metadata: serde_json::Value = serde_json::from_slice(&output.stdout)?;
+    let mut packages = metadata["packages"].as_array().context("cargo names no packages")?.iter();
+    let package = packages.find(|package| package["name"] == "rln" && package["version"] == CIRCUIT_RELEASE);
+    let manifest =
+        package.and_then(|package| package["manifest_path"].as_str()).context("cargo knows no such release")?;
+    Ok(Path::new(manifest).with_file_name("resources/tree_height_20"))
 }
 
 fn run(mut command: Command, what: &str) -> Result<()> {

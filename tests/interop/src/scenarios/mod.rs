@@ -19,6 +19,7 @@ mod mesh;
 mod odd_peers;
 mod peers;
 mod program;
+mod proofs;
 mod rest;
 mod round_trip;
 mod store;
@@ -324,6 +325,12 @@ pub(crate) const ALL: &[Scenario] = &[
         claim: "at a chain with both contracts: members register, roots and paths are followed over a reorganisation and a restart",
         beside: true,
         run: membership::at_a_chain,
+    },
+    Scenario {
+        name: "proofs",
+        claim: "an earlier release of the reference library, its WebAssembly build and we make the same rate-limit proofs, take each other's, and no changed one",
+        beside: true,
+        run: proofs::proofs,
     },
     Scenario {
         name: "rate-limited",
