@@ -238,7 +238,7 @@ fn of_preset(preset: Preset) -> Option<Contract> {
 fn contract(args: &ChainArgs, preset: Option<Contract>) -> Result<Option<Contract>, RlnError> {
     let address = text(args.rln_relay_eth_contract_address.as_deref()).map(address).transpose()?;
     let chain = text(args.rln_relay_chain_id.as_deref()).map(number).transpose()?;
-    match (chain.or(preset.map(|it| it.chain)), address.or(preset.map(|it| it.address))) {
+    match (chain.or_else(|| preset.map(|it| it.chain)), address.or_else(|| preset.map(|it| it.address))) {
         (Some(chain), Some(address)) => {
             let flavour = preset.map_or(Flavour::Current, |it| it.flavour);
             Ok(Some(Contract { chain, address, flavour }))

@@ -66,7 +66,7 @@ pub(crate) fn password(args: &KeystorePasswordArgs) -> Result<Password, Keystore
     if let Some(given) = &args.rln_relay_cred_password {
         return Ok(Password::new(given.text()));
     }
-    let path = args.rln_cred_password_file.as_deref().unwrap_or(Path::new(STANDARD_INPUT));
+    let path = args.rln_cred_password_file.as_deref().unwrap_or_else(|| Path::new(STANDARD_INPUT));
     let line = line(path).map_err(|error| KeystoresError::Password(path.to_owned(), error))?;
     Ok(Password::new(line))
 }
