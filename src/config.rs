@@ -18,6 +18,7 @@ pub mod mail;
 pub mod network;
 #[cfg(all(test, feature = "rln"))]
 mod nwaku_flags;
+pub mod reserves;
 #[cfg_attr(not(feature = "rln"), path = "config/rln_off.rs")]
 pub mod rln;
 pub mod routes;
@@ -301,11 +302,13 @@ impl TryFrom<BridgeArgs> for Config {
         let place = network::place(&args.network)?;
         let archive = archive::archive(&args.archive, &args.store)?;
         let around = crossing::around(&place, archive.is_some());
+        let has_proofs = args.rln.rln_relay.unwrap_or(around.has_proofs);
+        let around = routes::Surroundings { has_proofs, ..around };
         let table = crossing::table(&args.bridge, &around, &place)?;
         let named = args.bridge.route_file.is_some() || !args.bridge.bridge_pubsub_topic.is_empty();
         let mut network = place.network(&args.network, &table.router.pubsub_topics(), named)?;
         let mut notices = notices(&args.foreign)?;
-        let rln = rln::rln(&args.rln, &mut network, &mut notices)?;
+        let rln = rln::rln(&args.rln, &mut network, &mut notices)?.map(|rln| rln.keeping(&table.reserves));
         let publishes = table.router.routes().iter().any(|route| matches!(route.ways, Ways::Both | Ways::V1ToV2));
         if network.asks_for_proofs
             && publishes

@@ -30,7 +30,7 @@ impl Explained<'_> {
 
 impl fmt::Display for Explained<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self(Table { router, notices }) = self;
+        let Self(Table { router, reserves, notices }) = self;
         let names = router.routes().iter().map(|route| route.name.chars().count()).max().unwrap_or(0);
         for (number, route) in (1..).zip(router.routes()) {
             writeln!(f, "{number:>3}  {:names$}  {route}{}", route.name, extras(route)?)?;
@@ -38,6 +38,14 @@ impl fmt::Display for Explained<'_> {
         writeln!(f, "asked of waku/0 peers: {}", wanted(&router.interest()))?;
         let topics: Vec<String> = router.pubsub_topics().iter().map(ToString::to_string).collect();
         writeln!(f, "relayed for it: {}", topics.join(", "))?;
+        for (class, percent) in reserves.shares() {
+            let of_class = router.routes().iter().filter(|route| route.class.as_ref() == Some(class));
+            let names: Vec<&str> = of_class.map(|route| &*route.name).collect();
+            writeln!(f, "kept of our messages an epoch: {percent} percent for {class} ({})", names.join(", "))?;
+        }
+        if !reserves.is_empty() {
+            writeln!(f, "kept for nobody: {} percent, for whoever comes first", reserves.rest())?;
+        }
         for notice in notices {
             writeln!(f, "note: {notice}")?;
         }
@@ -59,6 +67,9 @@ fn extras(route: &Route) -> Result<String, fmt::Error> {
     }
     if let Some(max) = route.max_per_sec {
         write!(text, "; at most {max} a second each way")?;
+    }
+    if let Some(class) = &route.class {
+        write!(text, "; publishes out of what is kept for {class}")?;
     }
     match &route.signing {
         Signing::Open => {}
@@ -94,6 +105,11 @@ mod tests {
 
     use bridge::policy::Ways;
 
+    use crate::config::{
+        reserves::Reserves,
+        routes::{self, Surroundings},
+    };
+
     use super::*;
 
     fn route(name: &str, shard: u16, ways: Ways) -> Route {
@@ -101,7 +117,8 @@ mod tests {
     }
 
     fn explained(routes: Vec<Route>) -> (String, usize) {
-        let table = Table { router: Router::table(routes).unwrap(), notices: vec!["mind this".to_owned()] };
+        let (router, reserves) = (Router::table(routes).unwrap(), Reserves::default());
+        let table = Table { router, reserves, notices: vec!["mind this".to_owned()] };
         (Explained(&table).to_string(), Explained(&table).unreachable())
     }
 
@@ -118,6 +135,25 @@ mod tests {
             "note: mind this",
         ];
         assert_eq!((text.lines().collect::<Vec<_>>(), dead), (expected.to_vec(), 0));
+    }
+
+    #[test]
+    fn what_is_kept_for_whom_is_told() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("routes.toml");
+        let text = "[rln.pool-a]\npercent = 60\n[[route]]\nname = \"a\"\nv1_topics = \"*\"\npubsub = \"/waku/2/rs/1/4\"\nrln = \"pool-a\"\n";
+        std::fs::write(&path, text).unwrap();
+        let (cluster, protected) = (waku2::ClusterId(1), Default::default());
+        let around = Surroundings { cluster, protected, has_archive: false, has_proofs: true };
+        let told = Explained(&routes::read(&path, &around).unwrap()).to_string();
+        let expected = [
+            "  1  a  * <-> /waku/2/rs/1/4; publishes out of what is kept for pool-a",
+            "asked of waku/0 peers: everything",
+            "relayed for it: /waku/2/rs/1/4",
+            "kept of our messages an epoch: 60 percent for pool-a (a)",
+            "kept for nobody: 40 percent, for whoever comes first",
+        ];
+        assert_eq!(told.lines().collect::<Vec<_>>(), expected);
     }
 
     #[test]

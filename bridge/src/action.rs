@@ -1,5 +1,7 @@
 //! What the core wants done, and what it counts.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use waku0::envelope::Envelope;
 use waku2::topic::PubsubTopic;
@@ -17,6 +19,8 @@ pub enum Action {
         topic: PubsubTopic,
         /// The encoded message.
         data: Bytes,
+        /// Whose share of the rate it spends, where one is kept for it ([`crate::router::Route::class`]).
+        class: Option<Arc<str>>,
     },
     /// Mine an envelope, and answer with [`crate::Bridge::sealed`].
     Seal(SealJob),

@@ -1,5 +1,6 @@
 //! What the far side said to a publish or a post, as far as the bridge cares.
 
+use bytes::Bytes;
 use waku0::{
     admit::Refusal,
     node::{PostError, Posted},
@@ -12,12 +13,19 @@ use waku2::{
 use crate::drop_reason::DropReason;
 
 /// The far side's answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
     /// It has it.
     Accepted {
         /// And had it before, byte for byte.
         already_there: bool,
+    },
+    /// It has it, with a rate-limit proof that was verified before it went out.
+    Proven {
+        /// And had it before.
+        already_there: bool,
+        /// The proof.
+        proof: Bytes,
     },
     /// It will never take it.
     Refused(DropReason),
@@ -27,9 +35,22 @@ pub enum Answer {
     Busy,
 }
 
+impl Answer {
+    /// The answer, and the proof that it tells of.
+    pub(crate) fn parted(self) -> (Self, Option<Bytes>) {
+        match self {
+            Self::Proven { already_there, proof } => (Self::Accepted { already_there }, Some(proof)),
+            other => (other, None),
+        }
+    }
+}
+
 impl From<Result<Published, PublishError>> for Answer {
     fn from(result: Result<Published, PublishError>) -> Self {
         match result {
+            Ok(Published { peers, duplicate, proof: Some(proof) }) if duplicate || peers > 0 => {
+                Self::Proven { already_there: duplicate, proof }
+            }
             Ok(Published { duplicate: true, .. }) => Self::Accepted { already_there: true },
             Ok(Published { peers: 0, .. }) | Err(PublishError::NoPeers) => Self::Failed,
             Ok(_) => Self::Accepted { already_there: false },
@@ -73,10 +94,15 @@ mod tests {
 
     #[test]
     fn a_message_is_out_when_a_peer_has_it() {
-        let published = |peers, duplicate| Answer::from(Ok(Published { peers, duplicate }));
+        let published = |peers, duplicate| Answer::from(Ok(Published { peers, duplicate, proof: None }));
         assert_eq!(published(1, false), Answer::Accepted { already_there: false });
         assert_eq!(published(0, true), Answer::Accepted { already_there: true });
         assert_eq!(published(0, false), Answer::Failed);
+        let proven = |peers, duplicate| Answer::from(Ok(Published { peers, duplicate, proof: Some("p".into()) }));
+        let with_proof = |already_there| Answer::Proven { already_there, proof: "p".into() };
+        assert_eq!([proven(1, false), proven(0, true)], [false, true].map(with_proof));
+        assert_eq!(proven(0, false), Answer::Failed, "nobody has its proof");
+        assert_eq!(with_proof(true).parted(), (Answer::Accepted { already_there: true }, Some("p".into())));
         assert_eq!(Answer::from(Err::<Published, _>(PublishError::NoPeers)), Answer::Failed);
         let too_large = PublishError::TooLarge { frame_bytes: 2, limit_bytes: 1 };
         assert_eq!(Answer::from(Err::<Published, _>(too_large)), Answer::Refused(DropReason::TooLargeV2));

@@ -204,8 +204,9 @@ impl Bridge {
                 if let Ok(message) = WakuMessage::decode_shared(data.clone()) {
                     let hash = message_hash(topic, &message);
                     let (pubsub_topic, data) = (topic.clone(), data.clone());
-                    // Whether its proof was verified is not written down.
-                    let received = Received { pubsub_topic, message, hash, data, from: own, proven: false };
+                    // Where proofs are asked for, nothing without one is on its way.
+                    let proven = self.config.proofs && message.rate_limit_proof.is_some();
+                    let received = Received { pubsub_topic, message, hash, data, from: own, proven };
                     self.message_of(now, *at, &received);
                 }
             }

@@ -3,7 +3,8 @@
 //! Each canary is given to the bridge as if a peer had sent it, on the reserved topic [`TOPIC`], and takes the whole way: checks, memory,
 //! route, journal, mining, and the far side's confirmation. It says 32 random bytes that nobody can know before, and it is known again by
 //! its hash and by its direction, never by its topic: what others send there is traffic like any other, and what other bridges bring back
-//! of ours is a duplicate by then. Canaries count as crossings; no archive is given any that goes by this topic.
+//! of ours is a duplicate by then. Canaries count as crossings; no archive is given any that goes by this topic. Where v2 asks for
+//! rate-limit proofs each of them spends a message of our rate there.
 //!
 //! Limits: one canary each way at a time. One that has not ended when the next is due is lost.
 
@@ -176,7 +177,8 @@ fn received(now: Now, pubsub_topic: PubsubTopic, payload: Bytes, from: PeerId) -
         ephemeral: false,
     };
     let (hash, data) = (message_hash(&pubsub_topic, &message), message.encode());
-    Received { pubsub_topic, message, hash, data, from, proven: false }
+    // Nobody else's work is asked of us by it, which is what a proof is for.
+    Received { pubsub_topic, message, hash, data, from, proven: true }
 }
 
 #[cfg(test)]
@@ -228,8 +230,8 @@ mod tests {
             let later = at.after(Duration::from_millis(300));
             while let Some(action) = self.bridge.next_action() {
                 match action {
-                    Action::Publish { job, .. } => self.bridge.published(later, job, answer),
-                    Action::Post { job, .. } => self.bridge.posted(later, job, answer),
+                    Action::Publish { job, .. } => self.bridge.published(later, job, answer.clone()),
+                    Action::Post { job, .. } => self.bridge.posted(later, job, answer.clone()),
                     Action::Seal(SealJob { job, unsealed, base, bits, .. }) => {
                         let nonce = unsealed.search(base, 0, 1 << 20, bits).unwrap();
                         self.bridge.sealed(later, job, Ok(unsealed.seal(nonce)));

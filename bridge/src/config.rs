@@ -68,8 +68,11 @@ pub struct Config {
     pub journal: bool,
     /// Whether what crossed, and what could not, is given to an archive: set where one is mounted. Default: no.
     pub archive: bool,
-    /// Where two bridges make different bytes of one thing (late envelopes given the present time, messages without a time), or mining
-    /// is dear, each waits for a part of this time, by its [`Config::key`] and the content, and gives way to whoever was faster. Zero: no
+    /// Whether v2 asks for rate-limit proofs: then bridges make different bytes of one thing, and what was not proven does not cross.
+    /// The shell sets it where the v2 node verifies them. Default: no.
+    pub proofs: bool,
+    /// Where two bridges make different bytes of one thing (late envelopes given the present time, messages without a time, messages
+    /// with a proof), or mining is dear, each waits for a part of this time, by its [`Config::key`] and the content, and gives way to whoever was faster. Zero: no
     /// waiting. See [`DEFAULT_STAGGER`].
     pub stagger: Duration,
     /// Tells this bridge's waiting from that of others; of no use to anybody else. The shell sets it from the node's identity.
@@ -237,6 +240,7 @@ impl Default for Config {
             limits: Limits::default(),
             journal: false,
             archive: false,
+            proofs: false,
             stagger: DEFAULT_STAGGER,
             key: [0; 32],
             standby_after: None,

@@ -192,7 +192,8 @@ impl Bridge {
         }
         let action = self.jobs.get(id).and_then(|job| match (&job.work, &job.passage.pubsub) {
             (Work::Publish { data, .. }, Some(topic)) => {
-                Some(Action::Publish { job: id, topic: topic.clone(), data: data.clone() })
+                let class = job.passage.route.as_ref().and_then(|route| route.class.clone());
+                Some(Action::Publish { job: id, topic: topic.clone(), data: data.clone(), class })
             }
             (Work::Post(envelope), _) => Some(Action::Post { job: id, envelope: envelope.clone() }),
             _ => None,
@@ -212,6 +213,10 @@ impl Bridge {
         let is_alone = self.v1_peers == 0;
         let Some(job) = self.jobs.get_mut(id).filter(|job| job.stage() == Stage::InFlight) else { return };
         let was_pooled = job.passage.pooled;
+        let (answer, proof) = answer.parted();
+        if let (Some(proof), Some(draft)) = (proof, &mut job.passage.draft) {
+            draft.is_proven(proof);
+        }
         match answer {
             // Our own node has it, and nobody else.
             Answer::Accepted { already_there } if is_alone && matches!(job.work, Work::Post(_)) => {
@@ -229,6 +234,8 @@ impl Bridge {
             Answer::Refused(reason) => self.finish(now, id, Outcome::Dropped(reason)),
             Answer::Failed => self.failed(now, id),
             Answer::Busy => self.found_no_room(now, id),
+            // Parted above.
+            Answer::Proven { .. } => {}
         }
         self.pump(now);
     }

@@ -6,7 +6,7 @@
 //! by the same rule as here. Ephemeral messages are never given away.
 //!
 //! Kept and reported as archived, where an archive is there: what is late, by policy; what is over the largest size of v2; what
-//! could not be published while our clock is off; what the far side did not take to the end of its time; and all that comes by a route
+//! could not be published while our clock is off, or for want of a rate-limit proof; what the far side did not take to the end of its time; and all that comes by a route
 //! that leads only to the archive. An archive that can't write keeps nothing from crossing: what crossed is then reported as crossed,
 //! the rest as dropped, and each such row is counted.
 //!
@@ -61,7 +61,7 @@ pub struct Kept {
     pub first: Direction,
     /// Why it is kept.
     pub why: Why,
-    /// It came from v2, and its rate-limit proof was verified. What becomes of those that we publish there the node tells by itself.
+    /// Its rate-limit proof was verified here: it came from v2 with one, or we published it there with ours.
     pub proven: bool,
 }
 
@@ -164,6 +164,12 @@ impl Draft {
         let Received { message, proven, .. } = received;
         let wrapped = framed.origin.wrapped;
         Self { data: framed.data.clone(), wrapped, envelope, message: message.clone(), proven: *proven }
+    }
+
+    /// The message stands on v2 with this proof, which was verified here.
+    pub(crate) fn is_proven(&mut self, proof: Bytes) {
+        self.message.rate_limit_proof = Some(proof);
+        self.proven = true;
     }
 
     /// The row; `None` where the passage lacks a place, which one with a draft has.

@@ -7,7 +7,11 @@ use waku0::{
     envelope::{Envelope, EnvelopeHash},
     topic::Topic,
 };
-use waku2::{handle::Received, hash::MessageHash, topic::PubsubTopic};
+use waku2::{
+    handle::Received,
+    hash::{MessageHash, message_hash},
+    topic::PubsubTopic,
+};
 
 use crate::{
     crossing::{Conversion, Crossing, Direction, Outcome},
@@ -100,6 +104,16 @@ impl Passage {
         match self.direction {
             Direction::V1ToV2 => self.envelope == entry.envelope,
             Direction::V2ToV1 => self.message == entry.message,
+        }
+    }
+
+    /// Somebody else has published this message, which may be the very one that this would have become.
+    pub(crate) fn is_on_v2(&mut self, received: &Received) {
+        let Received { pubsub_topic, message, hash, proven: true, .. } = received else { return };
+        if let (Some(draft), Some(proof)) = (&mut self.draft, &message.rate_limit_proof)
+            && message_hash(pubsub_topic, &draft.message) == *hash
+        {
+            draft.is_proven(proof.clone());
         }
     }
 

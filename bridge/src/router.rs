@@ -46,6 +46,8 @@ pub struct Route {
     pub max_per_sec: Option<NonZeroU32>,
     /// What the v2 side asks of a publisher.
     pub signing: Signing,
+    /// For whom a share of our rate is kept, which its messages spend; `None` spends what is kept for nobody.
+    pub class: Option<Arc<str>>,
 }
 
 /// Which v1 topics a route takes.
@@ -99,6 +101,7 @@ impl Route {
             fanout: false,
             max_per_sec: None,
             signing: Signing::Open,
+            class: None,
         }
     }
 

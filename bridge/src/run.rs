@@ -81,7 +81,8 @@ pub async fn start(
     let (handle, requests) = Handle::new(&config.routes, Arc::clone(&mining), stop);
     let (threads, limits) = (config.pow_threads, config.limits);
     let key = Sha256::digest(v2.peer_id().to_bytes()).into();
-    let config = Config { journal: journal.is_some(), archive: archive.is_some(), key, ..config };
+    let config =
+        Config { journal: journal.is_some(), archive: archive.is_some(), proofs: v2.verifies_proofs(), key, ..config };
     let mut bridge = Bridge::new(config, rng())?;
     let mut left = VecDeque::new();
     let scribe = journal.map(|journal| {
@@ -255,9 +256,9 @@ impl Shell {
 
     fn carry(&mut self, action: Action) {
         match action {
-            Action::Publish { job, topic, data } => {
+            Action::Publish { job, topic, data, class } => {
                 let v2 = self.v2.clone();
-                self.spawn(job, async move { v2.publish(topic, data).await.into() });
+                self.spawn(job, async move { v2.publish_proven(topic, data, class).await.into() });
             }
             Action::Post { job, envelope } => {
                 let v0 = self.v0.clone();

@@ -51,13 +51,18 @@ impl Bridge {
         passage.topic = Some(read.topic);
         self.tally.noncanonical_topics += u64::from(!read.canonical);
         self.tally.no_timestamp += u64::from(message.timestamp.is_none());
+        // Whoever publishes without a proof would have us mine for nothing, or keep the same with a proof from crossing.
+        if self.config.proofs && !received.proven {
+            passage.route = self.config.routes.to_v1(&received.pubsub_topic, read.topic).cloned();
+            return Err(DropReason::Rate);
+        }
         self.note_on_v2(now, received);
 
         let framed = mapping::frame(message, read.canonical, &self.config.policy)?;
         let rebuilt = self.rebuild(now, message, passage);
         let content = Fingerprint::new(read.topic, &framed.data);
         passage.content = Some(content);
-        self.give_way(now, Direction::V1ToV2, content, passage.sent, Some(&received.pubsub_topic));
+        self.give_way(now, Direction::V1ToV2, content, passage.sent, Some(received));
         self.observe(now, passage, content, rebuilt.is_some())?;
         let route = self.config.routes.to_v1(&received.pubsub_topic, read.topic).ok_or(DropReason::NoRoute)?.clone();
         passage.route = Some(route.clone());

@@ -7,7 +7,7 @@ use std::{
 
 use devp2p::clock::Now;
 use waku0::envelope::Envelope;
-use waku2::{hash::message_hash, message::WakuMessage};
+use waku2::{hash::message_hash, message::WakuMessage, rln::proof::PROOF_FIELD_BYTES};
 
 use crate::{
     bridge::Bridge,
@@ -22,6 +22,7 @@ use crate::{
     router::Signing,
     seen::Fingerprint,
     step::{Step, Yielded, instant_at},
+    yielding::delay,
 };
 
 /// How far ahead of our clock an envelope may have been sent, in seconds: go-ethereum's allowance.
@@ -70,7 +71,7 @@ impl Bridge {
         }
         self.clock_is_right()?;
         let Stamp { timestamp, until, differs, again } = self.stamp(now, envelope)?;
-        if let Some(release) = self.gives_way(now, passage, differs) {
+        if let Some(release) = self.gives_way(now, passage, differs || self.config.proofs) {
             return Ok(Step::Yield { what: Yielded::Envelope(Arc::clone(envelope)), release });
         }
         let message = match &route.signing {
@@ -144,7 +145,10 @@ impl Bridge {
         if known || self.on_v2.contains(&hash) || self.is_restoring(&hash) {
             return Err(DropReason::Returning);
         }
-        Ok(Step::Restore { message, envelope: Arc::clone(envelope), release: now.instant + RESTORE_HOLD })
+        // Where each bridge proves by itself, one is to be first.
+        let own =
+            if self.config.proofs { delay(&self.config.key, content, self.config.stagger) } else { Duration::ZERO };
+        Ok(Step::Restore { message, envelope: Arc::clone(envelope), release: now.instant + RESTORE_HOLD + own })
     }
 
     /// Nobody on v2 has shown the message: publish it there.
@@ -199,7 +203,8 @@ impl Bridge {
         if let Some(draft) = &mut passage.draft {
             draft.message = message;
         }
-        match data.len() > self.config.max_message_bytes {
+        let proof_bytes = if self.config.proofs { PROOF_FIELD_BYTES } else { 0 };
+        match data.len() + proof_bytes > self.config.max_message_bytes {
             true => Err(DropReason::TooLargeV2),
             false => Ok(Step::Publish { data, until, again }),
         }

@@ -1,14 +1,14 @@
 //! Several bridges between the same networks, without a coordinator: who waits, how long, and what it waits for.
 //!
-//! Most of what two bridges make of one thing is the same bytes, and the networks keep one of them. Where it is not, or where making
-//! it is dear, each bridge waits for a time of its own and gives way to whoever was faster. A bridge in standby waits for
+//! Most of what two bridges make of one thing is the same bytes, and the networks keep one of them. Where it is not, as where each puts a
+//! rate-limit proof of its own into it, or where making it is dear, each bridge waits for a time of its own and gives way to whoever was faster. A bridge in standby waits for
 //! everything. What it waits for is the same content on the other side; then its own attempt ends as a duplicate.
 
 use std::time::{Duration, Instant};
 
 use devp2p::clock::Now;
 use sha2::{Digest, Sha256};
-use waku2::topic::PubsubTopic;
+use waku2::handle::Received;
 
 use crate::{
     bridge::Bridge,
@@ -43,15 +43,15 @@ impl Bridge {
         (wait > Duration::ZERO).then(|| now.instant + wait)
     }
 
-    /// A content has shown itself on the far side of `direction`, sent at `sent`: whoever waits to carry it there need not. `on` is
-    /// the pubsub topic, where that side is v2.
+    /// A content has shown itself on the far side of `direction`, sent at `sent`: whoever waits to carry it there need not. `on_v2` is
+    /// how it looks there, where that side is v2.
     pub(crate) fn give_way(
         &mut self,
         now: Now,
         direction: Direction,
         content: Fingerprint,
         sent: u64,
-        on: Option<&PubsubTopic>,
+        on_v2: Option<&Received>,
     ) {
         if self.yielding.is_empty() {
             return;
@@ -61,9 +61,12 @@ impl Bridge {
         for id in waiting {
             let is_it = |passage: &Passage| {
                 passage.sent.abs_diff(sent) <= self.seen.tolerance_secs()
-                    && on.is_none_or(|topic| passage.pubsub.as_ref() == Some(topic))
+                    && on_v2.is_none_or(|received| passage.pubsub.as_ref() == Some(&received.pubsub_topic))
             };
-            if self.jobs.get(id).is_some_and(|job| is_it(&job.passage)) {
+            if let Some(job) = self.jobs.get_mut(id).filter(|job| is_it(&job.passage)) {
+                if let Some(received) = on_v2 {
+                    job.passage.is_on_v2(received);
+                }
                 self.tally.gave_way += 1;
                 self.finish(now, id, Outcome::Dropped(DropReason::Duplicate));
             }

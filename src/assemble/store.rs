@@ -101,6 +101,7 @@ impl StoreRoom {
             topics: topics.into_iter().filter(|topic| !is_bridged(topic)).collect(),
             most,
             require_proof: config.require_proof,
+            proofs: node.past_proofs().cloned(),
             progress: Arc::clone(&self.resumed),
         };
         if let Some(crossing) = crossing {

@@ -69,9 +69,6 @@ pub struct RlnArgs {
     /// Messages an epoch of a membership whose keystore does not say [default: that of the keystore]
     #[arg(long, value_name = "N")]
     pub rln_relay_user_message_limit: Option<u64>,
-    /// Keep a share of the messages of each epoch for a class of publications, as CLASS:PERCENT; may be repeated
-    #[arg(long, value_name = "CLASS:PERCENT")]
-    pub rln_reserve: Vec<String>,
 }
 
 /// Where a group is on its chain, and who is asked about it.

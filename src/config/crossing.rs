@@ -15,6 +15,7 @@ use super::{
     ConfigError, archive,
     network::Place,
     pow,
+    reserves::Reserves,
     routes::{self, Surroundings, Table},
 };
 use crate::{
@@ -99,14 +100,16 @@ pub(super) fn table(flags: &CrossingArgs, around: &Surroundings, place: &Place) 
         Some(path) => Ok(routes::read(path, around)?),
         None => {
             let router = of_flags(&place.bridged(flags)?, flags.bridge_direction);
-            Ok(Table { router: router.map_err(ConfigError::Routes)?, notices: Vec::new() })
+            let router = router.map_err(ConfigError::Routes)?;
+            Ok(Table { router, reserves: Reserves::default(), notices: Vec::new() })
         }
     }
 }
 
 /// What a table has to fit.
 pub(super) fn around(place: &Place, has_archive: bool) -> Surroundings {
-    Surroundings { cluster: place.cluster, protected: place.protected.clone(), has_archive }
+    let (cluster, protected) = (place.cluster, place.protected.clone());
+    Surroundings { cluster, protected, has_archive, has_proofs: place.asks_for_proofs() }
 }
 
 /// Reads the flags.

@@ -225,6 +225,11 @@ pub(super) struct Place {
 }
 
 impl Place {
+    /// Do its peers ask for rate-limit proofs?
+    pub(super) fn asks_for_proofs(&self) -> bool {
+        self.preset.is_some_and(|preset| preset.asks_for_proofs)
+    }
+
     /// All of it: `bridged` is what routes need, and `named` whether an operator named it.
     pub(super) fn network(
         mut self,

@@ -3,18 +3,18 @@
 //! On a network that asks for proofs they are verified unless `--rln-relay=false`. Without a provider of the chain nothing is known of
 //! the members: then nothing is verified, and what we publish stays here, since its peers would blame us.
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc};
 
 use membership::{
     Address,
     contract::{Contract, Flavour},
-    ids::{NoReserve, Reserve},
+    ids::Reserve,
     provider::{MAX_PROVIDERS, NoUrl, Url},
 };
 use waku_rln::Limit;
 use waku2::{Preset, rln::epoch::EpochLength};
 
-use super::network::Network;
+use super::{network::Network, reserves::Reserves};
 use crate::cli::{ChainArgs, Hidden, KeystorePasswordArgs, RlnArgs};
 
 /// Keystores at most: each may have as many memberships as a pool has.
@@ -44,6 +44,15 @@ impl Rln {
     #[must_use]
     pub const fn can_publish(&self) -> bool {
         self.credentials.is_some()
+    }
+
+    /// The same with shares kept for the routes of these classes.
+    #[must_use]
+    pub fn keeping(self, reserves: &Reserves) -> Self {
+        let shares = reserves.shares().map(|(class, percent)| (Arc::clone(class), percent));
+        // A route file keeps no more than there is.
+        let reserve = Reserve::new(shares).unwrap_or_default();
+        Self { reserve, ..self }
     }
 }
 
@@ -121,12 +130,6 @@ pub enum RlnError {
     /// Too many.
     #[error("--rln-relay-cred-path is given {0} times: {MAX_KEYSTORES} are opened at most")]
     Keystores(usize),
-    /// Not a class and a share.
-    #[error("--rln-reserve {0}: give CLASS:PERCENT, status:60 for example")]
-    Reserve(String),
-    /// More than there is.
-    #[error("--rln-reserve: {0}")]
-    Reserves(NoReserve),
 }
 
 /// Reads the flags. What the network asks for is told to it; what an operator should know is added to `notices`.
@@ -151,7 +154,7 @@ pub(super) fn rln(args: &RlnArgs, network: &mut Network, notices: &mut Vec<Strin
     let credentials = credentials(args)?;
     notices.extend(credentials.is_none().then(|| NO_MEMBERSHIP.to_owned()));
     let epochs = args.rln_relay_epoch_sec.and_then(EpochLength::from_secs).unwrap_or_default();
-    Ok(Some(Rln { group, credentials, epochs, reserve: reserve(&args.rln_reserve)? }))
+    Ok(Some(Rln { group, credentials, epochs, reserve: Reserve::default() }))
 }
 
 /// Said of a key that no node wants.
@@ -184,7 +187,6 @@ fn given(args: &RlnArgs) -> Vec<&'static str> {
         ("--rln-cred-password-file", password.rln_cred_password_file.is_some()),
         ("--rln-relay-epoch-sec", args.rln_relay_epoch_sec.is_some()),
         ("--rln-relay-user-message-limit", args.rln_relay_user_message_limit.is_some()),
-        ("--rln-reserve", !args.rln_reserve.is_empty()),
     ]
     .into_iter()
     .filter_map(|(flag, is_given)| is_given.then_some(flag))
@@ -285,19 +287,6 @@ fn credentials(args: &RlnArgs) -> Result<Option<Credentials>, RlnError> {
 /// [`RlnError::Limit`].
 pub fn limit(messages: u64) -> Result<Limit, RlnError> {
     Limit::new(messages).ok_or(RlnError::Limit(messages))
-}
-
-fn reserve(given: &[String]) -> Result<Reserve, RlnError> {
-    let mut classes: BTreeMap<Arc<str>, u8> = BTreeMap::new();
-    for text in given {
-        let wrong = || RlnError::Reserve(text.clone());
-        let (class, percent) = text.rsplit_once(':').filter(|(class, _)| !class.is_empty()).ok_or_else(wrong)?;
-        let percent = percent.trim_end_matches('%').parse().map_err(|_| wrong())?;
-        if classes.insert(class.into(), percent).is_some() {
-            return Err(wrong());
-        }
-    }
-    Reserve::new(classes).map_err(RlnError::Reserves)
 }
 
 fn files(args: &RlnArgs) -> impl Iterator<Item = &PathBuf> {

@@ -1,6 +1,6 @@
 //! Flags about rate-limit proofs, in a program that was built without them.
 
-use super::network::Network;
+use super::{network::Network, reserves::Reserves};
 use crate::cli::RlnArgs;
 
 /// Nothing: there are no proofs.
@@ -12,6 +12,12 @@ impl Rln {
     #[must_use]
     pub const fn can_publish(&self) -> bool {
         match *self {}
+    }
+
+    /// The same with shares kept for the routes of these classes.
+    #[must_use]
+    pub fn keeping(self, _: &Reserves) -> Self {
+        match self {}
     }
 }
 

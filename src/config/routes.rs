@@ -4,13 +4,15 @@
 //! [`Router::shadows`]'s. Limits: [`MAX_FILE_BYTES`] a file, [`bridge::router::MAX_ROUTES`] routes, [`MAX_TOPICS`] shards.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     fs, io,
     num::NonZeroU32,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use bridge::{
+    Direction,
     content_topic::canonical,
     policy::Ways,
     router::{Route, Router, RouterError, Signing, Topics},
@@ -24,6 +26,8 @@ use waku2::{
     signed::{SigningKey, VerifyingKey},
 };
 
+use super::reserves::{ReserveError, Reserves, Share};
+
 /// Longest file that is read, in bytes: a route file, or one of topics, which then holds ninety thousand.
 pub const MAX_FILE_BYTES: u64 = 1024 * 1024;
 
@@ -32,6 +36,8 @@ pub const MAX_FILE_BYTES: u64 = 1024 * 1024;
 pub struct Table {
     /// The routes.
     pub router: Router,
+    /// What is kept of our rate for some of them.
+    pub reserves: Reserves,
     /// What an operator should know of it.
     pub notices: Vec<String>,
 }
@@ -45,6 +51,8 @@ pub struct Surroundings {
     pub protected: HashMap<PubsubTopic, VerifyingKey>,
     /// Is there an archive to keep what goes nowhere else?
     pub has_archive: bool,
+    /// Does the network ask for rate-limit proofs?
+    pub has_proofs: bool,
 }
 
 /// Why a file makes no table.
@@ -71,6 +79,9 @@ pub enum RouteFileError {
         /// What is wrong with it.
         cause: RouteError,
     },
+    /// Shares of our rate that can't be kept.
+    #[error("the route file {0}, {1}")]
+    Reserve(PathBuf, ReserveError),
     /// The routes make no table.
     #[error("the route file {0}: {1}")]
     Table(PathBuf, RouterError),
@@ -119,9 +130,12 @@ pub enum RouteError {
     /// None of the directions.
     #[error("direction = {0:?}: give \"both\", \"v1-to-v2\", \"v2-to-v1\" or \"archive-only\"")]
     Direction(String),
-    /// It names a membership.
-    #[error("rln: rate-limit proofs can't be made yet")]
-    NoProofs,
+    /// It wants a share of a rate that nobody counts.
+    #[error("rln = {0:?}: this network asks for no rate-limit proofs; leave it out")]
+    NoProofs(String),
+    /// It wants a share of which nothing is said.
+    #[error("rln = {0:?}: no [rln.{0}] says how much is kept for it; give one with percent = 1 to 100")]
+    NoClass(String),
     /// Both forms of a key.
     #[error("give either sign_key or sign_key_file")]
     WhichKey,
@@ -139,6 +153,8 @@ pub enum RouteError {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
+    #[serde(default)]
+    rln: BTreeMap<String, Share>,
     #[serde(default)]
     route: Vec<Entry>,
 }
@@ -185,25 +201,42 @@ pub fn read(path: &Path, around: &Surroundings) -> Result<Table, RouteFileError>
     };
     let file: File = toml::from_str(&text).map_err(|error| RouteFileError::Form(path.to_owned(), error))?;
     let directory = path.parent().unwrap_or_else(|| Path::new(""));
+    let reserves = Reserves::of_file(file.rln, around.has_proofs);
+    let reserves = reserves.map_err(|error| RouteFileError::Reserve(path.to_owned(), error))?;
     let mut notices = Vec::new();
     let mut routes = Vec::new();
     for (place, entry) in (1..).zip(file.route) {
         let name = entry.name.clone().unwrap_or_else(|| format!("route-{place}"));
         let refused = |cause| RouteFileError::Route { path: path.to_owned(), place, name: name.clone(), cause };
-        let route = entry.route(&name, directory, around).map_err(refused)?;
+        let route = entry.route(&name, directory, around, &reserves).map_err(refused)?;
         if route.signing == Signing::NoKey && route.ways != Ways::V2ToV1 {
             notices.push(format!(
                 "route {name}: {} is a signed shard and the route has no sign_key, so it only receives",
                 route.pubsub
             ));
         }
+        if let (Some(class), false) = (&route.class, route.leads(Direction::V1ToV2)) {
+            notices.push(format!("route {name}: rln = {class:?} has no effect, since it publishes nothing"));
+        }
         routes.push(route);
     }
+    notices.extend(unused(&reserves, &routes));
     let router = Router::table(routes).map_err(|error| RouteFileError::Table(path.to_owned(), error))?;
     match router.pubsub_topics().len() {
         count if count > MAX_TOPICS => Err(RouteFileError::TooManyTopics(path.to_owned(), count)),
-        _ => Ok(Table { router, notices }),
+        _ => Ok(Table { router, reserves, notices }),
     }
+}
+
+/// Shares that no route spends.
+fn unused<'a>(reserves: &'a Reserves, routes: &'a [Route]) -> impl Iterator<Item = String> + 'a {
+    let is_spent = |class: &Arc<str>| {
+        routes.iter().any(|route| route.class.as_ref() == Some(class) && route.leads(Direction::V1ToV2))
+    };
+    let unused = reserves.shares().filter(move |(class, _)| !is_spent(class));
+    unused.map(|(class, percent)| {
+        format!("[rln.{class}]: {percent} percent are kept for it, and no route publishes by it")
+    })
 }
 
 /// The text of a file; `None` if it is too long.
@@ -215,13 +248,17 @@ fn read_text(path: &Path) -> io::Result<Option<String>> {
 }
 
 impl Entry {
-    fn route(self, name: &str, directory: &Path, around: &Surroundings) -> Result<Route, RouteError> {
+    fn route(
+        self,
+        name: &str,
+        directory: &Path,
+        around: &Surroundings,
+        reserves: &Reserves,
+    ) -> Result<Route, RouteError> {
         if name.is_empty() || name.chars().count() > 64 || name.chars().any(char::is_control) {
             return Err(RouteError::Name);
         }
-        if self.rln.is_some() {
-            return Err(RouteError::NoProofs);
-        }
+        let class = self.rln.as_deref().map(|class| class_of(class, around, reserves)).transpose()?;
         let ways = self.direction.parse().map_err(|_| RouteError::Direction(self.direction.clone()))?;
         if ways == Ways::ArchiveOnly && !around.has_archive {
             return Err(RouteError::NoArchive);
@@ -242,6 +279,7 @@ impl Entry {
             fanout: self.fanout,
             max_per_sec: self.max_msgs_per_s,
             signing,
+            class,
         })
     }
 
@@ -260,6 +298,13 @@ impl Entry {
             _ => Ok(Signing::With(Box::new(key))),
         }
     }
+}
+
+fn class_of(class: &str, around: &Surroundings, reserves: &Reserves) -> Result<Arc<str>, RouteError> {
+    if !around.has_proofs {
+        return Err(RouteError::NoProofs(class.to_owned()));
+    }
+    reserves.class(class).ok_or_else(|| RouteError::NoClass(class.to_owned()))
 }
 
 fn pubsub(text: &str, own: ClusterId) -> Result<PubsubTopic, RouteError> {
@@ -340,11 +385,16 @@ mod tests {
             cluster: ClusterId(16),
             protected: HashMap::from([(signed, key.verifying())]),
             has_archive: false,
+            has_proofs: false,
         }
     }
 
     /// A directory with a route file, and a file of topics beside it.
     fn read_table(text: &str) -> Result<Table, String> {
+        read_table_in(text, &around())
+    }
+
+    fn read_table_in(text: &str, around: &Surroundings) -> Result<Table, String> {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("routes.toml");
         fs::write(&path, text).unwrap();
@@ -352,7 +402,7 @@ mod tests {
         fs::write(directory.path().join("bad.txt"), "0x01020304\nnone\n").unwrap();
         fs::write(directory.path().join("none.txt"), "# nothing\n").unwrap();
         fs::write(directory.path().join("key"), format!("0x{KEY}\n")).unwrap();
-        read(&path, &around()).map_err(|error| error.to_string())
+        read(&path, around).map_err(|error| error.to_string())
     }
 
     fn one(lines: &str) -> Result<Route, String> {
@@ -384,6 +434,8 @@ mod tests {
             "max_msgs_per_s",
             "sign_key",
             "sign_key_file",
+            "rln",
+            "percent",
         ];
         for key in keys {
             assert!(SAMPLE.contains(&format!("{key} = ")), "{key}");
@@ -418,6 +470,33 @@ mod tests {
     }
 
     #[test]
+    fn a_share_is_kept_for_the_routes_that_name_it() {
+        let proving = Surroundings { has_proofs: true, ..around() };
+        let route = |more: &str| format!("[[route]]\nv1_topics = \"*\"\npubsub = \"/waku/2/rs/16/32\"\n{more}\n");
+        let table = |text: &str| read_table_in(text, &proving);
+        let kept = table(&format!("[rln.pool-a]\npercent = 60\n{}", route("rln = \"pool-a\""))).unwrap();
+        assert_eq!(kept.router.routes()[0].class.as_deref(), Some("pool-a"));
+        assert_eq!((kept.reserves.rest(), kept.notices), (40, vec![]));
+        for (text, word) in [
+            (route("rln = \"pool-b\""), "no [rln.pool-b] says how much"),
+            (format!("{}[rln.a]\npercent = 60\n[rln.b]\npercent = 41", route("")), "101 percent are kept in all"),
+            (format!("{}[rln.a]\npercent = 300", route("")), "line 6"),
+            (format!("{}[rln.a]\npart = 3", route("")), "part"),
+        ] {
+            let said = table(&text).unwrap_err();
+            assert!(said.contains("routes.toml") && said.contains(word), "{text}: {said}");
+        }
+        let idle = format!("[rln.a]\npercent = 60\n{}", route("rln = \"a\"\ndirection = \"v2-to-v1\""));
+        let notices = table(&idle).unwrap().notices;
+        assert!(
+            notices[0].contains("publishes nothing") && notices[1].contains("no route publishes by it"),
+            "{notices:?}"
+        );
+        let said = read_table(&format!("[rln.a]\npercent = 60\n{}", route(""))).unwrap_err();
+        assert!(said.contains("[rln.a]: this network asks for no rate-limit proofs"), "{said}");
+    }
+
+    #[test]
     fn a_signed_shard_without_its_key_is_told() {
         let table = read_table("[[route]]\nv1_topics = \"*\"\npubsub = \"/waku/2/rs/16/128\"").unwrap();
         assert_eq!(table.router.routes()[0].signing, Signing::NoKey);
@@ -444,7 +523,7 @@ mod tests {
             (format!("v1_topics_file = \"absent.txt\"\n{pubsub}"), "absent.txt"),
             (format!("{all}\n{pubsub}\ndirection = \"archive-only\""), "needs an archive"),
             (format!("{all}\n{pubsub}\ndirection = \"east\""), "\"east\""),
-            (format!("{all}\n{pubsub}\nrln = \"pool-a\""), "rate-limit proofs"),
+            (format!("{all}\n{pubsub}\nrln = \"pool-a\""), "asks for no rate-limit proofs"),
             (format!("{all}\n{pubsub}\nsign_key = \"01\""), "64 hexadecimal digits"),
             (format!("{all}\n{pubsub}\nsign_key = \"{KEY}\"\nsign_key_file = \"key\""), "either sign_key"),
             (

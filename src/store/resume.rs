@@ -18,21 +18,26 @@ use std::{
     time::Duration,
 };
 
+use archive::Row;
 use bridge::{
     backfill::{Source, Task},
     content_topic,
 };
 use devp2p::clock::now;
-use tokio::time::{Instant, interval, sleep};
+use tokio::{
+    task::spawn_blocking,
+    time::{Instant, interval, sleep},
+};
 use waku2::{
-    PubsubTopic, Shard,
+    PubsubTopic, Shard, WakuMessage,
     handle::WeakHandle,
+    rln::past::Past,
     service::{Protocol, Target},
     store::{
         Query, Selection,
         ask::{PageError, Pages},
         client::{Answer, Dialect},
-        query::MAX_PAGE,
+        query::{Kept, MAX_PAGE},
         resume::{HEARTBEAT, Window, window},
     },
 };
@@ -93,6 +98,8 @@ pub struct Resuming {
     pub most: Duration,
     /// What has no valid proof is left out.
     pub require_proof: bool,
+    /// Who judges proofs; without it none is known to be valid.
+    pub proofs: Option<Past>,
     /// How far it is.
     pub progress: Arc<Progress>,
 }
@@ -287,6 +294,14 @@ impl Resuming {
         }
     }
 
+    /// Whether each has a valid proof. Verifying blocks, so it is done elsewhere; what it does not survive is not valid.
+    async fn judged(&self, entries: &[Kept]) -> Vec<bool> {
+        let none = || vec![false; entries.len()];
+        let Some(past) = self.proofs.clone() else { return none() };
+        let messages: Vec<WakuMessage> = entries.iter().map(|kept| kept.message.clone()).collect();
+        spawn_blocking(move || past.holds(&messages, now())).await.unwrap_or_else(|_| none())
+    }
+
     /// Keeps what came: the time of the last message, and how many were new, by route.
     async fn keep(
         &self,
@@ -295,15 +310,16 @@ impl Resuming {
     ) -> Result<(Option<i64>, BTreeMap<Arc<str>, u64>), Trouble> {
         let (at, mut reached, mut pending) = (now().unix_secs(), None, Vec::new());
         let mut discarded = answer.discarded;
-        for kept in answer.entries.into_iter().filter_map(|entry| entry.kept) {
+        let entries: Vec<Kept> = answer.entries.into_iter().filter_map(|entry| entry.kept).collect();
+        let valid = self.judged(&entries).await;
+        for (kept, proven) in entries.into_iter().zip(valid) {
             reached = reached.max(kept.message.timestamp);
-            // Proofs of what others kept are not verified here: none is known to be valid.
-            if self.require_proof {
+            if self.require_proof && !proven {
                 discarded += 1;
                 continue;
             }
             let row = rows::of_message(&kept.pubsub_topic, &kept.message, Some(REASON), at);
-            match row {
+            match row.map(|row| Row { proven, ..row }) {
                 Some(row) => {
                     let handed = self.history.writer().hand_in(row.clone()).await.map_err(|_| Trouble::NotKept)?;
                     pending.push((kept, row, handed));
@@ -345,9 +361,17 @@ fn write(file: &Path, secs: u64) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use waku2::{
-        ContentTopic, Meta, WakuMessage,
+        ContentTopic, Meta,
         hash::message_hash,
-        store::{Entry, query::Kept},
+        rln::{
+            Verify,
+            element::Element,
+            epoch::Epoch,
+            proof::{IDENTIFIER, RateLimitProof},
+            roots::follow,
+            signal::Signal,
+        },
+        store::Entry,
     };
 
     use super::*;
@@ -365,7 +389,7 @@ mod tests {
     }
 
     /// A node that asked another one, and kept one message of what it was told.
-    async fn told_one(require_proof: bool) -> Resuming {
+    async fn told_one(require_proof: bool, proofs: Option<Past>, valid: bool) -> Resuming {
         let (events, _) = tokio::sync::mpsc::channel(1);
         let (node, _task) = waku2::run::start(waku2::Config::new([1; 32]), events).await.unwrap();
         let wanted = config::archive::Archive { place: Place::Memory, retention: archive::Retention::default() };
@@ -377,6 +401,7 @@ mod tests {
             topics: Vec::new(),
             most: Duration::ZERO,
             require_proof,
+            proofs,
             progress: Arc::default(),
         };
         let pubsub_topic: PubsubTopic = "/waku/2/rs/1/0".parse().unwrap();
@@ -390,6 +415,7 @@ mod tests {
             rate_limit_proof: Some(vec![9].into()),
             ephemeral: false,
         };
+        let message = if valid { proven(message) } else { message };
         let hash = message_hash(&pubsub_topic, &message);
         let entry = Entry { hash, kept: Some(Kept { pubsub_topic, message, stored_at: 7 }) };
         let (reached, _) = resuming.keep(Answer { entries: vec![entry], discarded: 0 }, None).await.unwrap();
@@ -400,10 +426,49 @@ mod tests {
     #[tokio::test]
     async fn net_12_what_has_no_proof_known_to_be_valid_is_not_taken_from_others() {
         for (require_proof, came, discarded) in [(true, 0, 1), (false, 1, 0)] {
-            let resuming = told_one(require_proof).await;
+            let resuming = told_one(require_proof, None, true).await;
             let progress = &resuming.progress;
             assert_eq!((progress.came.load(Relaxed), progress.discarded.load(Relaxed)), (came, discarded));
             assert_eq!(resuming.history.archive().totals().await.unwrap().rows, came);
+        }
+    }
+
+    /// The message with a proof that is in order.
+    fn proven(message: WakuMessage) -> WakuMessage {
+        let one = *Element::from(1).bytes();
+        let proof = RateLimitProof {
+            snark: [1; 128],
+            root: one,
+            epoch: Epoch(0).bytes(),
+            share_x: *Signal::of(&message).x().bytes(),
+            share_y: one,
+            nullifier: one,
+            identifier: IDENTIFIER,
+        };
+        WakuMessage { rate_limit_proof: Some(proof.encode()), ..message }
+    }
+
+    #[derive(Debug)]
+    struct Verifier;
+
+    impl Verify for Verifier {
+        fn verify(&self, proofs: &[RateLimitProof]) -> Vec<bool> {
+            vec![true; proofs.len()]
+        }
+    }
+
+    #[tokio::test]
+    async fn net_12_what_is_verified_is_taken_and_kept_as_proven() {
+        let (follow, known) = follow();
+        follow.now(Element::from(1));
+        let past = Past::new(&waku2::rln::Config::new(Arc::new(Verifier), known));
+        for (require_proof, valid, rows, of_these_proven) in
+            [(true, true, 1, 1), (true, false, 0, 0), (false, true, 1, 1), (false, false, 1, 0)]
+        {
+            let resuming = told_one(require_proof, Some(past.clone()), valid).await;
+            let page = resuming.history.archive().page(&archive::Query::messages()).await.unwrap();
+            let proven = page.rows.iter().filter(|row| row.proven).count();
+            assert_eq!((page.rows.len(), proven), (rows, of_these_proven), "{require_proof} {valid}");
         }
     }
 

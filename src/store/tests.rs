@@ -265,3 +265,52 @@ async fn large_messages_are_found_by_hash_as_well() {
         }
     }
 }
+
+/// What a bridge with a budget of ten keeps of fifty envelopes.
+fn rows_of_a_tight_budget() -> Vec<Row> {
+    let config = bridge::Config { proofs: true, archive: true, ..bridge::Config::default() };
+    let mut bridge = bridge::Bridge::new(config, rand::SeedableRng::seed_from_u64(1)).unwrap();
+    let now = devp2p::clock::Now { unix: Duration::from_secs(NOW), ..now() };
+    let (mut left, mut rows) = (10, Vec::new());
+    for n in 0..50_u8 {
+        let unsealed = waku0::Unsealed::new(NOW as u32 + 15, 15, waku0::Topic([1; 4]), vec![n].into()).unwrap();
+        let nonce = unsealed.search(0, 0, 1 << 20, unsealed.required_bits(waku0::Pow::new(0.002).unwrap())).unwrap();
+        bridge.envelope(now, &Arc::new(unsealed.seal(nonce)));
+    }
+    let later = now.after(bridge.config().stagger);
+    bridge.tick(later);
+    while let Some(action) = bridge.next_action() {
+        match action {
+            bridge::Action::Publish { job, .. } if left > 0 => {
+                left -= 1;
+                let proof = Some(Bytes::from_static(b"a proof"));
+                bridge.published(later, job, Ok(waku2::Published { peers: 1, duplicate: false, proof }));
+            }
+            bridge::Action::Publish { job, .. } => {
+                let out = waku2::PublishError::NoProof(waku2::rln::NoProof::OutOfIds);
+                bridge.published(later, job, Err::<waku2::Published, _>(out));
+            }
+            bridge::Action::Keep { job, kept } => {
+                rows.extend(crate::storage::archive::rows_of(*kept, NOW));
+                bridge.kept(later, job, Ok(()));
+            }
+            _ => {}
+        }
+    }
+    rows
+}
+
+#[tokio::test]
+async fn of_fifty_with_a_budget_of_ten_mail_returns_fifty_and_store_ten() {
+    let rows = rows_of_a_tight_budget();
+    let (archives, _directory) = archives(&rows).await;
+    for archive in archives {
+        let mail = archive.page(&archive::Query::envelopes()).await.unwrap();
+        assert_eq!(mail.rows.len(), 50);
+        let told = ArchivedHistory::new(archive.clone(), true).page(all(100, true)).await.unwrap();
+        let has_proof = |entry: &&Entry| entry.kept.as_ref().unwrap().message.rate_limit_proof.is_some();
+        assert_eq!((told.entries.len(), told.entries.iter().filter(has_proof).count()), (10, 10));
+        let all = ArchivedHistory::new(archive, false).page(all(100, true)).await.unwrap();
+        assert_eq!(all.entries.len(), 50, "--store-unproven");
+    }
+}

@@ -29,7 +29,7 @@ use crate::{
     message::WakuMessage,
     peer_exchange,
     relay::PROTOCOL,
-    rln::{self, NoProof, attach::Attach},
+    rln::{self, NoProof, attach::Attach, past::Past},
     seek,
     service::{
         Protocol, Services, Target,
@@ -167,13 +167,15 @@ pub struct Received {
 }
 
 /// A message went out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Published {
     /// To how many peers at once: all that subscribed to the topic and are in good standing. One whose queue is full does not get
     /// it; that is counted a second later ([`Counters::unsent`]).
     pub peers: usize,
     /// The network had these very bytes in the last two minutes, or their proof in this epoch; nothing was sent again.
     pub duplicate: bool,
+    /// The rate-limit proof that it carries and that was verified here before it went out; `None` where none is verified.
+    pub proof: Option<Bytes>,
 }
 
 /// Why a message did not go out.
@@ -346,6 +348,8 @@ pub(crate) struct Shared {
     pub(crate) discv5: OnceLock<discv5::Handle>,
     pub(crate) nodes: Nodes,
     pub(crate) lightpush: Option<lightpush::Config>,
+    /// Judges proofs of what others kept, where proofs are verified.
+    pub(crate) past: Option<Past>,
     /// Attaches proofs to what is published, where we are a member.
     pub(crate) attach: Option<Attach>,
     /// Set at the start, where filter is asked for.
@@ -447,8 +451,38 @@ impl Handle {
     /// # Errors
     /// See [`PublishError`]. Of these only [`PublishError::NoPeers`] is worth another try.
     pub async fn publish(&self, topic: PubsubTopic, data: Bytes) -> Result<Published, PublishError> {
-        let data = self.proven(None, &topic, data).await?;
+        let data = self.proven(None, &topic, data, None).await?;
         self.publish_from(None, topic, data).await
+    }
+
+    /// As [`Self::publish`], for who spends a rate that is shared: a proof is made out of what is kept for `class`, or of what is kept for
+    /// none, and where proofs are verified nothing goes out without one. Cancelling leaves open whether it was sent.
+    ///
+    /// # Errors
+    /// As [`Self::publish`]; [`PublishError::NoProof`] also where this node makes no proofs and others ask for them.
+    pub async fn publish_proven(
+        &self,
+        topic: PubsubTopic,
+        data: Bytes,
+        class: Option<Arc<str>>,
+    ) -> Result<Published, PublishError> {
+        if self.verifies_proofs() && self.shared.attach.is_none() {
+            return Err(NoProof::NotReady.into());
+        }
+        let data = self.proven(None, &topic, data, class).await?;
+        self.publish_from(None, topic, data).await
+    }
+
+    /// Are rate-limit proofs verified here? Then [`Received::proven`] says what was.
+    #[must_use]
+    pub fn verifies_proofs(&self) -> bool {
+        self.shared.past.is_some()
+    }
+
+    /// What judges proofs of messages that others kept; `None` where no proofs are verified.
+    #[must_use]
+    pub fn past_proofs(&self) -> Option<&Past> {
+        self.shared.past.as_ref()
     }
 
     /// Publishes what somebody else gave us, a light client or an application: as [`Self::publish`], but it is held against the same rules as
@@ -457,7 +491,7 @@ impl Handle {
     /// # Errors
     /// As [`Self::publish`]; [`PublishError::Refused`] for what peers would not take.
     pub async fn submit(&self, from: PeerId, topic: PubsubTopic, data: Bytes) -> Result<Published, PublishError> {
-        let data = self.proven(Some(from), &topic, data).await?;
+        let data = self.proven(Some(from), &topic, data, None).await?;
         self.submit_as_it_is(from, topic, data).await
     }
 
@@ -475,7 +509,13 @@ impl Handle {
     }
 
     /// `data` with a proof of ours where it has none and we are a member, and as it is otherwise.
-    async fn proven(&self, from: Option<PeerId>, topic: &PubsubTopic, data: Bytes) -> Result<Bytes, PublishError> {
+    async fn proven(
+        &self,
+        from: Option<PeerId>,
+        topic: &PubsubTopic,
+        data: Bytes,
+        class: Option<Arc<str>>,
+    ) -> Result<Bytes, PublishError> {
         let Some(attach) = &self.shared.attach else { return Ok(data) };
         // What is none is refused where everything is.
         let Ok(message) = WakuMessage::decode_shared(data.clone()) else { return Ok(data) };
@@ -486,7 +526,7 @@ impl Handle {
         let asked = Command::MayProve { topic: topic.clone(), data, own: from.is_none(), done };
         self.commands.send(asked).await.map_err(|_| PublishError::Stopped)?;
         answer.await.unwrap_or(Err(PublishError::Stopped))?;
-        let attached = attach.attach(message, devp2p::clock::now()).await;
+        let attached = attach.attach(message, class, devp2p::clock::now()).await;
         let counters = &self.shared.counters.rln;
         rln::counters::Counters::one(if attached.is_ok() { &counters.attached } else { &counters.not_attached });
         Ok(attached?)

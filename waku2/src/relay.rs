@@ -266,9 +266,9 @@ impl Relay {
         match self.stranded.attempt(data, || gossip.publish(hash, data.to_vec())) {
             Ok(_) => {
                 self.stranded.succeeded(data);
-                Ok(Published { peers, duplicate: false })
+                Ok(Published { peers, duplicate: false, proof: None })
             }
-            Err(gossipsub::PublishError::Duplicate) => Ok(Published { peers: 0, duplicate: true }),
+            Err(gossipsub::PublishError::Duplicate) => Ok(Published { peers: 0, duplicate: true, proof: None }),
             Err(gossipsub::PublishError::NoPeersSubscribedToTopic) => Err(PublishError::NoPeers),
             Err(gossipsub::PublishError::AllQueuesFull(_)) => {
                 self.stranded.failed(data);

@@ -7,6 +7,7 @@
 //! | [`proof`] | `RateLimitProof`, its protobuf |
 //! | [`signal`] | what a proof is bound to |
 //! | [`roots`] | the groups that count |
+//! | [`past`] | proofs of what others kept |
 //! | [`check`] | what is looked at before a proof is verified |
 //! | [`nullifiers`] | what members have spent |
 //! | [`gate`] | both together: what becomes of a proof |
@@ -32,6 +33,7 @@ pub mod epoch;
 pub mod gate;
 pub mod hold;
 pub mod nullifiers;
+pub mod past;
 pub mod pool;
 pub mod proof;
 pub mod roots;
@@ -115,8 +117,8 @@ pub trait Verify: fmt::Debug + Send + Sync {
 
 /// Who makes proofs of own messages, within the rate of own memberships.
 pub trait Prove: fmt::Debug + Send + Sync {
-    /// A proof of `signal` in `epoch`, out of what is kept for `class` or of what is kept for none. The message id that it takes is written down before and never taken again, also when the
-    /// caller stops waiting.
+    /// A proof of `signal` in `epoch`, out of what is kept for `class` or of what is kept for none. The message id that it takes is
+    /// written down before and never taken again, also when the caller stops waiting.
     fn prove(
         &self,
         signal: Signal,

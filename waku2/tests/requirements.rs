@@ -98,8 +98,11 @@ const REQUIREMENTS: [(u8, &str, Met); 30] = [
     ),
     (
         12,
-        "stored messages without a valid proof discarded: all of them, as none is known to be valid yet",
-        By(&["net_12_what_has_no_proof_known_to_be_valid_is_not_taken_from_others"]),
+        "stored messages without a valid proof discarded",
+        By(&[
+            "net_12_what_has_no_proof_known_to_be_valid_is_not_taken_from_others",
+            "net_12_what_is_verified_is_taken_and_kept_as_proven",
+        ]),
     ),
     (
         13,

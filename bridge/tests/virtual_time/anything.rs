@@ -145,7 +145,7 @@ fn keep(lone: &mut Lone, written: bool) {
 fn answer_one(lone: &mut Lone, answer: u8) {
     let refused = Answer::Refused(DropReason::PublishFailed);
     let answers = [ACCEPTED, ALREADY_THERE, Answer::Failed, Answer::Failed, Answer::Busy, refused];
-    let chosen = answers[usize::from(answer) % answers.len()];
+    let chosen = answers[usize::from(answer) % answers.len()].clone();
     if answer >= 128 && !lone.published.is_empty() {
         lone.publish_is(chosen);
     } else if !lone.posted.is_empty() {

@@ -8,6 +8,7 @@ mod anything;
 mod clock;
 mod history;
 mod journal;
+mod proofs;
 mod reasons;
 mod routes;
 mod script;

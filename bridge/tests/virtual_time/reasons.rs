@@ -20,8 +20,8 @@ use crate::support::{
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Reasons of a part that does not exist yet, RLN; and packets between trusted peers, which the v1 node never hands to a bridge.
-const NOT_YET: [DropReason; 3] = [DropReason::P2pOnly, DropReason::RlnBudget, DropReason::RlnUnavailable];
+/// Packets between trusted peers, which the v1 node never hands to a bridge.
+const NEVER_HERE: [DropReason; 1] = [DropReason::P2pOnly];
 
 fn one_way(ways: Ways) -> impl FnOnce(&mut Config) {
     move |config| config.routes = Router::new(Route::everything(pubsub(), ways))
@@ -124,10 +124,10 @@ fn v1_to_v2(reason: DropReason) -> Option<Lone> {
             }
             lone
         }
-        DropReason::PublishFailed => {
+        DropReason::PublishFailed | DropReason::RlnBudget | DropReason::RlnUnavailable => {
             let mut lone = Lone::with(no_change);
             lone.hears_envelope(&envelope(lone.secs(), 15, "x"));
-            lone.publish_is(bridge::answer::Answer::Refused(DropReason::PublishFailed));
+            lone.publish_is(bridge::answer::Answer::Refused(reason));
             lone
         }
         _ => return None,
@@ -241,7 +241,8 @@ fn each_reason_ends_one_passage_with_one_report() {
     let listed = |reason: DropReason| {
         Direction::ALL.into_iter().filter(move |d| reason.occurs(*d)).map(move |d| (reason, d as u8))
     };
-    let expected: BTreeSet<_> = DropReason::all().filter(|reason| !NOT_YET.contains(reason)).flat_map(listed).collect();
+    let expected: BTreeSet<_> =
+        DropReason::all().filter(|reason| !NEVER_HERE.contains(reason)).flat_map(listed).collect();
     assert_eq!(provoked, expected);
 }
 

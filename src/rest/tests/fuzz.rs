@@ -170,7 +170,7 @@ fn sent(value: impl Strategy<Value = Value>) -> impl Strategy<Value = Sent> {
 /// How a node may fare.
 fn fate() -> impl Strategy<Value = Fate> {
     let publish = select(vec![
-        Ok(Published { peers: 1, duplicate: false }),
+        Ok(Published { peers: 1, duplicate: false, proof: None }),
         Err(PublishError::NoPeers),
         Err(PublishError::NotSubscribed),
         Err(PublishError::QueueFull),
@@ -220,7 +220,7 @@ struct Fate {
 
 impl Fate {
     fn befall(&self, state: &mut State) {
-        (state.publish, state.filter, state.push) = (self.publish, self.filter.clone(), self.push.clone());
+        (state.publish, state.filter, state.push) = (self.publish.clone(), self.filter.clone(), self.push.clone());
         state.page = self.store.clone().map_or_else(|| Ok(StorePage::default()), Err);
         state.legacy_page = self.store.clone().map_or_else(|| Ok(LegacyPage::default()), Err);
         let [slow, unhealthy, stopped, no_history, no_network, no_shards] = self.switches;

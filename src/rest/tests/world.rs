@@ -71,7 +71,7 @@ impl Default for State {
         Self {
             slow: false,
             relayed: ["/waku/2/rs/1/0".parse().unwrap(), "/waku/2/rs/1/1".parse().unwrap()].into(),
-            publish: Ok(Published { peers: 3, duplicate: false }),
+            publish: Ok(Published { peers: 3, duplicate: false, proof: None }),
             published: Vec::new(),
             filter: Ok(()),
             filtered: Vec::new(),
@@ -239,7 +239,7 @@ impl Relaying for World {
                 cache.offer(&topic, &message);
             }
             state.published.push((topic, message));
-            state.publish
+            state.publish.clone()
         })
     }
 }

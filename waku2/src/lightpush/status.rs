@@ -232,7 +232,7 @@ mod tests {
 
     #[test]
     fn h78_every_outcome_has_its_status() {
-        let published = |peers, duplicate| relayed(Ok(Published { peers, duplicate }));
+        let published = |peers, duplicate| relayed(Ok(Published { peers, duplicate, proof: None }));
         assert_eq!(published(3, false), Ok(3));
         let status = |outcome: Result<u32, Failure>| outcome.unwrap_err().status;
         assert_eq!(status(published(0, false)), Status::Unavailable, "never a success for what nobody was sent");

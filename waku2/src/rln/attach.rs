@@ -36,13 +36,18 @@ impl Attach {
         Self { prover, epochs, made: Mutex::default() }
     }
 
-    /// The message with a proof, encoded anew.
-    pub(crate) async fn attach(&self, message: WakuMessage, now: Now) -> Result<Bytes, NoProof> {
+    /// The message with a proof out of what is kept for `class`, encoded anew.
+    pub(crate) async fn attach(
+        &self,
+        message: WakuMessage,
+        class: Option<Arc<str>>,
+        now: Now,
+    ) -> Result<Bytes, NoProof> {
         let (signal, epoch) = (Signal::of(&message), self.epoch(&message, now));
         let known = self.remembered(signal, epoch);
         let proof = match known {
             Some(proof) => proof,
-            None => self.made(signal, epoch, &self.prover.prove(signal, epoch, None).await?),
+            None => self.made(signal, epoch, &self.prover.prove(signal, epoch, class).await?),
         };
         Ok(WakuMessage { rate_limit_proof: Some(proof), ..message }.encode())
     }
@@ -84,16 +89,17 @@ mod tests {
 
     /// Counts what it is asked for.
     #[derive(Debug, Default)]
-    struct Counting(Mutex<Vec<Epoch>>);
+    struct Counting(Mutex<Vec<Epoch>>, Mutex<Vec<Option<Arc<str>>>>);
 
     impl Prove for Counting {
         fn prove(
             &self,
             signal: Signal,
             epoch: Epoch,
-            _: Option<Arc<str>>,
+            class: Option<Arc<str>>,
         ) -> BoxFuture<'_, Result<RateLimitProof, NoProof>> {
             self.0.lock().unwrap().push(epoch);
+            self.1.lock().unwrap().push(class);
             let (share_x, element) = (*signal.x().bytes(), [0; 32]);
             let (share_y, nullifier) = (element, element);
             let epoch = epoch.bytes();
@@ -135,10 +141,12 @@ mod tests {
             ("no time", None, present),
         ] {
             let message = message(payload, secs);
-            let [first, again] = [attach.attach(message.clone(), now).await, attach.attach(message.clone(), now).await];
+            let made = |class: Option<&str>| attach.attach(message.clone(), class.map(Arc::from), now);
+            let [first, again] = [made(Some("a")).await, made(None).await];
             assert_eq!(first, again, "{payload}");
             assert_eq!(prover.0.lock().unwrap().pop(), Some(Epoch(epoch)), "{payload}");
             assert!(prover.0.lock().unwrap().is_empty(), "{payload} is proven once");
+            assert_eq!(prover.1.lock().unwrap().pop().unwrap().as_deref(), Some("a"), "{payload} has its class");
             let attached = WakuMessage::decode(&first.unwrap()).unwrap();
             assert_eq!(WakuMessage { rate_limit_proof: None, ..attached }, message);
         }
@@ -149,7 +157,7 @@ mod tests {
         let attach = Attach::new(Arc::new(Counting::default()), EpochLength::default());
         let now = clock::now();
         for n in 0..=REMEMBERED as u64 {
-            attach.attach(message("x", Some(n)), now).await.unwrap();
+            attach.attach(message("x", Some(n)), None, now).await.unwrap();
         }
         assert_eq!(attach.made.lock().unwrap().len(), REMEMBERED);
     }

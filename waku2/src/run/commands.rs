@@ -55,10 +55,13 @@ impl Node {
     pub(super) fn publish_judged(&mut self, publication: Publication, verdict: Verdict, proven: Option<&Pending>) {
         let Publication { topic, data, from, done } = publication;
         let result = match verdict {
-            Verdict::Accept => self.send_out(topic, data, from, proven),
+            Verdict::Accept => {
+                let proof = proven.and_then(|pending| pending.message.rate_limit_proof.clone());
+                self.send_out(topic, data, from, proven).map(|published| Published { proof, ..published })
+            }
             // Its proof was accepted in this epoch: the network has it.
             Verdict::Ignore(Reason::Replay) | Verdict::Reject(Reason::Replay) => {
-                Ok(Published { peers: 0, duplicate: true })
+                Ok(Published { peers: 0, duplicate: true, proof: proof_in(data) })
             }
             Verdict::Ignore(reason) | Verdict::Reject(reason) => {
                 if let (Reason::InvalidProof, Some(client)) = (reason, from) {
@@ -178,4 +181,9 @@ impl Node {
         let scored = |info: &PeerInfo| PeerInfo { score: gossip.peer_score(&info.peer), ..info.clone() };
         self.peers.iter().map(scored).collect()
     }
+}
+
+/// The proof that stands in an encoded message.
+fn proof_in(data: Bytes) -> Option<Bytes> {
+    WakuMessage::decode_shared(data).ok()?.rate_limit_proof
 }

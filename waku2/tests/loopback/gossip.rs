@@ -65,7 +65,10 @@ async fn who_publishes_once_and_stops_has_published() {
         let mut caller = Node::start(config(vec![node.addr()])).await;
         caller.relay_peers(1).await;
         let data = message(vec![n; 140_000]).encode();
-        assert_eq!(caller.handle.publish(topic(), data.clone()).await, Ok(Published { peers: 1, duplicate: false }));
+        assert_eq!(
+            caller.handle.publish(topic(), data.clone()).await,
+            Ok(Published { peers: 1, duplicate: false, proof: None })
+        );
         soon("the end", caller.handle.shutdown()).await;
         assert_eq!(node.received().await.data, data, "{n}");
     }
@@ -175,7 +178,7 @@ async fn h69_grafts_without_end_end_the_connection() {
     let honest = message("afterwards").encode();
     assert_eq!(
         soon("an answer", node.handle.publish(topic(), honest.clone())).await,
-        Ok(Published { peers: 1, duplicate: false })
+        Ok(Published { peers: 1, duplicate: false, proof: None })
     );
     assert_eq!(beyond.received().await.data, honest);
 }
@@ -314,7 +317,10 @@ async fn a_shard_is_joined_and_left_at_run_time() {
     assert_eq!(node.handle.subscribe(shard(7)).await, Ok(false), "again");
     relay_peers_on(&mut node, shard(7), 1).await;
     relay_peers_on(&mut other, shard(7), 1).await;
-    assert_eq!(node.handle.publish(shard(7), data.clone()).await, Ok(Published { peers: 1, duplicate: false }));
+    assert_eq!(
+        node.handle.publish(shard(7), data.clone()).await,
+        Ok(Published { peers: 1, duplicate: false, proof: None })
+    );
     let received = other.received().await;
     assert_eq!((&received.data, &received.pubsub_topic), (&data, &shard(7)));
 

@@ -70,7 +70,7 @@ async fn publish(node: &Node, data: impl Into<Bytes>) -> Result<Published, Publi
     soon("an answer", node.handle.publish(topic(), data.into())).await
 }
 
-const SENT: Result<Published, PublishError> = Ok(Published { peers: 1, duplicate: false });
+const SENT: Result<Published, PublishError> = Ok(Published { peers: 1, duplicate: false, proof: None });
 
 #[tokio::test]
 async fn a_message_crosses_byte_for_byte() {
@@ -104,12 +104,16 @@ async fn publishing_answers_by_cause() {
     let mut b = Node::start(config(vec![a.addr()])).await;
     a.relay_peers(1).await;
     assert_eq!(publish(&a, data.clone()).await, SENT, "the refusal before left no trace");
-    assert_eq!(publish(&a, data.clone()).await, Ok(Published { peers: 0, duplicate: true }));
+    assert_eq!(publish(&a, data.clone()).await, Ok(Published { peers: 0, duplicate: true, proof: None }));
     let next = message("next").encode();
     assert_eq!(publish(&a, next.clone()).await, SENT);
     assert_eq!(b.received().await.data, data);
     assert_eq!(b.received().await.data, next, "the duplicate was not sent");
-    assert_eq!(publish(&b, data).await, Ok(Published { peers: 0, duplicate: true }), "what came is known as well");
+    assert_eq!(
+        publish(&b, data).await,
+        Ok(Published { peers: 0, duplicate: true, proof: None }),
+        "what came is known as well"
+    );
     assert_eq!(a.handle.counters().published.load(Relaxed), 2);
 }
 

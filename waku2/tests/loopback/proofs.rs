@@ -20,7 +20,6 @@ use waku2::{
 };
 
 use crate::{
-    SENT,
     members::{Member, forged, verifier},
     node::{Node, config, message, soon, topic},
     of_cluster,
@@ -244,22 +243,46 @@ async fn net_19_what_a_member_publishes_is_proven_once_and_within_its_rate() {
     let mut beyond = Node::start(Config { policy: policy(&known), ..config(vec![node.addr()]) }).await;
     node.relay_peers(1).await;
     beyond.relay_peers(1).await;
-    assert_eq!(node.handle.publish(topic(), first.encode()).await, SENT);
+    let sent = node.handle.publish(topic(), first.encode()).await.unwrap();
     let received = beyond.received().await;
+    assert_eq!((sent.peers, sent.duplicate, &sent.proof), (1, false, &received.message.rate_limit_proof));
     assert!(received.proven && received.message.rate_limit_proof.is_some());
     assert_eq!(received.message.payload, first.payload);
-    let again = Ok(Published { peers: 0, duplicate: true });
+    let again = Ok(Published { peers: 0, duplicate: true, proof: sent.proof });
     assert_eq!(node.handle.publish(topic(), first.encode()).await, again, "the same message has the same proof");
     assert_eq!(node.handle.publish(topic(), received.data.clone()).await, again);
     let nowhere: PubsubTopic = "/waku/2/rs/1/7".parse().unwrap();
     assert_eq!(node.handle.publish(nowhere, fresh("nowhere").encode()).await, Err(PublishError::NotSubscribed));
     let second = fresh("second").encode();
-    assert_eq!(node.handle.submit(beyond.handle.peer_id(), topic(), second).await, SENT);
+    let submitted = node.handle.submit(beyond.handle.peer_id(), topic(), second).await.unwrap();
+    assert_eq!((submitted.peers, submitted.duplicate), (1, false));
     assert_eq!(beyond.received().await.message.payload, "second");
     let out = Err(PublishError::NoProof(NoProof::OutOfIds));
     assert_eq!(node.handle.publish(topic(), fresh("third").encode()).await, out);
     let counters = node.handle.counters();
     assert_eq!((counters.rln.attached.load(Relaxed), counters.rln.not_attached.load(Relaxed)), (3, 1));
+}
+
+#[tokio::test]
+async fn who_asks_for_a_proof_publishes_with_one_or_not_at_all() {
+    let (_follow, known) = group();
+    let prover = Node::start(Config { policy: proving(&known, 1, 1), ..config(vec![]) }).await;
+    let mut beyond = Node::start(Config { policy: policy(&known), ..config(vec![prover.addr()]) }).await;
+    beyond.relay_peers(1).await;
+    assert!(prover.handle.verifies_proofs() && beyond.handle.past_proofs().is_some());
+    let bare = fresh("bare").encode();
+    let refused = beyond.handle.publish_proven(topic(), bare.clone(), None).await;
+    assert_eq!(refused, Err(PublishError::NoProof(NoProof::NotReady)), "this one makes none");
+    let mut prover = prover;
+    prover.relay_peers(1).await;
+    let sent = prover.handle.publish_proven(topic(), bare, Some("a".into())).await.unwrap();
+    let received = beyond.received().await;
+    assert!(received.proven && sent.proof.is_some());
+    assert_eq!(sent.proof, received.message.rate_limit_proof);
+    // Where no proofs are asked for, it is as any other.
+    let open = Node::start(config(vec![])).await;
+    let nobody = open.handle.publish_proven(topic(), fresh("open").encode(), Some("a".into())).await;
+    assert_eq!((nobody, open.handle.verifies_proofs()), (Err(PublishError::NoPeers), false));
 }
 
 #[tokio::test]

@@ -103,9 +103,12 @@ async fn what_found_the_queue_full_goes_out_when_there_is_room() {
             }
         }
     });
-    assert_eq!(published.await, Ok(Published { peers: 1, duplicate: false }));
+    assert_eq!(published.await, Ok(Published { peers: 1, duplicate: false, proof: None }));
     for n in 0..=refused {
         assert_eq!(slow.received().await.data, data(n), "each once, and in order");
     }
-    assert_eq!(node.handle.publish(topic(), data(refused)).await, Ok(Published { peers: 0, duplicate: true }));
+    assert_eq!(
+        node.handle.publish(topic(), data(refused)).await,
+        Ok(Published { peers: 0, duplicate: true, proof: None })
+    );
 }

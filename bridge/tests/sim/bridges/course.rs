@@ -204,7 +204,7 @@ impl World {
             return Err(PublishError::NoPeers);
         }
         let loses = self.planted == Some(Planted::LosesWhatItPublished);
-        Ok(Published { peers, duplicate: !loses && !self.takes_v2(USERS + bridge, data, true) })
+        Ok(Published { peers, duplicate: !loses && !self.takes_v2(USERS + bridge, data, true), proof: None })
     }
 
     pub(super) fn judged(mut self) -> Report {

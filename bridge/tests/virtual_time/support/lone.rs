@@ -22,6 +22,8 @@ pub(crate) struct Lone {
     pub(crate) now: Now,
     /// What the core has asked for and the test has not looked at.
     pub(crate) published: Vec<(JobId, PubsubTopic, Bytes)>,
+    /// Of what class each of these is.
+    pub(crate) classes: Vec<Option<Arc<str>>>,
     pub(crate) posted: Vec<(JobId, Envelope)>,
     pub(crate) to_seal: Vec<SealJob>,
     pub(crate) cancelled: Vec<JobId>,
@@ -42,6 +44,7 @@ impl Lone {
             bridge,
             now,
             published: vec![],
+            classes: vec![],
             posted: vec![],
             to_seal: vec![],
             cancelled: vec![],
@@ -102,6 +105,7 @@ impl Lone {
     /// Answers the one publish that was asked for.
     pub(crate) fn publish_is(&mut self, answer: Answer) -> WakuMessage {
         let (job, _, data) = self.published.remove(0);
+        self.classes.remove(0);
         self.bridge.published(self.now, job, answer);
         self.take_actions();
         WakuMessage::decode(&data).unwrap()
@@ -184,7 +188,10 @@ impl Lone {
     pub(crate) fn take_actions(&mut self) {
         while let Some(action) = self.bridge.next_action() {
             match action {
-                Action::Publish { job, topic, data } => self.published.push((job, topic, data)),
+                Action::Publish { job, topic, data, class } => {
+                    self.published.push((job, topic, data));
+                    self.classes.push(class);
+                }
                 Action::Post { job, envelope } => self.posted.push((job, envelope)),
                 Action::Seal(job) => self.to_seal.push(job),
                 Action::CancelSeal(job) => self.cancelled.push(job),

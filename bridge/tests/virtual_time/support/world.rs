@@ -297,10 +297,10 @@ impl World {
             return Err(PublishError::NoPeers);
         }
         if !self.places[place].gossips(self.now.instant, &data) {
-            return Ok(Published { peers: 0, duplicate: true });
+            return Ok(Published { peers: 0, duplicate: true, proof: None });
         }
         self.spread_message(self.places[place].v2, Some(place), data);
-        Ok(Published { peers, duplicate: false })
+        Ok(Published { peers, duplicate: false, proof: None })
     }
 
     fn post(&mut self, place: usize, envelope: Envelope) -> Result<Posted, waku0::PostError> {

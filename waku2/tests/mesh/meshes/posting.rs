@@ -81,7 +81,7 @@ impl Scene<'_> {
         let peers = self.steady.on(self.plan, post.node, post.shard).count();
         let right = if !self.is_settled {
             match result {
-                Ok(said) => said.peers >= peers.max(1) && !said.duplicate,
+                Ok(ref said) => said.peers >= peers.max(1) && !said.duplicate,
                 Err(PublishError::NoPeers) => peers == 0,
                 Err(error) => error == PublishError::NotSubscribed,
             }
@@ -90,7 +90,7 @@ impl Scene<'_> {
         } else if peers == 0 {
             result == Err(PublishError::NoPeers)
         } else {
-            result == Ok(Published { peers, duplicate: false })
+            result == Ok(Published { peers, duplicate: false, proof: None })
         };
         (!right).then(|| format!("{result:?}, and there are {peers} peers"))
     }
