@@ -207,10 +207,10 @@ impl World {
             }
             let refused = Answer::Refused(DropReason::PublishFailed);
             for job in std::mem::take(&mut self.publishing) {
-                self.bridge.published(self.now, job, refused);
+                self.bridge.published(self.now, job, refused.clone());
             }
             for job in std::mem::take(&mut self.posting) {
-                self.bridge.posted(self.now, job, refused);
+                self.bridge.posted(self.now, job, refused.clone());
             }
             while !self.noting.is_empty() {
                 self.note();
