@@ -154,8 +154,10 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         (Some(mut bridging), Some(v0), Some(v2)) => {
             bridging.config.memory_lost = memory_lost;
             let (v0_side, v2_side) = ((v0.node.clone(), v0_events), (v2.node.clone(), v2_events));
-            // Proofs of what others kept are not verified here, so that nothing of theirs is known to be whole where they are asked for.
-            let resume = config.store.as_ref().filter(|store| !store.require_proof).and_then(|store| store.resume);
+            // Where proofs are asked for and nobody verifies them, nothing of what others kept would be taken.
+            let verifies = v2.rln.is_some();
+            let asked = config.store.as_ref().filter(|store| !store.require_proof || verifies);
+            let resume = asked.and_then(|store| store.resume);
             let (database, history) = (&v0.database, history.clone());
             let keeping = Keeping { database, history, mail: config.mail.is_some(), resume };
             Some(Crossing::start(bridging, keeping, v0_side, v2_side).await?)
