@@ -123,7 +123,9 @@ pub enum StartError {
 /// # Errors
 /// See [`StartError`].
 pub async fn start(config: Config, events: mpsc::Sender<Event>) -> Result<(Handle, JoinHandle<()>), StartError> {
-    let (handle, mut node) = build(config, events)?;
+    let (handle, node) = build(config, events)?;
+    // It is moved a few times, and many may start in one task.
+    let mut node = Box::new(node);
     time::timeout(LISTENING, node.listening()).await.map_err(|_| StartError::NoAddress)?;
     let announced = node.announce.of(&node.listeners.bound());
     let shards = node.shards();
@@ -283,7 +285,7 @@ impl Node {
         }
     }
 
-    async fn run(mut self) {
+    async fn run(mut self: Box<Self>) {
         let mut ticks = time::interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let done = loop {
