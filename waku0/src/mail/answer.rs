@@ -37,8 +37,8 @@ pub const TOPIC_STEP: usize = 10_000;
 /// Envelopes of the first page: few, so that the first packet leaves at once.
 pub const FIRST_PAGE: usize = 64;
 
-/// Envelopes of the pages behind it. Between two of them others have their turn.
-pub const NEXT_PAGE: usize = 250;
+/// Envelopes of the pages behind it. Between two of them others have their turn, and gossip waits behind no more than that.
+pub const NEXT_PAGE: usize = 100;
 
 /// What is to be read next.
 #[derive(Debug, Clone, PartialEq, Eq)]
