@@ -3,10 +3,18 @@
 //! Each message goes on a stream of its own, as go-waku wants it and js-waku takes it. [`AT_ONCE`] of them are written at a time to one
 //! subscriber, [`OPEN`] are open until it ends its half; the next [`WAITING`] wait, and more are left out: a subscriber that is slow or silent costs
 //! this much and holds up nobody else. When one push fails, the others that wait go with it.
+//!
+//! js-waku ends no stream, and forgets what it has not yet read of one that is reset. Of the streams to such a subscriber one goes when a stream that was
+//! asked for after it was written has opened: who answers that has read what came before. [`AT_ONCE`] is so much less than [`OPEN`] that there is always
+//! such a one when more are to be opened.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::{
+    collections::{HashMap, HashSet, VecDeque},
+    mem,
+};
 
 use libp2p::PeerId;
+use tokio::sync::watch;
 
 use super::server::Delivery;
 
@@ -24,11 +32,18 @@ pub const WAITING: usize = 1_024;
 /// message. One may always wait.
 pub const WAITING_BYTES: usize = 8 * 1_024 * 1_024;
 
+/// A push, and the how manyth of those under way to its subscriber it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Numbered {
+    pub(crate) number: u64,
+    pub(crate) delivery: Delivery,
+}
+
 /// What is to be done with a push.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Put {
-    /// Write it now; [`Outboxes::written`] or [`Outboxes::failed`] is to follow.
-    Write(Delivery),
+    /// Write it now; [`Outboxes::opened`] and [`Outboxes::written`], or [`Outboxes::failed`] is to follow.
+    Write(Numbered),
     /// Nothing: it waits.
     Waits,
     /// Nothing: it is left out, because as many wait as may.
@@ -42,6 +57,26 @@ struct Outbox {
     ending: usize,
     waiting: VecDeque<Delivery>,
     bytes: usize,
+    /// Streams that were asked for.
+    asked: u64,
+    /// The last of them that has opened, by its number.
+    opened: watch::Sender<u64>,
+}
+
+/// Tells when a subscriber has answered something that came after a push.
+#[derive(Debug)]
+pub(crate) struct Read {
+    before: u64,
+    opened: watch::Receiver<u64>,
+}
+
+impl Read {
+    /// Waits for it; for ever if no other push follows.
+    pub(crate) async fn wait(mut self) {
+        if self.opened.wait_for(|opened| *opened > self.before).await.is_err() {
+            std::future::pending().await
+        }
+    }
 }
 
 impl Outbox {
@@ -54,11 +89,16 @@ impl Outbox {
     }
 
     /// The next to write, if there is room.
-    fn next(&mut self) -> Option<Delivery> {
+    fn next(&mut self) -> Option<Numbered> {
         let next = if self.has_room() { self.waiting.pop_front() } else { None }?;
-        self.writing += 1;
         self.bytes = self.bytes.saturating_sub(next.frame.len());
-        Some(next)
+        Some(self.ask(next))
+    }
+
+    fn ask(&mut self, delivery: Delivery) -> Numbered {
+        self.writing += 1;
+        self.asked += 1;
+        Numbered { number: self.asked, delivery }
     }
 }
 
@@ -75,8 +115,7 @@ impl Outboxes {
     pub(crate) fn put(&mut self, delivery: Delivery) -> Put {
         let outbox = self.by_peer.entry(delivery.peer).or_default();
         if outbox.has_room() && outbox.waiting.is_empty() {
-            outbox.writing += 1;
-            return Put::Write(delivery);
+            return Put::Write(outbox.ask(delivery));
         }
         let bytes = outbox.bytes + delivery.frame.len();
         if outbox.waiting.len() >= WAITING || (bytes > WAITING_BYTES && !outbox.waiting.is_empty()) {
@@ -87,8 +126,19 @@ impl Outboxes {
         Put::Waits
     }
 
+    /// The stream of one is open: the subscriber has answered.
+    pub(crate) fn opened(&self, peer: &PeerId, number: u64) {
+        let Some(outbox) = self.by_peer.get(peer) else { return };
+        outbox.opened.send_if_modified(|opened| mem::replace(opened, number.max(*opened)) < number);
+    }
+
+    /// Tells when what is asked for from now on is answered.
+    pub(crate) fn read(&self, peer: &PeerId) -> Option<Read> {
+        self.by_peer.get(peer).map(|outbox| Read { before: outbox.asked, opened: outbox.opened.subscribe() })
+    }
+
     /// One was written, and its stream is open until [`Self::ended`]. Gives the next to write.
-    pub(crate) fn written(&mut self, peer: &PeerId) -> Option<Delivery> {
+    pub(crate) fn written(&mut self, peer: &PeerId) -> Option<Numbered> {
         let outbox = self.by_peer.get_mut(peer)?;
         outbox.writing = outbox.writing.saturating_sub(1);
         outbox.ending += 1;
@@ -96,7 +146,7 @@ impl Outboxes {
     }
 
     /// The stream of one that was written has ended. Gives the next to write.
-    pub(crate) fn ended(&mut self, peer: &PeerId) -> Option<Delivery> {
+    pub(crate) fn ended(&mut self, peer: &PeerId) -> Option<Numbered> {
         let outbox = self.by_peer.get_mut(peer)?;
         outbox.ending = outbox.ending.saturating_sub(1);
         let next = outbox.next();
@@ -139,6 +189,7 @@ impl Outboxes {
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
+    use futures::FutureExt;
     use proptest::prelude::*;
 
     use super::*;
@@ -180,7 +231,7 @@ mod tests {
         }
         assert_eq!(outboxes.put(delivery(peer, 2 * WAITING_BYTES)), Put::Waits);
         assert_eq!(outboxes.put(delivery(peer, 1)), Put::Full);
-        assert_eq!(outboxes.written(&peer).map(|next| next.frame.len()), Some(2 * WAITING_BYTES));
+        assert_eq!(outboxes.written(&peer).map(|next| next.delivery.frame.len()), Some(2 * WAITING_BYTES));
         assert_eq!(outboxes.put(delivery(peer, 1)), Put::Waits, "as many are written as before");
     }
 
@@ -200,6 +251,28 @@ mod tests {
         assert!(outboxes.leaves_open(&peer));
         outboxes.ends_streams(peer, true);
         assert!(!outboxes.leaves_open(&peer));
+    }
+
+    /// With as many open as may be, and each answered in turn, only those that were written last have nothing that came after.
+    #[test]
+    fn what_was_read_is_known_while_there_is_more_to_push() {
+        let mut outboxes = Outboxes::default();
+        let peer = PeerId::random();
+        let mut writing = VecDeque::new();
+        for _ in 0..OPEN + 10 {
+            match outboxes.put(delivery(peer, 1)) {
+                Put::Write(one) => writing.push_back(one),
+                put => assert_eq!(put, Put::Waits),
+            }
+        }
+        let mut reads = Vec::new();
+        while let Some(one) = writing.pop_front() {
+            outboxes.opened(&peer, one.number);
+            reads.push(outboxes.read(&peer).unwrap());
+            writing.extend(outboxes.written(&peer));
+        }
+        let known: Vec<bool> = reads.into_iter().map(|read| read.wait().now_or_never().is_some()).collect();
+        assert_eq!(known, [vec![true; OPEN - AT_ONCE], vec![false; AT_ONCE]].concat());
     }
 
     proptest! {
@@ -233,7 +306,7 @@ mod tests {
                     }
                     _ => None,
                 };
-                if let Some(next) = next {
+                if let Some(Numbered { delivery: next, .. }) = next {
                     prop_assert!(next.frame.len() > last, "{} after {last}", next.frame.len());
                     last = next.frame.len();
                     writing += 1;

@@ -1,8 +1,9 @@
 //! The shell of the service node: requests in, pushes out.
 //!
-//! A push is done by the task of the subscriber's connection, and has [`PUSH_TIME`] to be written. Then we end our half of its stream, and the subscriber ends its own. js-waku never does, and takes no
-//! more when a hundred are open: whoever has not in [`END_TIME`] has his streams reset from then on, [`RESET_TIME`] after the push. How many are
-//! under way says [`super::push`].
+//! A push is done by the task of the subscriber's connection, and has [`PUSH_TIME`] to be written. Then we end our half of its stream, and the
+//! subscriber ends its own. js-waku never does, and takes no more when a hundred are open: who has not in [`END_TIME`] has his streams reset from then
+//! on, [`RESET_TIME`] after he answered something that came after the push, and [`UNREAD_TIME`] after it if nothing did. How many are under way says
+//! [`super::push`].
 
 use std::{
     io,
@@ -17,13 +18,13 @@ use futures::{
     future::{self, BoxFuture},
 };
 use libp2p::{PeerId, Stream};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tracing::debug;
 
 use super::{
     counters::{Counters, Kind, Trouble},
     legacy,
-    push::{Outboxes, Put},
+    push::{Numbered, Outboxes, Put, Read},
     server::{Delivery, Served, Server},
     subscriptions::{Form, Limits},
     wire::{Request, Response},
@@ -45,8 +46,12 @@ pub const PUSH_TIME: Duration = Duration::from_secs(20);
 /// How long a subscriber may take to end its half of a stream.
 pub const END_TIME: Duration = Duration::from_secs(2);
 
-/// How long a stream stays that the subscriber does not end. What it has not read by then may be lost to it, though not to js-waku, which reads what came before a reset.
+/// How long a stream stays that the subscriber does not end, once it answered something that came later. js-waku forgets at a reset what it has not
+/// read; one that is busy for longer than this after it answered may lose a message.
 pub const RESET_TIME: Duration = Duration::from_millis(500);
+
+/// How long such a stream stays if there was nothing later to answer: who has not read it by then does not get it.
+pub const UNREAD_TIME: Duration = PUSH_TIME;
 
 /// How often those whose time is over are forgotten.  Deployed: nwaku.
 pub const SWEEP_INTERVAL: Duration = Duration::from_secs(60);
@@ -107,18 +112,37 @@ struct UnderWay {
 }
 
 impl UnderWay {
-    async fn run(mut self, delivery: Delivery, opened: Opened) {
-        let resets = self.service.state().outboxes.leaves_open(&self.peer);
+    async fn run(mut self, Numbered { number, delivery }: Numbered, opened: Opened) {
+        let resets = {
+            let outboxes = &self.service.state().outboxes;
+            if opened.is_ok() {
+                outboxes.opened(&self.peer, number);
+            }
+            outboxes.leaves_open(&self.peer)
+        };
         let written =
             timeout(PUSH_TIME, write(&delivery.frame, opened, resets)).await.unwrap_or(Err(PushError::Timeout));
         let mut stream = match written {
             Ok(stream) => stream,
             Err(error) => return self.failed(&error),
         };
-        self.written(&delivery);
-        let ended = timeout(if resets { RESET_TIME } else { END_TIME }, until_its_end(&mut stream)).await;
+        let read = self.written(&delivery);
+        let over = async {
+            if !resets {
+                sleep(END_TIME).await;
+                self.service.state().outboxes.ends_streams(self.peer, false);
+            }
+            if let Some(read) = read {
+                read.wait().await;
+            }
+            sleep(RESET_TIME).await;
+        };
+        let ended = tokio::select! {
+            how = until_its_end(&mut stream) => Some(how),
+            _ = timeout(UNREAD_TIME, over) => None,
+        };
         drop(stream);
-        self.ended(ended.ok());
+        self.ended(ended);
     }
 
     fn failed(&mut self, error: &PushError) {
@@ -128,12 +152,17 @@ impl UnderWay {
         self.service.counters().shed(left_out);
     }
 
-    fn written(&mut self, delivery: &Delivery) {
+    /// Gives what tells when the subscriber has answered something that came later.
+    fn written(&mut self, delivery: &Delivery) -> Option<Read> {
         self.phase = Phase::Ending;
         let took = now().instant.saturating_duration_since(delivery.accepted_at);
         self.service.counters().pushed(delivery.frame.len(), took);
-        let next = self.service.state().outboxes.written(&self.peer);
+        let mut state = self.service.state();
+        let read = state.outboxes.read(&self.peer);
+        let next = state.outboxes.written(&self.peer);
+        drop(state);
         next.into_iter().for_each(|next| self.service.push(next));
+        read
     }
 
     /// The stream has ended as it did, or in no time.
@@ -281,26 +310,26 @@ impl Service {
         let (mut ready, mut left_out) = (Vec::with_capacity(deliveries.len()), 0);
         for delivery in deliveries {
             match state.outboxes.put(delivery) {
-                Put::Write(delivery) => ready.push(delivery),
+                Put::Write(push) => ready.push(push),
                 Put::Waits => {}
                 Put::Full => left_out += 1,
             }
         }
         drop(state);
         self.counters().shed(left_out);
-        ready.into_iter().for_each(|delivery| self.push(delivery));
+        ready.into_iter().for_each(|push| self.push(push));
     }
 
     /// Pushes on a stream of its own, in the task of the subscriber's connection.
-    fn push(self: &Arc<Self>, delivery: Delivery) {
+    fn push(self: &Arc<Self>, push: Numbered) {
         let Some(node) = self.node.upgrade() else { return };
-        let peer = delivery.peer;
-        let protocol = match delivery.form {
+        let peer = push.delivery.peer;
+        let protocol = match push.delivery.form {
             Form::Current => Protocol::FilterPush,
             Form::Legacy(_) => Protocol::FilterV1,
         };
         let under_way = UnderWay { service: Arc::clone(self), peer, phase: Phase::Writing };
-        let work: Work = Box::new(move |opened| under_way.run(delivery, opened).boxed());
+        let work: Work = Box::new(move |opened| under_way.run(push, opened).boxed());
         let open = Open { offer: [protocol].into_iter().collect(), then: Then::Do(work) };
         if let Err(error) = node.shared.lines.open(&peer, open) {
             debug!(%peer, %error, "no stream for a push");
