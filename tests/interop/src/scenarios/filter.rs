@@ -10,6 +10,7 @@ use crate::waku_peer::{PUBSUB, WakuPeer};
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 use std::collections::HashSet;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::Runtime;
@@ -28,7 +29,7 @@ const TOPIC: &str = "c5000009";
 const OTHER: &str = "c500000a";
 /// From the last publication to the last arrival, and from a request without an answer to its effect.
 const ARRIVAL: Duration = Duration::from_secs(30);
-/// Messages of go-waku's that our client hears before the next are published: its queues hold 32.
+/// Messages of go-waku's that are heard before the next are published: its queues hold 32, and it drops what finds them full.
 const BATCH: usize = 10;
 
 /// A subscriber under the driver, and how its events tell of pushes.
@@ -100,13 +101,19 @@ pub(super) fn through_us(lab: &Lab) -> Result<String> {
         Subscriber { process: go.process(), via: "legacy-filter" },
     ];
     let cursors = subscribers.each_ref().map(|subscriber| subscriber.process.log().len());
-    let sent = publish(&relay, MESSAGES)?;
+    let mut sent = HashSet::new();
+    while sent.len() < MESSAGES {
+        sent.extend(publish(&relay, sent.len()..sent.len() + BATCH)?);
+        let heard = || node.metric("waku_filter_messages_total").ok().flatten();
+        let all = || heard().filter(|heard| *heard >= sent.len() as f64);
+        poll(ARRIVAL, all).with_context(|| format!("{:?} of {} messages are heard", heard(), sent.len()))?;
+    }
     for (subscriber, cursor) in subscribers.iter().zip(cursors) {
-        subscriber.heard_once(cursor, &sent)?;
+        subscriber.heard_once(cursor, &sent).with_context(|| troubles(&node))?;
     }
 
     unsubscribe(&[&mplex, &yamux], &go, &node)?;
-    publish(&relay, 5)?;
+    publish(&relay, 0..5)?;
     for (subscriber, cursor) in subscribers.iter().zip(cursors) {
         subscriber.heard_once(cursor, &sent)?;
     }
@@ -144,6 +151,15 @@ fn unsubscribe(js: &[&JsPeer], go: &WakuPeer, node: &Causeway) -> Result<()> {
     poll(ARRIVAL, || (left() == Some(0.0)).then_some(())).with_context(|| format!("{:?} subscribers are left", left()))
 }
 
+/// What the node says of its pushes.
+fn troubles(node: &Causeway) -> String {
+    let metrics = node.get("/metrics").map(|(_, metrics)| metrics).unwrap_or_default();
+    let lines = metrics
+        .lines()
+        .filter(|line| line.starts_with("waku_filter_") && !line.contains("_bucket") && !line.ends_with(" 0"));
+    lines.collect::<Vec<_>>().join("; ")
+}
+
 /// Waits until the node has read so many requests of a kind; the first filter answers none.
 fn requests(node: &Causeway, kind: &str, least: u32) -> Result<()> {
     let series = format!("waku_filter_requests_total{{type=\"{kind}\"}} ");
@@ -156,11 +172,11 @@ fn requests(node: &Causeway, kind: &str, least: u32) -> Result<()> {
     Ok(())
 }
 
-/// Publishes so many messages on the topic, and as many that nobody asked for; gives the hashes of the first.
-fn publish(relay: &WakuPeer, count: usize) -> Result<HashSet<String>> {
+/// Publishes these of [`MESSAGES`] on the topic, and some that nobody asked for; gives the hashes of the first.
+fn publish(relay: &WakuPeer, which: Range<usize>) -> Result<HashSet<String>> {
     let mut sent = HashSet::new();
-    for n in 0..count {
-        let bytes = 1 + n * LARGEST / count.max(2);
+    for n in which {
+        let bytes = 1 + n * LARGEST / MESSAGES;
         let payload = "ab".repeat(bytes);
         let message = relay.publish(&format!("pub {PUBSUB} {} {payload}", content_topic(TOPIC)))?;
         sent.insert(plain(&message.hash));
@@ -202,8 +218,8 @@ async fn pushed_to_us(service: &WakuPeer, beyond: &WakuPeer, generation: Generat
         Generation::Current => filter.ping().await.context("a ping of ours")?,
         Generation::Legacy => inbox.until_it_works(beyond).await?,
     }
-    for _ in 0..MESSAGES / BATCH {
-        inbox.sent.extend(publish(beyond, BATCH)?);
+    for n in 0..MESSAGES / BATCH {
+        inbox.sent.extend(publish(beyond, n * BATCH..(n + 1) * BATCH)?);
         inbox.hear_all().await?;
     }
     filter.unsubscribe(&topic, &contents).await.context("the end")?;
@@ -223,7 +239,7 @@ impl Inbox {
     /// The first filter does not say when it is there: publishes until something comes.
     async fn until_it_works(&mut self, beyond: &WakuPeer) -> Result<()> {
         for _ in 0..ARRIVAL.as_secs() {
-            self.sent.extend(publish(beyond, 1)?);
+            self.sent.extend(publish(beyond, 0..1)?);
             if let Ok(first) = timeout(Duration::from_secs(1), self.messages.recv()).await {
                 self.heard.insert(hex::encode(first?.hash.as_bytes()));
                 // Those before it may have been too early.
