@@ -1,9 +1,9 @@
 //! Moving what was written from SQLite's write-ahead log into its file, beside the writer and not in its way.
 //!
 //! SQLite does this by itself at the end of whatever transaction finds the log long, and that transaction then waits for hundreds of
-//! pages all over the file: a fifth of a second after a deletion. Here a connection of its own does it, while the writer goes on; what
-//! was written meanwhile, a few pages, is moved in the writer's turn, so that the log begins anew and stays short. The writer itself
-//! has to have [`NOT_BY_ITSELF`].
+//! pages all over the file: a fifth of a second after a deletion. Here a connection of its own does it, while the writer goes on; then
+//! what was written meanwhile, and again, until that is [`FEW_PAGES`], which are moved in the writer's turn, so that the log begins anew
+//! and stays short. The writer itself has to have [`NOT_BY_ITSELF`].
 //!
 //! Limit: the log is moved every [`LOG_PAGES`], as far as can be told, and grows only by what is written while one move takes.
 
@@ -23,6 +23,10 @@ pub const NOT_BY_ITSELF: (&str, &str) = ("wal_autocheckpoint", "0");
 
 /// Pages of 4 KiB in the log before it is moved: 16 MiB. What is deleted a second after it was written is then mostly gone again.
 pub const LOG_PAGES: usize = 4_096;
+/// Pages that are moved in the writer's turn: some milliseconds.
+const FEW_PAGES: usize = 128;
+/// How often what was written meanwhile is moved at most. Each time takes a part of the time before, unless the disk is overcome by what is written.
+const PASSES: usize = 6;
 /// Bytes of a page.
 const PAGE_BYTES: usize = 4_096;
 /// Pages that a row changes, at most and beside its contents: its own, one of each index, and those above them now and then.
@@ -84,7 +88,13 @@ async fn run(pool: SqlitePool, shared: Arc<Shared>) {
 }
 
 async fn move_all(pool: &SqlitePool, shared: &Shared) -> Result<(), sqlx::Error> {
-    checkpoint(pool).await?;
+    for _ in 0..PASSES {
+        let before = shared.pages.load(Relaxed);
+        checkpoint(pool).await?;
+        if shared.pages.load(Relaxed).saturating_sub(before) <= FEW_PAGES {
+            break;
+        }
+    }
     let _turn = shared.turn.lock().await;
     checkpoint(pool).await?;
     shared.pages.store(0, Relaxed);
