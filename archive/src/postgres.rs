@@ -40,6 +40,8 @@ const SLOTS: u32 = 32;
 const TRIM_LOCK: i64 = 0x6361_7573_6577_6179;
 /// The advisory lock of those who make days.
 const DAYS_LOCK: i64 = TRIM_LOCK + 1;
+/// The advisory lock of those who remove days that were taken off.
+const REMOVE_LOCK: i64 = TRIM_LOCK + 2;
 
 /// What a batch is tried again after: no partition, a lock waited for too long, a circle of waits, a row that changed meanwhile.
 const PASSING: [&str; 5] = ["23514", "55P03", "40P01", "40001", "23503"];
@@ -80,6 +82,7 @@ impl PostgresLog {
         let readers = pool(connections.saturating_sub(1).max(1)).connect_lazy_with(options);
         let log = Self { readers, writer, days: Mutex::default() };
         log.prepare(now_secs).await.map_err(unusable)?;
+        log.remove_days();
         Ok(log)
     }
 
@@ -160,6 +163,16 @@ impl PostgresLog {
         totals(&mut connection).await
     }
 
+    /// Removes the days that were taken off, beside everything else.
+    fn remove_days(&self) {
+        let pool = self.readers.clone();
+        tokio::spawn(async move {
+            if let Err(error) = days::remove(&pool).await {
+                tracing::debug!(%error, "days that were taken off are removed at the next start, or with the next of them");
+            }
+        });
+    }
+
     /// Deletes a day, or some of the oldest rows; how many that were; `None` when nothing has to go. One node does so at a time; the others find nothing to do.
     pub(crate) async fn trim(&self, excess: &Excess, chunk: usize) -> Result<Option<u64>, sqlx::Error> {
         let mut transaction = self.writer.begin().await?;
@@ -174,6 +187,7 @@ impl PostgresLog {
         match days::drop_oldest(&mut transaction, excess, &totals).await {
             Ok(Some(rows)) => {
                 transaction.commit().await?;
+                self.remove_days();
                 return Ok(Some(rows));
             }
             Ok(None) => {}

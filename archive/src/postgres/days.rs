@@ -2,7 +2,7 @@
 
 use sqlx::{AssertSqlSafe, PgConnection, PgPool};
 
-use super::{DAYS_LOCK, LOCK_TIMEOUT};
+use super::{DAYS_LOCK, LOCK_TIMEOUT, REMOVE_LOCK};
 use crate::{query::Totals, retention::Excess, row::MAX_AHEAD_SECS, session::Changes};
 
 pub(super) const SECS_PER_DAY: i64 = 86_400;
@@ -98,7 +98,7 @@ pub(super) async fn prepare(pool: &PgPool, now_secs: u64) -> Result<Days, sqlx::
     Ok(days)
 }
 
-/// Drops the oldest day if all of it has to go, but never the last that has rows: how many it had.
+/// Takes the oldest day off if all of it has to go, but never the last that has rows: how many it had. [`remove`] then gives its space back.
 pub(super) async fn drop_oldest(
     connection: &mut PgConnection,
     excess: &Excess,
@@ -119,9 +119,27 @@ pub(super) async fn drop_oldest(
         return Ok(None);
     }
     limit_waiting(connection).await?;
-    sqlx::query(AssertSqlSafe(format!("DROP TABLE log_{lower}"))).execute(&mut *connection).await?;
+    let detach = format!("ALTER TABLE log DETACH PARTITION log_{lower}");
+    sqlx::query(AssertSqlSafe(detach)).execute(&mut *connection).await?;
     sqlx::query("DELETE FROM days WHERE lower_secs = $1").bind(lower).execute(&mut *connection).await?;
     Ok(Some(rows))
+}
+
+/// Removes the days that were taken off, also by a node that was killed before it did this. Their files take a good part of a second to
+/// go, in which nobody is waited for: they are in nobody's way.
+pub(super) async fn remove(pool: &PgPool) -> Result<(), sqlx::Error> {
+    let mut transaction = pool.begin().await?;
+    sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(REMOVE_LOCK).execute(&mut *transaction).await?;
+    let tables: Vec<String> = sqlx::query_scalar(
+        "SELECT relname::text FROM pg_class WHERE relkind = 'r' AND NOT relispartition AND relname ~ '^log_[0-9]+$' \
+         AND relnamespace = current_schema()::regnamespace",
+    )
+    .fetch_all(&mut *transaction)
+    .await?;
+    for table in tables {
+        sqlx::query(AssertSqlSafe(format!("DROP TABLE {table}"))).execute(&mut *transaction).await?;
+    }
+    transaction.commit().await
 }
 
 async fn limit_waiting(connection: &mut PgConnection) -> Result<(), sqlx::Error> {

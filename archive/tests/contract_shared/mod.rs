@@ -104,6 +104,24 @@ pub(crate) async fn retention_of_several_nodes_runs_once(url: String) {
     assert!(days < FIRST_DAYS - 31 + 6, "{days} days");
     let partitions = "SELECT count(*) FROM pg_inherits WHERE inhparent = 'log'::regclass";
     assert_eq!(scalar(&url, partitions).await, days);
+    only_days_are_left(&url, days).await;
+    // Taken off by a node that was then killed: the next one removes it.
+    let mut connection = PgConnection::connect(&url).await.unwrap();
+    sqlx::query("CREATE TABLE log_86400 (LIKE log)").execute(&mut connection).await.unwrap();
+    open(&url).await;
+    only_days_are_left(&url, days).await;
+}
+
+/// What retention took off is removed soon.
+async fn only_days_are_left(url: &str, days: i64) {
+    let tables = "SELECT count(*) FROM pg_class WHERE relkind = 'r' AND relname LIKE 'log\\_%'";
+    let removed = async {
+        while scalar(url, tables).await > days {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, removed).await.unwrap();
+    assert_eq!(scalar(url, tables).await, days);
 }
 
 /// Nobody can make partitions by what he sends.
