@@ -54,6 +54,14 @@ impl Default for Application {
     }
 }
 
+impl Application {
+    /// That of identities that are not registered yet, each at index 0 of its contract: no other application takes them for members.
+    #[must_use]
+    pub fn unregistered() -> Self {
+        Self { app_identifier: "unregistered".to_owned(), ..Self::default() }
+    }
+}
+
 /// Where a membership is registered. Texts stay as they are spelled.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Membership {
@@ -203,6 +211,17 @@ impl Keystore {
         self.credentials.keys().map(String::as_str)
     }
 
+    /// The name of this membership's credential, however its chain is spelled.
+    #[must_use]
+    pub fn name_of(&self, membership: &Membership) -> Option<&str> {
+        membership.names().find_map(|name| self.credentials.get_key_value(&name)).map(|(name, _)| name.as_str())
+    }
+
+    /// Takes out what has that name. Returns whether it was there.
+    pub fn remove(&mut self, name: &str) -> bool {
+        self.credentials.remove(name).is_some()
+    }
+
     /// The only credential, whatever its name; of several, that of `membership`. Takes a second, as the file says: not for a task
     /// that has to answer meanwhile.
     ///
@@ -236,7 +255,7 @@ impl Keystore {
         if self.credentials.len() >= MAX_CREDENTIALS {
             return Err(KeystoreError::Full);
         }
-        if credential.membership.names().any(|name| self.credentials.contains_key(&name)) {
+        if self.name_of(&credential.membership).is_some() {
             return Err(KeystoreError::Present);
         }
         let crypto = Sealed::seal(&plain::encode(credential), password, kdf, rng)?;
@@ -249,7 +268,7 @@ impl Keystore {
             (0, _) => return Err(KeystoreError::Empty),
             (1, _) => self.credentials.values().next(),
             (several, None) => return Err(KeystoreError::Ambiguous(several)),
-            (_, Some(membership)) => membership.names().find_map(|name| self.credentials.get(&name)),
+            (_, Some(membership)) => self.name_of(membership).and_then(|name| self.credentials.get(name)),
         };
         entry.map(|entry| &entry.crypto).ok_or(KeystoreError::Unknown)
     }

@@ -47,7 +47,7 @@ struct Plain {
     tree_index: u64,
     identity_credential: Secrets,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    user_message_limit: Option<u64>,
+    user_message_limit: Option<Messages>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -63,6 +63,23 @@ struct Contract {
 enum ChainId {
     Text(String),
     Number(u64),
+}
+
+/// A number; browsers write it as a text.
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum Messages {
+    Number(u64),
+    Text(String),
+}
+
+impl Messages {
+    fn limit(&self) -> Option<Limit> {
+        match self {
+            Self::Number(number) => Limit::new(*number),
+            Self::Text(text) => Limit::new(text.parse().ok()?),
+        }
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -87,7 +104,7 @@ impl Drop for Secrets {
 pub(super) fn decode(json: &[u8]) -> Result<Credential, PlainError> {
     let plain: Plain = serde_json::from_slice(json).map_err(|_| PlainError::Malformed)?;
     let index = u32::try_from(plain.tree_index).ok().filter(|index| *index < MAX_MEMBERS).ok_or(PlainError::Index)?;
-    let limit = plain.user_message_limit.map(|limit| Limit::new(limit).ok_or(PlainError::Limit)).transpose()?;
+    let limit = plain.user_message_limit.map(|limit| limit.limit().ok_or(PlainError::Limit)).transpose()?;
     let secrets = &plain.identity_credential;
     let [trapdoor, nullifier] = [half(&secrets.id_trapdoor)?, half(&secrets.id_nullifier)?];
     let identity = Identity::kept(trapdoor, nullifier, secret(&secrets.id_secret_hash)?);
@@ -125,7 +142,7 @@ pub(super) fn encode(credential: &Credential) -> Zeroizing<Vec<u8>> {
             id_secret_hash: identity.secret().to_bytes().to_vec(),
             id_commitment: *identity.commitment().bytes(),
         },
-        user_message_limit: limit.map(|limit| limit.get().into()),
+        user_message_limit: limit.map(|limit| Messages::Number(limit.get().into())),
     };
     let mut json = Zeroizing::new(Vec::with_capacity(ROOM_BYTES));
     serde_json::to_writer(&mut *json, &plain).expect("a buffer takes texts and numbers");
@@ -172,15 +189,18 @@ mod tests {
         assert_eq!(kept.trapdoor().to_bytes()[..], [0; ELEMENT_BYTES]);
         let numbered = altered(|json| json["membershipContract"]["chainId"] = json!(59_141));
         assert_eq!(numbered, Ok(credential(Some(20))));
+        assert_eq!(altered(|json| json["userMessageLimit"] = json!("300")), Ok(credential(Some(300))));
     }
 
     #[test]
     fn what_is_wrong_is_named() {
         type Alter = fn(&mut Value);
-        let cases: [(PlainError, Alter); 8] = [
+        let cases: [(PlainError, Alter); 10] = [
             (PlainError::Malformed, |json| json["treeIndex"] = json!("8")),
             (PlainError::Malformed, |json| *json = json!([])),
             (PlainError::Index, |json| json["treeIndex"] = json!(MAX_MEMBERS)),
+            (PlainError::Malformed, |json| json["userMessageLimit"] = json!(-1)),
+            (PlainError::Limit, |json| json["userMessageLimit"] = json!("many")),
             (PlainError::Limit, |json| json["userMessageLimit"] = json!(0)),
             (PlainError::Limit, |json| json["userMessageLimit"] = json!(65_536)),
             (PlainError::Secret, |json| json["identityCredential"]["idSecretHash"] = json!([1, 2])),

@@ -53,6 +53,17 @@ fn the_published_credential_opens() {
 }
 
 #[test]
+fn what_a_browser_wrote_opens() {
+    let json = include_str!("../../../fixtures/rln/keystore-js-waku.json");
+    let opened = read(json).unwrap().open(None, &Password::new("12345678")).unwrap();
+    let address = "0xb9cd878c90e49f797b4431fbf4fb333108cb90e6".to_owned();
+    assert_eq!(opened.membership, Membership { chain_id: "59141".to_owned(), address, index: 703 });
+    assert_eq!(opened.limit, Limit::new(300));
+    let commitment = "378adaef633c80a2e82de1c3da64b77c9df343df9217d01ec3b609974b01bb2b";
+    assert_eq!(format!("{:?}", opened.identity.commitment()), commitment);
+}
+
+#[test]
 fn the_published_name() {
     let name = "9DB2B4718A97485B9F70F68D1CC19F4E10F0B4CE943418838E94956CB8E57548";
     assert_eq!(membership("0xAA36A7", 8).hash(), name);
@@ -75,6 +86,21 @@ fn of_several_the_one_that_is_named_however_its_chain_is_spelled() {
     assert_eq!(open(Some(&membership("11155111", 2))).unwrap(), credentials[1]);
     assert!(matches!(open(None), Err(KeystoreError::Ambiguous(3))));
     assert!(matches!(open(Some(&membership("1", 1))), Err(KeystoreError::Unknown)));
+}
+
+#[test]
+fn what_is_not_registered_is_of_another_application_and_goes_when_it_is() {
+    let drawn = credential("59141", 0);
+    let mut drafts = Keystore::new(Application::unregistered());
+    drafts.add(&drawn, &Password::new("word"), QUICK, &mut StdRng::seed_from_u64(1)).unwrap();
+    let json = drafts.to_json();
+    assert!(matches!(read(&json), Err(KeystoreError::Other { found, .. }) if *found == Application::unregistered()));
+    assert_eq!(Keystore::read(json.as_bytes(), &Application::unregistered()).unwrap(), drafts);
+    let name = drafts.name_of(&membership("0xE705", 0)).unwrap().to_owned();
+    assert_eq!((name.clone(), drafts.name_of(&membership("1", 0))), (drawn.membership.hash(), None));
+    assert_eq!(drafts.open_named(&name, &Password::new("word")).unwrap(), drawn);
+    assert!(drafts.remove(&name) && !drafts.remove(&name));
+    assert!(matches!(drafts.open(None, &Password::new("word")), Err(KeystoreError::Empty)));
 }
 
 #[test]
