@@ -37,6 +37,11 @@ pub(super) fn samples(node: &waku2::Handle) -> Vec<Sample> {
         },
         counter("rln_verification_batches", "Batches verified", read(&rln.batches)),
         counter("rln_verification_failures", "Batches that the verifier did not survive", read(&rln.failed)),
+        counter(
+            "rln_verification_late",
+            "Messages ignored because the verifier did not answer in time",
+            read(&rln.late),
+        ),
         gauge("rln_verification_queue", "Messages that wait to be verified", read(&rln.waiting)),
         gauge("rln_held", "Messages that wait for their root", read(&rln.held)),
         counter("rln_were_held", "Messages that have waited for their root", read(&rln.were_held)),

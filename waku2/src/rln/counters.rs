@@ -25,6 +25,8 @@ pub struct Counters {
     pub came_in_time: AtomicU64,
     /// Messages dropped for want of room: in the queue, the hold or the log.
     pub overload: AtomicU64,
+    /// Messages ignored because the verifier did not answer in time.
+    pub late: AtomicU64,
     /// Batches that the verifier did not survive.
     pub failed: AtomicU64,
     /// Nullifiers that are remembered.

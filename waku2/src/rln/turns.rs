@@ -53,6 +53,23 @@ impl<K: Copy + Eq + Hash, T> Turns<K, T> {
         taken
     }
 
+    /// The next one of each peer, in no order.
+    pub fn firsts(&self) -> impl Iterator<Item = &T> {
+        self.waiting.values().filter_map(VecDeque::front)
+    }
+
+    /// Takes the first ones of each peer for as long as they are so.
+    pub fn take_while(&mut self, is_so: impl Fn(&T) -> bool) -> Vec<T> {
+        let mut taken = Vec::new();
+        for queue in self.waiting.values_mut() {
+            taken.extend(std::iter::from_fn(|| queue.pop_front_if(|item| is_so(item))));
+        }
+        self.waiting.retain(|_, queue| !queue.is_empty());
+        self.order.retain(|peer| self.waiting.contains_key(peer));
+        self.len -= taken.len();
+        taken
+    }
+
     /// How many wait.
     #[must_use]
     pub const fn len(&self) -> usize {
@@ -85,6 +102,21 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn what_is_so_goes_and_turns_stay() {
+        let mut turns = Turns::new(100);
+        for (peer, item) in [('a', 1), ('b', 2), ('a', 3), ('c', 4), ('a', 2)] {
+            assert_eq!(turns.push(peer, item), None);
+        }
+        let mut firsts: Vec<_> = turns.firsts().copied().collect();
+        firsts.sort_unstable();
+        assert_eq!(firsts, [1, 2, 4]);
+        let mut taken = turns.take_while(|item| *item <= 2);
+        taken.sort_unstable();
+        assert_eq!((taken, turns.len()), (vec![1, 2], 3));
+        assert_eq!(turns.take(9), [3, 4, 2]);
+    }
 
     #[test]
     fn each_has_its_turn() {

@@ -60,6 +60,7 @@ pub(super) enum News {
     Answers(Vec<Answer<Waiting>>),
     Roots(Arc<Roots>),
     HeldLongEnough,
+    Unanswered,
 }
 
 impl Proofs {
@@ -79,10 +80,12 @@ impl Proofs {
     /// What comes next; never, where no proofs are verified. Safe to cancel.
     pub(super) async fn news(proofs: &mut Option<Self>, counters: &Counters) -> News {
         let Some(Self { pool, roots, hold, .. }) = proofs else { return pending().await };
+        let due = pool.next();
         tokio::select! {
             answers = pool.answers(&counters.rln) => News::Answers(answers),
             changed = changed(roots) => News::Roots(changed),
             () = at(hold.next()) => News::HeldLongEnough,
+            () = at(due) => News::Unanswered,
         }
     }
 
@@ -115,7 +118,7 @@ impl Node {
     pub(super) fn verify(&mut self, waiting: Waiting) {
         let Some(proofs) = &mut self.proofs else { return self.ended(waiting, Finding::Unverified, now()) };
         let (peer, proof) = (waiting.peer(self.swarm.local_peer_id()), waiting.pending.claim.proof.clone());
-        let dropped = proofs.pool.verify(peer, proof, waiting);
+        let dropped = proofs.pool.verify(now().instant, peer, proof, waiting);
         self.overloaded(dropped, Finding::Busy);
     }
 
@@ -147,6 +150,7 @@ impl Node {
                 known.into_iter().for_each(|waiting| self.verify(waiting));
             }
             News::HeldLongEnough => self.stop_holding(),
+            News::Unanswered => self.stop_waiting(now()),
         }
         self.show_proofs();
     }
@@ -168,6 +172,16 @@ impl Node {
         let now = now();
         let expired = self.proofs.as_mut().map(|proofs| proofs.hold.expired(now.instant)).unwrap_or_default();
         expired.into_iter().for_each(|waiting| self.ended(waiting, Finding::UnknownRoot, now));
+    }
+
+    /// Ends those whose proof the verifier says nothing of. Nobody is to blame for that but us.
+    fn stop_waiting(&mut self, now: Now) {
+        let counters = Arc::clone(&self.counters);
+        let late = self.proofs.as_mut().map(|proofs| proofs.pool.late(now.instant, &counters.rln)).unwrap_or_default();
+        if !late.is_empty() {
+            tracing::error!(messages = late.len(), "the verifier of proofs does not answer: messages are ignored");
+        }
+        late.into_iter().for_each(|waiting| self.ended(waiting, Finding::Busy, now));
     }
 
     /// A message has waited, and this is found.
@@ -221,5 +235,105 @@ impl Waiting {
             Purpose::Relay { from, .. } => *from,
             Purpose::Publish(publication) => publication.from.unwrap_or(*own),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{
+        Mutex,
+        mpsc::{Receiver, sync_channel},
+    };
+
+    use libp2p::gossipsub::{Message, TopicHash};
+    use tokio::sync::mpsc;
+
+    use super::{super::build, *};
+    use crate::{
+        ClusterId, Config, WakuMessage,
+        message::Meta,
+        rln::{
+            Verify,
+            element::Element,
+            epoch::EpochLength,
+            pool::ANSWER_WITHIN,
+            proof::{IDENTIFIER, RateLimitProof},
+            roots,
+            signal::Signal,
+        },
+        validate::{Policy, Reason},
+    };
+
+    /// Answers once it is let.
+    #[derive(Debug)]
+    struct Silent(Mutex<Receiver<()>>);
+
+    impl Verify for Silent {
+        fn verify(&self, proofs: &[RateLimitProof]) -> Vec<bool> {
+            let _ = self.0.lock().unwrap().recv();
+            vec![true; proofs.len()]
+        }
+    }
+
+    /// A message of now, in order but for its proof, of which only a verifier can tell.
+    fn proven() -> WakuMessage {
+        let bare = WakuMessage {
+            payload: "x".into(),
+            content_topic: "/a/1/b/c".into(),
+            version: 0,
+            timestamp: Some(now().unix_nanos()),
+            meta: Meta::default(),
+            rate_limit_proof: None,
+            ephemeral: false,
+        };
+        let proof = RateLimitProof {
+            snark: [1; 128],
+            root: *Element::from(1).bytes(),
+            epoch: EpochLength::default().at(now().unix).bytes(),
+            share_x: *Signal::of(&bare).x().bytes(),
+            share_y: *Element::from(2).bytes(),
+            nullifier: *Element::from(3).bytes(),
+            identifier: IDENTIFIER,
+        };
+        WakuMessage { rate_limit_proof: Some(proof.encode()), ..bare }
+    }
+
+    #[tokio::test]
+    async fn h80_a_message_whose_verifier_does_not_answer_is_ignored_and_its_peer_not_blamed() {
+        let ((go, gone), (follow, known)) = (sync_channel(1), roots::follow());
+        follow.now(Element::from(1));
+        let rln = Some(rln::Config::new(Arc::new(Silent(Mutex::new(gone))), known));
+        let topics = vec!["/waku/2/rs/1/1".parse().unwrap()];
+        let topic = TopicHash::from_raw("/waku/2/rs/1/1");
+        let config = Config {
+            cluster: ClusterId(1),
+            topics,
+            policy: Policy { rln, ..Policy::default() },
+            ..Config::new([1; 32])
+        };
+        let (events, _events) = mpsc::channel(8);
+        let (handle, mut node) = build(config, events).unwrap();
+        let message = Message { source: None, data: proven().encode().to_vec(), sequence_number: None, topic };
+        node.on_message(PeerId::random(), &MessageId::new(&[1]), message);
+        let counters = handle.counters();
+        let ends = || {
+            let ignored = counters.ignored[Reason::Busy.index()].load(Relaxed);
+            (ignored, counters.rln.late.load(Relaxed), counters.rejected_total(), counters.accepted.load(Relaxed))
+        };
+        node.on_proofs(News::Unanswered);
+        assert_eq!(ends(), (0, 0, 0, 0), "it still has time");
+        node.stop_waiting(now().after(ANSWER_WITHIN));
+        assert_eq!(ends(), (1, 1, 0, 0));
+        go.send(()).unwrap();
+        // What it says in the end nobody waits for.
+        loop {
+            let news = Proofs::news(&mut node.proofs, &counters).await;
+            let is_over = matches!(&news, News::Answers(answers) if answers.is_empty());
+            node.on_proofs(news);
+            if is_over {
+                break;
+            }
+        }
+        assert_eq!(ends(), (1, 1, 0, 0));
     }
 }
