@@ -8,6 +8,7 @@ use waku0::{
 use waku2::{
     handle::{PublishError, Published},
     rln::NoProof,
+    validate::Reason,
 };
 
 use crate::drop_reason::DropReason;
@@ -33,6 +34,8 @@ pub enum Answer {
     Failed,
     /// It has peers, and no room on the way to any of them.
     Busy,
+    /// It takes nothing without a proof, and too many are being made. To the end of its time: [`DropReason::RlnUnavailable`].
+    Unproven,
 }
 
 impl Answer {
@@ -55,7 +58,9 @@ impl From<Result<Published, PublishError>> for Answer {
             Ok(Published { peers: 0, .. }) | Err(PublishError::NoPeers) => Self::Failed,
             Ok(_) => Self::Accepted { already_there: false },
             Err(PublishError::TooLarge { .. }) => Self::Refused(DropReason::TooLargeV2),
-            Err(PublishError::QueueFull | PublishError::NoProof(NoProof::Busy)) => Self::Busy,
+            // What is refused so is taken once the verifier has time, or answers.
+            Err(PublishError::QueueFull | PublishError::Refused(Reason::Busy)) => Self::Busy,
+            Err(PublishError::NoProof(NoProof::Busy)) => Self::Unproven,
             Err(PublishError::NoProof(NoProof::OutOfIds)) => Self::Refused(DropReason::RlnBudget),
             Err(PublishError::NoProof(NoProof::NotReady | NoProof::Failed)) => {
                 Self::Refused(DropReason::RlnUnavailable)
@@ -106,12 +111,14 @@ mod tests {
         assert_eq!(Answer::from(Err::<Published, _>(PublishError::NoPeers)), Answer::Failed);
         let too_large = PublishError::TooLarge { frame_bytes: 2, limit_bytes: 1 };
         assert_eq!(Answer::from(Err::<Published, _>(too_large)), Answer::Refused(DropReason::TooLargeV2));
-        assert_eq!(Answer::from(Err::<Published, _>(PublishError::QueueFull)), Answer::Busy);
+        for busy in [PublishError::QueueFull, PublishError::Refused(Reason::Busy)] {
+            assert_eq!(Answer::from(Err::<Published, _>(busy)), Answer::Busy);
+        }
         for (no, expected) in [
             (NoProof::OutOfIds, Answer::Refused(DropReason::RlnBudget)),
             (NoProof::NotReady, Answer::Refused(DropReason::RlnUnavailable)),
             (NoProof::Failed, Answer::Refused(DropReason::RlnUnavailable)),
-            (NoProof::Busy, Answer::Busy),
+            (NoProof::Busy, Answer::Unproven),
         ] {
             assert_eq!(Answer::from(Err::<Published, _>(PublishError::NoProof(no))), expected);
         }

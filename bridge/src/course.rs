@@ -132,7 +132,8 @@ impl Bridge {
     fn out_of_time(&mut self, now: Now, id: JobId) {
         let Some(job) = self.jobs.get_mut(id) else { return };
         let Work::Publish { again: Some(envelope), .. } = &job.work else {
-            return self.finish(now, id, Outcome::Dropped(DropReason::PublishFailed));
+            let reason = if job.waits_for_proof { DropReason::RlnUnavailable } else { DropReason::PublishFailed };
+            return self.finish(now, id, Outcome::Dropped(reason));
         };
         let (envelope, mut passage) = (Arc::clone(envelope), job.passage.clone());
         job.attempts = 0;
@@ -217,6 +218,7 @@ impl Bridge {
         if let (Some(proof), Some(draft)) = (proof, &mut job.passage.draft) {
             draft.is_proven(proof);
         }
+        job.waits_for_proof = answer == Answer::Unproven;
         match answer {
             // Our own node has it, and nobody else.
             Answer::Accepted { already_there } if is_alone && matches!(job.work, Work::Post(_)) => {
@@ -233,7 +235,7 @@ impl Bridge {
             }
             Answer::Refused(reason) => self.finish(now, id, Outcome::Dropped(reason)),
             Answer::Failed => self.failed(now, id),
-            Answer::Busy => self.found_no_room(now, id),
+            Answer::Busy | Answer::Unproven => self.found_no_room(now, id),
             // Parted above.
             Answer::Proven { .. } => {}
         }

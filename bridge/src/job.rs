@@ -150,6 +150,8 @@ pub(crate) struct Job {
     pub(crate) work: Work,
     /// Failed attempts since the far side last gained a peer.
     pub(crate) attempts: u8,
+    /// The last attempt found nobody free to prove it.
+    pub(crate) waits_for_proof: bool,
     /// After this the far side would refuse it.
     pub(crate) until: Instant,
     stage: Stage,
@@ -188,7 +190,7 @@ impl JobTable {
         let direction = passage.direction as usize;
         self.bytes[direction] += passage.bytes;
         let stage = Stage::Held;
-        let job = Job { passage, work: Work::Start, attempts: 0, until: at, stage, due: None };
+        let job = Job { passage, work: Work::Start, attempts: 0, waits_for_proof: false, until: at, stage, due: None };
         self.enter(id, &job);
         self.jobs.insert(id, job);
         id

@@ -147,7 +147,7 @@ fn answer_one(lone: &mut Lone, answer: u8) {
     let answers = [ACCEPTED, ALREADY_THERE, Answer::Failed, Answer::Failed, Answer::Busy, refused];
     let chosen = answers[usize::from(answer) % answers.len()].clone();
     if answer >= 128 && !lone.published.is_empty() {
-        lone.publish_is(chosen);
+        lone.publish_is(if answer == u8::MAX { Answer::Unproven } else { chosen });
     } else if !lone.posted.is_empty() {
         lone.post_is(chosen);
     }

@@ -234,6 +234,19 @@ fn a_busy_prover_is_asked_again_until_it_is_too_late() {
         }
     }
     assert!(asked > 3, "{asked}");
+    assert_eq!(kept_all(&mut lone)[0].why, Why::Instead(DropReason::RlnUnavailable));
+    lone.is_archived(DropReason::RlnUnavailable);
+
+    // Who was proven at last, and reached nobody, did not want for a proof.
+    lone.hears_envelope(&envelope(lone.secs(), 60, "z"));
+    lone.passes(SECOND * 2);
+    lone.publish_is(busy());
+    for _ in 0..30 {
+        lone.passes(SECOND);
+        if !lone.published.is_empty() {
+            lone.publish_is(Answer::Busy);
+        }
+    }
     assert_eq!(kept_all(&mut lone)[0].why, Why::Instead(DropReason::PublishFailed));
     lone.is_archived(DropReason::PublishFailed);
 }
