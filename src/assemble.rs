@@ -160,7 +160,8 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
             let resume = asked.and_then(|store| store.resume);
             let (database, history) = (&v0.database, history.clone());
             let keeping = Keeping { database, history, mail: config.mail.is_some(), resume };
-            Some(Crossing::start(bridging, keeping, v0_side, v2_side).await?)
+            let shares = v2.rln.as_ref().map(rln::Room::shares);
+            Some(Crossing::start(bridging, keeping, v0_side, v2_side, shares).await?)
         }
         _ => None,
     };

@@ -320,7 +320,8 @@ impl TryFrom<BridgeArgs> for Config {
         notices.extend(table.notices);
         let store = store::store(&args.store, (&network, rln.is_some()), archive.is_some(), &mut notices);
         let (path, picky) = (args.bridge.route_file.clone(), args.bridge.waku_v1_topic_interest);
-        let source = crossing::Source { path, around, unbridged: network.unbridged.clone(), picky };
+        let (unbridged, reserves) = (network.unbridged.clone(), table.reserves);
+        let source = crossing::Source { path, around, unbridged, reserves, picky };
         let backfill = crossing::backfill(&args.bridge, archive.is_some(), &mut notices)?;
         let mail = args.mailserver.then(|| mail::mail(&args.mail)).transpose()?;
         if mail.is_some() && archive.is_none() {

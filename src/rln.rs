@@ -2,7 +2,8 @@
 //!
 //! | Module | What |
 //! |---|---|
-//! | [`keystore`] | passwords, and the credentials that they open |
+//! | [`ask`] | passwords, of the flags or of a person |
+//! | [`keystore`] | the credentials that they open |
 //! | [`list`] | a group that is a file |
 //! | [`standing`] | where our members are under the newest root |
 //! | [`prover`] | proofs of own messages |
@@ -38,6 +39,7 @@ use waku2::rln::{
     roots::{self, Follow, Known},
 };
 
+pub(crate) mod ask;
 pub(crate) mod keystore;
 pub(crate) mod list;
 mod probe;
@@ -47,7 +49,10 @@ mod standing;
 pub(crate) use probe::{Numbers, Probe};
 
 use crate::{
-    config::rln::{Chain, Group, Rln},
+    config::{
+        reserves::Reserves,
+        rln::{Chain, Group, Rln, reserve},
+    },
     keys::system_rng,
 };
 use keystore::KeystoresError;
@@ -103,6 +108,19 @@ pub(crate) struct Room {
     probe: Probe,
     /// The group of a file does not change, and whoever knows it must not take it for gone.
     _kept: Option<(Follow, watch::Sender<Option<Arc<Places>>>)>,
+}
+
+/// The shares of our rate, which may change while ids are given out. Cheap to clone.
+#[derive(Debug, Clone)]
+pub(crate) struct Shares(Option<Arc<Mutex<Ids>>>);
+
+impl Shares {
+    /// These are kept from now on, in the present epoch too; what classes have taken of it counts. Nothing without a membership.
+    pub(crate) async fn keep(&self, reserves: &Reserves) {
+        let (Some(ids), reserve) = (self.0.clone(), reserve(reserves)) else { return };
+        // Somebody may be writing an id down. It does not panic.
+        let _ = spawn_blocking(move || locked(&ids).change_reserve(reserve)).await;
+    }
 }
 
 /// A member of ours.
@@ -162,6 +180,11 @@ impl Room {
     /// What health and metrics look at.
     pub(crate) fn probe(&self) -> Probe {
         self.probe.clone()
+    }
+
+    /// What changes the shares of our rate.
+    pub(crate) fn shares(&self) -> Shares {
+        Shares(self.probe.ids.clone())
     }
 
     /// Returns the name of what ends by itself, which it should not.

@@ -4,7 +4,10 @@ use std::path::Path;
 
 use waku2::rln::Config;
 
-use crate::{config::rln::Rln, health::Proofs};
+use crate::{
+    config::{reserves::Reserves, rln::Rln},
+    health::Proofs,
+};
 
 /// Nothing.
 #[derive(Debug, Clone, Copy, thiserror::Error)]
@@ -23,7 +26,21 @@ impl Room {
         match *self {}
     }
 
+    pub(crate) const fn shares(&self) -> Shares {
+        match *self {}
+    }
+
     pub(crate) async fn failed(&mut self) -> &'static str {
+        match *self {}
+    }
+}
+
+/// Nothing.
+#[derive(Debug, Clone)]
+pub(crate) enum Shares {}
+
+impl Shares {
+    pub(crate) async fn keep(&self, _: &Reserves) {
         match *self {}
     }
 }

@@ -12,12 +12,7 @@
 //! that it could have been about. One that is deleted can't be missed: it belongs to its identities and is to be kept with them.
 //! Spec: 17/WAKU2-RLN-RELAY; 64/WAKU2-NETWORK.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    path::Path,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeSet, path::Path, sync::Arc, time::Duration};
 
 use waku2::rln::{
     NoProof,
@@ -111,8 +106,6 @@ pub struct Ids {
     pool: Pool,
     reserve: Reserve,
     turn: usize,
-    /// What each class with a reserve has taken in this life. After a restart a reserve is whole again, as far as there are ids.
-    taken: BTreeMap<Epoch, BTreeMap<Arc<str>, u64>>,
 }
 
 impl Ids {
@@ -133,8 +126,7 @@ impl Ids {
             let path = path.display();
             tracing::error!(%path, until = until.0, "the ledger of message ids is damaged: none go out until its epochs are over");
         }
-        let (allot, taken) = (Allot::new(state), BTreeMap::new());
-        Ok((Self { ledger, length, allot, pool, reserve, turn: 0, taken }, found))
+        Ok((Self { ledger, length, allot: Allot::new(state), pool, reserve, turn: 0 }, found))
     }
 
     /// These memberships from now on.
@@ -142,8 +134,13 @@ impl Ids {
         self.pool = pool;
     }
 
+    /// This is kept from now on, in the present epoch too. What classes have taken of it counts.
+    pub fn change_reserve(&mut self, reserve: Reserve) {
+        self.reserve = reserve;
+    }
+
     /// An id in `epoch`, for this class, or for whoever there is nothing kept for; of a membership that is `usable`. It has been
-    /// written down that it went out. Blocks on the disk for one id in [`allot::BLOCK_IDS`].
+    /// written down that it went out. Blocks on the disk for one id in [`allot::BLOCK_IDS`], and one of a class.
     ///
     /// # Errors
     /// [`NoId`]; nothing has gone out then.
@@ -162,10 +159,9 @@ impl Ids {
             else {
                 continue;
             };
-            match self.next(epoch, &membership)? {
+            match self.next(epoch, &membership, class)? {
                 Some(id) => {
                     self.turn = place + 1;
-                    self.count(epoch, class);
                     return Ok(Id { commitment: membership.commitment, epoch, id });
                 }
                 None => refusal = NoId::Spent,
@@ -179,9 +175,8 @@ impl Ids {
     pub fn budget(&self, epoch: Epoch) -> Budget {
         let all = self.pool.0.iter().map(|membership| membership.range.len()).sum();
         let memberships = self.pool.0.iter().map(|one| (one.commitment, self.allot.left(epoch, one))).collect();
-        let taken = |class: &Arc<str>| self.taken.get(&epoch).and_then(|taken| taken.get(class)).copied();
         let kept = self.reserve.kept(all);
-        let kept = kept.map(|(class, ids)| (Arc::clone(class), ids.saturating_sub(taken(class).unwrap_or_default())));
+        let kept = kept.map(|(class, ids)| (Arc::clone(class), ids.saturating_sub(self.allot.taken(epoch, class))));
         Budget { epoch, all, memberships, kept: kept.collect() }
     }
 
@@ -201,27 +196,27 @@ impl Ids {
         }
     }
 
-    fn next(&mut self, epoch: Epoch, membership: &Membership) -> Result<Option<u32>, LedgerError> {
-        let id = match self.allot.next(epoch, membership) {
-            Next::Ready(id) => id,
-            Next::Write(id, state) => {
-                self.ledger.write(&state)?;
-                self.allot.wrote(state);
-                id
-            }
+    fn next(&mut self, epoch: Epoch, membership: &Membership, class: Option<&str>) -> Result<Option<u32>, LedgerError> {
+        let (id, state) = match self.allot.next(epoch, membership) {
+            Next::Ready(id) => (id, None),
+            Next::Write(id, state) => (id, Some(state)),
             Next::Spent => return Ok(None),
         };
-        self.allot.gave(epoch, membership.commitment, id);
-        Ok(Some(id))
-    }
-
-    fn count(&mut self, epoch: Epoch, class: Option<&str>) {
-        let reserved = &self.allot.state().reserved;
-        self.taken.retain(|epoch, _| reserved.contains_key(epoch));
-        let class = class.and_then(|class| self.reserve.kept(0).map(|(class, _)| class).find(|kept| &***kept == class));
-        if let Some(class) = class {
-            *self.taken.entry(epoch).or_default().entry(Arc::clone(class)).or_default() += 1;
+        let class = class.and_then(|class| self.reserve.class(class));
+        let class = class.map(|class| (class, self.allot.taken(epoch, class)));
+        let state = match class {
+            Some((class, _)) => self.allot.counting(epoch, class, &self.reserve, state),
+            None => state,
+        };
+        if let Some(state) = state {
+            self.ledger.write(&state)?;
+            self.allot.wrote(state);
         }
+        self.allot.gave(epoch, membership.commitment, id);
+        if let Some((class, taken)) = class {
+            self.allot.took(epoch, class, taken.saturating_add(1));
+        }
+        Ok(Some(id))
     }
 }
 
@@ -300,6 +295,46 @@ mod tests {
         assert_eq!(status, 9);
         assert_eq!(take(&mut ids, None), Err("Kept".into()));
         assert_eq!(take(&mut ids, Some("other")), Ok((1, 9)));
+    }
+
+    #[test]
+    fn a_crash_does_not_give_a_class_its_share_twice() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ids");
+        let kept = |ids: &Ids| ids.budget(EPOCH).kept.values().copied().collect::<Vec<_>>();
+        let (mut ids, _) = open(&path, pool(&[(1, 100)]), &[("status", 60)]);
+        for _ in 0..30 {
+            take(&mut ids, Some("status")).unwrap();
+        }
+        assert_eq!((kept(&ids), ids.budget(EPOCH).left_for(None)), (vec![30], 40));
+        drop(ids);
+        let (mut ids, _) = open(&path, pool(&[(1, 100)]), &[("status", 60)]);
+        assert_eq!(
+            (kept(&ids), ids.budget(EPOCH).left_for(None)),
+            (vec![28], 40),
+            "what was written down ahead is spent"
+        );
+        let nobody = std::iter::from_fn(|| take(&mut ids, None).ok()).count();
+        let status = std::iter::from_fn(|| take(&mut ids, Some("status")).ok()).count();
+        assert_eq!((nobody, status), (40, 28));
+        assert_eq!(ids.budget(Epoch(2_001)).kept.values().copied().collect::<Vec<_>>(), [60]);
+    }
+
+    #[test]
+    fn another_reserve_holds_at_once_and_what_was_taken_counts() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut ids, _) = open(&folder.path().join("ids"), pool(&[(1, 10)]), &[("status", 60)]);
+        assert_eq!(take(&mut ids, Some("status")), Ok((1, 0)));
+        assert_eq!(ids.budget(EPOCH).left_for(None), 4);
+        let reserve = |classes: &[(&str, u8)]| {
+            Reserve::new(classes.iter().map(|(class, percent)| ((*class).into(), *percent))).unwrap()
+        };
+        ids.change_reserve(reserve(&[("status", 20), ("other", 50)]));
+        assert_eq!((ids.budget(EPOCH).left_for(None), ids.budget(EPOCH).left_for(Some("other"))), (3, 8));
+        ids.change_reserve(Reserve::default());
+        assert_eq!(ids.budget(EPOCH).left_for(None), 9);
+        ids.change_reserve(reserve(&[("status", 100)]));
+        assert_eq!((ids.budget(EPOCH).left_for(None), take(&mut ids, Some("status"))), (0, Ok((1, 1))));
     }
 
     #[test]

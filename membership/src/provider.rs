@@ -152,6 +152,14 @@ impl Provider {
         self.ask("eth_getTransactionCount", json!([account.to_string(), "pending"]), json::number).await
     }
 
+    /// How many transactions of an account are in blocks.
+    ///
+    /// # Errors
+    /// [`Fault`].
+    pub async fn nonce_in_blocks(&self, account: Address) -> Result<u64, Fault> {
+        self.ask("eth_getTransactionCount", json!([account.to_string(), "latest"]), json::number).await
+    }
+
     /// What gas costs now, in wei, and what of that is for whoever makes the block.
     ///
     /// # Errors

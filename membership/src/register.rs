@@ -2,7 +2,8 @@
 //!
 //! The current contract takes a deposit in a token, which it has to be allowed to take first; the earlier one takes nothing but
 //! gas. [`cost`](cost()) asks and changes nothing. The private key of the account is wanted here alone. Gas is paid up to twice
-//! today's price, as deployed nodes do, though the chain takes no more than the price of its block.
+//! today's price, as deployed nodes do, though the chain takes no more than the price of its block. What was begun and not heard
+//! of to its end is in [`begun`].
 //! Spec: 17/WAKU2-RLN-RELAY, "Setup and Registration"; deployed: nwaku, waku-rlnv2-contract.
 
 use std::time::Duration;
@@ -10,9 +11,11 @@ use std::time::Duration;
 use alloy_primitives::{Address, B256, U256};
 use alloy_sol_types::{SolCall, SolEvent as _};
 
+pub mod begun;
 pub mod cost;
 mod transaction;
 
+pub use begun::{Place, place, settled};
 pub use cost::{APPROVAL_GAS, ASSUMED_GAS, Cost, Deposit, Limits};
 pub use transaction::{Account, NoKey};
 
@@ -80,6 +83,15 @@ pub enum RegisterError {
     /// The transaction is in no block yet. It may still come into one.
     #[error("transaction {0} is in no block after {within} s", within = RECEIPT_WITHIN.as_secs())]
     Unconfirmed(B256),
+    /// Something that the account sent earlier is in no block yet: it may be this registration.
+    #[error("account {account} has a transaction in no block yet, after {within} s: wait until it is in one, or replace it, and begin again", within = RECEIPT_WITHIN.as_secs())]
+    Waiting {
+        /// Whose.
+        account: Address,
+    },
+    /// It is a member, but the contract does not have the leaf that its limit makes.
+    #[error("it is a member, but its index is not to be found: was it registered for another number of messages?")]
+    NoIndex,
     /// The transaction is in a block, but the contract told of no member.
     #[error("transaction {0} registered nobody")]
     NoEvent(B256),
@@ -136,8 +148,7 @@ pub async fn cost(
     Ok(Cost { deposit, gas, gas_price, ether: provider.balance(payer).await? })
 }
 
-/// Registers, and waits until it is in a block. Cancelled, it may be a member nevertheless: [`RegisterError::AlreadyRegistered`]
-/// then tells its index.
+/// Registers, and waits until it is in a block. Cancelled, it may be a member nevertheless: [`settled`] and [`place()`] tell then.
 ///
 /// # Errors
 /// [`RegisterError`].
@@ -161,6 +172,13 @@ pub async fn register(
     Ok(Registered { index, limit, transaction, block: receipt.block })
 }
 
+/// What the contract tells of somebody.
+enum Told {
+    Nobody,
+    /// Where it is, if it tells that.
+    Member(Option<Place>),
+}
+
 struct Asked<'a> {
     provider: &'a Provider,
     contract: &'a Contract,
@@ -172,18 +190,24 @@ impl Asked<'_> {
     }
 
     async fn not_yet(&self, commitment: Commitment) -> Result<(), RegisterError> {
-        let Contract { address, flavour, .. } = *self.contract;
-        if !self.provider.call(address, &flavour.ask_member(commitment), At::Latest, contract::flag).await? {
-            return Ok(());
+        match self.told(commitment).await? {
+            Told::Nobody => Ok(()),
+            Told::Member(place) => Err(RegisterError::AlreadyRegistered { index: place.map(|place| place.index) }),
         }
-        let index = match flavour {
-            Flavour::Earlier => None,
-            Flavour::Current => {
+    }
+
+    async fn told(&self, commitment: Commitment) -> Result<Told, Fault> {
+        let Contract { address, flavour, .. } = *self.contract;
+        let is_member =
+            self.provider.call(address, &flavour.ask_member(commitment), At::Latest, contract::flag).await?;
+        match (is_member, flavour) {
+            (false, _) => Ok(Told::Nobody),
+            (true, Flavour::Earlier) => Ok(Told::Member(None)),
+            (true, Flavour::Current) => {
                 let info = self.call(address, current::getMembershipInfoCall { id: commitment.word() }).await?;
-                Some(info.index)
+                Ok(Told::Member(Some(Place { index: info.index, limit: Some(info.limit) })))
             }
-        };
-        Err(RegisterError::AlreadyRegistered { index })
+        }
     }
 
     async fn limits(&self) -> Result<Limits, Fault> {

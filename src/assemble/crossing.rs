@@ -13,6 +13,7 @@ use crate::{
     backfill::{books::Books, mail::Asking},
     config::{Bridging, crossing::Backfill},
     reload::Reloader,
+    rln::Shares,
     storage::{Database, archive::History, courses::Courses, journal::Journal},
     store::mine::Miner,
 };
@@ -58,6 +59,7 @@ impl Crossing {
         Keeping { database, history, mail, resume }: Keeping<'_>,
         (v0, v0_events): (waku0::Handle, mpsc::Receiver<waku0::Event>),
         (v2, v2_events): (waku2::Handle, mpsc::Receiver<waku2::Event>),
+        shares: Option<Shares>,
     ) -> Result<Self, StartError> {
         let (route, limits) = (config.routes.to_string(), config.limits);
         let journal = Journal::new(database, config.seen.max_entries);
@@ -78,7 +80,7 @@ impl Crossing {
             let asking = Asking { books: Arc::clone(&books), servers, history, rules: (*rules).clone() };
             filling.spawn(asking.run());
         }
-        let reloader = Reloader::new(source, v0, v2, bridge.clone());
+        let reloader = Reloader::new(source, v0, v2, bridge.clone(), shares);
         Ok(Self { bridge, limits, route, reloader, journal, history, miner, books, filling, task, scribe, feeder })
     }
 

@@ -4,7 +4,7 @@ use std::{fs, future::pending, path::Path};
 
 use tokio::{sync::mpsc, task::JoinHandle};
 use tracing::{info, warn};
-use waku2::{Multiaddr, PubsubTopic, service::Services};
+use waku2::{Multiaddr, PubsubTopic, service::Services, validate::Policy};
 
 use super::StartError;
 use crate::{
@@ -46,15 +46,11 @@ impl V2Room {
         notices.iter().for_each(|notice| warn!("{notice}"));
         how.address_book = persistent.then(|| directory.join(ADDRESS_BOOK));
         let services = with(services, &config.services);
-        let mut policy = config.network.policy;
-        let rln = match config.rln {
-            Some(rln) => {
-                let (room, proofs) = rln::Room::start(rln, directory).await?;
-                policy.rln = Some(proofs);
-                Some(room)
-            }
-            None => None,
+        let (rln, proofs) = match config.rln {
+            Some(rln) => rln::Room::start(rln, directory).await.map(|(room, proofs)| (Some(room), Some(proofs)))?,
+            None => (None, None),
         };
+        let policy = Policy { rln: proofs, ..config.network.policy };
         info!(rules = %policy, "network rules");
         let config = waku2::Config {
             certificate: config.certificate.as_ref().map(certificate).transpose()?,

@@ -92,7 +92,8 @@ pub struct KeystorePasswordArgs {
     /// The password of the keystores. Other users of this machine see it; --rln-cred-password-file and the environment hide it
     #[arg(long, value_name = "PASSWORD")]
     pub rln_relay_cred_password: Option<Hidden>,
-    /// A file whose first line is the password of the keystores; - is standard input
+    /// A file whose first line is the password of the keystores; - is standard input, or the terminal, which does not show it. Without either,
+    /// `causeway rln` reads it there
     #[arg(long, value_name = "FILE")]
     pub rln_cred_password_file: Option<PathBuf>,
 }
@@ -119,12 +120,13 @@ Examples:
 #[derive(Debug, clap::Subcommand)]
 pub enum RlnCommand {
     /// Become a member: draws an identity, registers it with the contract, and writes it into a keystore. Without --execute it only tells
-    /// what that costs
+    /// what that costs. What an earlier run began and did not end is gone on with: its identity is beside the keystore, in a file that ends in
+    /// .unregistered.json
     Register(Box<RegisterArgs>),
     /// Look into keystores, and carry memberships between them
     #[command(subcommand)]
     Keystore(KeystoreCommand),
-    /// Ask the contract what has become of the memberships in a keystore
+    /// Ask the contract what has become of the memberships in a keystore, and of what is being registered beside it
     Status(Box<MembersArgs>),
 }
 

@@ -1,11 +1,16 @@
 //! `rln`: becomes a member, looks into keystores, and asks what has become of memberships.
+//!
+//! | Module | What |
+//! |---|---|
+//! | [`mod@register`] | becoming a member, in one run or in several |
+//! | [`draft`] | identities that are none yet |
 
-use std::{io::IsTerminal, path::Path};
+use std::path::Path;
 
 use membership::{
-    contract::{Commitment, Contract},
-    provider::{Http, Provider},
-    register::{self, Account, Cost, RegisterError, Registered},
+    contract::{Commitment, Garbled},
+    provider::{Fault, HowMany, Http, Provider},
+    register::RegisterError,
     status::{self, Life, Status},
 };
 use serde_json::json;
@@ -20,8 +25,13 @@ use waku_rln::{
     },
 };
 
+mod draft;
+mod register;
+
+pub use register::register;
+
 use crate::{
-    cli::{KeystoreCommand, KeystorePasswordArgs, MembersArgs, RegisterArgs, RlnCommand},
+    cli::{KeystoreCommand, MembersArgs, RlnCommand},
     config::{
         ConfigError,
         rln::{Chain, limit, of_command},
@@ -29,10 +39,12 @@ use crate::{
     keys::system_rng,
     output::{remark, say},
     rln::{
-        keystore::{open, password},
+        ask::{Asked, asked},
+        keystore::open,
         list::hex,
     },
 };
+use draft::Drafts;
 
 /// Where a member of a group that is a file is registered: nowhere.
 const NO_CHAIN: &str = "0";
@@ -51,109 +63,10 @@ pub async fn run(command: RlnCommand) -> anyhow::Result<()> {
     }
 }
 
-/// Registers a member, or tells what that would cost. The identity is on disk before anything is paid.
-///
-/// # Errors
-/// If a flag is wrong, the chain can't be asked, or the contract refuses.
-pub async fn register(args: RegisterArgs) -> anyhow::Result<()> {
-    let chain = of_command(&args.chain, &args.preset).map_err(ConfigError::from)?;
-    let limit = limit(args.rln_relay_user_message_limit).map_err(ConfigError::from)?;
-    let key = args.rln_relay_eth_private_key.as_ref();
-    let key = key.ok_or_else(|| anyhow::anyhow!("--rln-relay-eth-private-key is missing: who pays?"))?;
-    let account: Account =
-        key.text().parse().map_err(|error| anyhow::anyhow!("--rln-relay-eth-private-key: {error}"))?;
-    let Chain { contract, providers } = chain;
-    let provider = Provider::new(contract.chain, providers, Http::new())?;
-    let identity = Identity::random(&mut system_rng());
-    let commitment = commitment(&identity)?;
-    let messages = u32::from(limit.get());
-    let cost = register::cost(&provider, &contract, account.address(), commitment, messages).await?;
-    tell_cost(&cost, &account, args.json)?;
-    if !args.execute {
-        remark("nothing was paid: add --execute to register");
-        return Ok(());
-    }
-    cost.can_be_paid()?;
-    let password = asked(&args.password)?;
-    // A file that can't be opened or written is noticed before anything is paid, and the identity is in one from now on: the draft
-    // is kept should the program die before it knows the index.
-    let draft = args.rln_relay_cred_path.with_extension("unregistered.json");
-    let unregistered = credential(&contract, identity, 0, limit);
-    add(&draft, vec![unregistered.clone()], &password).await?;
-    if args.rln_relay_cred_path.exists() {
-        load(&args.rln_relay_cred_path, &Application::default())?;
-    }
-    remark(format_args!("registering with {} on chain {}: this takes a minute", contract.address, contract.chain));
-    let registered = registered(&provider, &contract, &account, commitment, messages).await;
-    let registered = registered
-        .map_err(|error| anyhow::Error::new(error).context(format!("the identity is kept in {}", draft.display())))?;
-    let mut member = unregistered;
-    member.membership.index = registered.index;
-    add(&args.rln_relay_cred_path, vec![member], &password).await?;
-    std::fs::remove_file(&draft)?;
-    tell_registered(&registered, commitment, &args)
-}
-
-async fn registered(
-    provider: &Provider,
-    contract: &Contract,
-    account: &Account,
-    commitment: Commitment,
-    limit: u32,
-) -> Result<Registered, RegisterError> {
-    let mut registering = std::pin::pin!(register::register(provider, contract, account, commitment, limit));
-    let mut waited = 0;
-    loop {
-        tokio::select! {
-            done = &mut registering => return done,
-            () = tokio::time::sleep(register::RECEIPT_EVERY * 5) => {
-                waited += register::RECEIPT_EVERY.as_secs() * 5;
-                remark(format_args!("waiting for the transactions to be in a block: {waited} s"));
-            }
-        }
-    }
-}
-
-fn tell_cost(cost: &Cost, account: &Account, as_json: bool) -> anyhow::Result<()> {
-    let deposit = cost.deposit;
-    if as_json {
-        let deposit = deposit.map(
-            |it| json!({"token": it.token.to_string(), "amount": it.amount.to_string(), "has": it.has.to_string()}),
-        );
-        let told = json!({"account": account.address().to_string(), "gas": cost.gas, "fee": cost.fee().to_string(), "has": cost.ether.to_string(), "deposit": deposit});
-        say(told)?;
-        return Ok(());
-    }
-    say(format_args!("account    {}", account.address()))?;
-    say(format_args!("fee        {} wei, at most twice that; the account has {}", cost.fee(), cost.ether))?;
-    if let Some(it) = deposit {
-        say(format_args!("deposit    {} of token {}; the account has {}", it.amount, it.token, it.has))?;
-    }
-    if let Err(error) = cost.can_be_paid() {
-        remark(error);
-    }
-    Ok(())
-}
-
-fn tell_registered(registered: &Registered, commitment: Commitment, args: &RegisterArgs) -> anyhow::Result<()> {
-    let Registered { index, limit, transaction, block } = *registered;
-    let (file, commitment) = (args.rln_relay_cred_path.display(), hex(commitment.element()));
-    if args.json {
-        say(
-            json!({"index": index, "limit": limit, "transaction": transaction.to_string(), "block": block, "commitment": commitment, "keystore": file.to_string()}),
-        )?;
-    } else {
-        say(format_args!(
-            "member {index}, {limit} messages an epoch, in {file} (transaction {transaction}, block {block})"
-        ))?;
-    }
-    Ok(())
-}
-
 async fn keystore(command: KeystoreCommand) -> anyhow::Result<()> {
     match command {
         KeystoreCommand::List { file, password, json } => {
-            for credential in open(&file, &asked(&password)?).await? {
+            for credential in open(&file, &asked(&password, Asked::Once)?).await? {
                 tell(&credential, None, json)?;
             }
         }
@@ -162,16 +75,16 @@ async fn keystore(command: KeystoreCommand) -> anyhow::Result<()> {
             let membership = Membership { chain_id: NO_CHAIN.to_owned(), address: NO_CONTRACT.to_owned(), index };
             let identity = Identity::random(&mut system_rng());
             let created = Credential { membership, identity, limit: Some(limit) };
-            add(&file, vec![created.clone()], &asked(&password)?).await?;
+            add(&file, vec![created.clone()], &asked(&password, times(&file))?).await?;
             tell(&created, None, json)?;
         }
         KeystoreCommand::Import { from, into, password } => {
-            let password = asked(&password)?;
+            let password = asked(&password, Asked::Once)?;
             add(&into, open(&from, &password).await?, &password).await?;
         }
         KeystoreCommand::Export { from, into, index, password } => {
             anyhow::ensure!(!into.exists(), "{} is there already: move it away first", into.display());
-            let password = asked(&password)?;
+            let password = asked(&password, Asked::Once)?;
             let found = open(&from, &password).await?.into_iter().filter(|one| one.membership.index == index);
             let found: Vec<Credential> = found.collect();
             anyhow::ensure!(!found.is_empty(), "{} has no membership with index {index}", from.display());
@@ -182,15 +95,44 @@ async fn keystore(command: KeystoreCommand) -> anyhow::Result<()> {
 }
 
 async fn status(args: MembersArgs) -> anyhow::Result<()> {
-    let Chain { contract, providers } = of_command(&args.chain, &args.preset).map_err(ConfigError::from)?;
-    let provider = Provider::new(contract.chain, providers, Http::new())?;
-    let members = status::members(&provider, &contract).await?;
+    let chain = of_command(&args.chain, &args.preset).map_err(ConfigError::from)?;
+    let (contract, provider, path) = (chain.contract, provider(chain)?, &args.rln_relay_cred_path);
+    let members = status::members(&provider, &contract).await.map_err(faulted)?;
     if !args.json {
         say(format_args!("group      {} on chain {}: {members} members", contract.address, contract.chain))?;
     }
-    for credential in open(&args.rln_relay_cred_path, &asked(&args.password)?).await? {
-        let status = status::status(&provider, &contract, commitment(&credential.identity)?).await?;
+    let password = asked(&args.password, Asked::Once)?;
+    let drafts = Drafts::beside(path, Kdf::default());
+    let unfinished = match drafts.has(&contract)? {
+        true => register::unfinished(&provider, contract, drafts.lock()?, &password, |line| remark(line)).await?,
+        false => None,
+    };
+    if let Some(draft) = &unfinished {
+        tell_unfinished(draft, args.json)?;
+    }
+    // Before the first registration is done there is none.
+    if unfinished.is_some() && !path.exists() {
+        return Ok(());
+    }
+    for credential in open(path, &password).await? {
+        let status = status::status(&provider, &contract, commitment(&credential.identity)?).await.map_err(faulted)?;
         tell(&credential, Some(&status), args.json)?;
+    }
+    Ok(())
+}
+
+/// A line about an identity that is registered nowhere yet.
+fn tell_unfinished(draft: &Credential, as_json: bool) -> anyhow::Result<()> {
+    let Membership { chain_id, address, .. } = &draft.membership;
+    let (commitment, limit) = (hex(draft.identity.commitment()), draft.limit.map(waku_rln::Limit::get));
+    if as_json {
+        say(
+            json!({"chain": chain_id, "contract": address, "index": null, "commitment": commitment, "limit": limit, "status": "not registered"}),
+        )?;
+    } else {
+        say(format_args!(
+            "{commitment} # not registered with {address} on chain {chain_id}: `causeway rln register --execute` goes on with it"
+        ))?;
     }
     Ok(())
 }
@@ -223,19 +165,71 @@ const fn life(life: Life) -> &'static str {
     }
 }
 
-fn credential(contract: &Contract, identity: Identity, index: u32, limit: waku_rln::Limit) -> Credential {
-    let (chain_id, address) = (contract.chain.to_string(), contract.address.to_string());
-    Credential { membership: Membership { chain_id, address, index }, identity, limit: Some(limit) }
-}
-
 fn commitment(identity: &Identity) -> anyhow::Result<Commitment> {
     Commitment::new(*identity.commitment()).ok_or_else(|| anyhow::anyhow!("nobody has the commitment zero"))
+}
+
+/// Asks the chain.
+fn provider(chain: Chain) -> Result<Provider, HowMany> {
+    Provider::new(chain.contract.chain, chain.providers, Http::new())
+}
+
+/// What can be done about it, and what it is.
+fn explained(error: RegisterError) -> anyhow::Error {
+    let hint = match &error {
+        RegisterError::Provider(fault) => hint(fault),
+        RegisterError::Limit { .. } => Some("--rln-relay-user-message-limit"),
+        _ => None,
+    };
+    with(hint, error)
+}
+
+fn faulted(fault: Fault) -> anyhow::Error {
+    let hint = hint(&fault);
+    with(hint, RegisterError::from(fault))
+}
+
+fn with(hint: Option<&'static str>, error: RegisterError) -> anyhow::Error {
+    match hint {
+        Some(hint) => anyhow::Error::new(error).context(hint),
+        None => error.into(),
+    }
+}
+
+fn hint(fault: &Fault) -> Option<&'static str> {
+    match fault {
+        Fault::WrongChain { .. } => Some(
+            "--rln-relay-eth-client-address: give a provider of the contract's chain, or that chain's contract in --rln-relay-eth-contract-address and --rln-relay-chain-id",
+        ),
+        Fault::Contract(Garbled::NoContract) => {
+            Some("--rln-relay-eth-contract-address: give the address of a contract")
+        }
+        Fault::Contract(Garbled::Interface | Garbled::Range) => {
+            Some("--rln-relay-eth-contract-address: is it a contract of members, and of the form of --preset?")
+        }
+        Fault::Unreachable
+        | Fault::Timeout
+        | Fault::TooLong
+        | Fault::Status(_)
+        | Fault::RateLimited { .. }
+        | Fault::Garbage
+        | Fault::Refused { .. } => {
+            Some("--rln-relay-eth-client-address: give a provider that answers; repeat the flag for another one")
+        }
+        Fault::Reverted(_) => None,
+    }
+}
+
+/// A password is typed twice where a keystore is made.
+fn times(keystore: &Path) -> Asked {
+    if keystore.exists() { Asked::Once } else { Asked::Twice }
 }
 
 /// Adds to a keystore, or makes one.
 async fn add(path: &Path, credentials: Vec<Credential>, password: &Password) -> anyhow::Result<()> {
     let (path, password) = (path.to_owned(), password.clone());
     spawn_blocking(move || {
+        draft::check(&path, &password)?;
         let mut keystore = match path.exists() {
             true => load(&path, &Application::default())?,
             false => Keystore::default(),
@@ -246,13 +240,4 @@ async fn add(path: &Path, credentials: Vec<Credential>, password: &Password) -> 
         Ok(save(&path, &keystore)?)
     })
     .await?
-}
-
-/// The password of the flags, or a line of standard input.
-fn asked(args: &KeystorePasswordArgs) -> anyhow::Result<Password> {
-    let is_asked = args.rln_relay_cred_password.is_none() && args.rln_cred_password_file.is_none();
-    if is_asked && std::io::stdin().is_terminal() {
-        remark("the password of the keystore, which this terminal shows:");
-    }
-    Ok(password(args)?)
 }

@@ -84,6 +84,8 @@ pub struct Source {
     pub around: Surroundings,
     /// Pubsub topics that are relayed whatever the routes say.
     pub unbridged: Vec<PubsubTopic>,
+    /// What is kept of our rate at the start.
+    pub reserves: Reserves,
     /// Whether waku/0 peers are asked just for what routes take.
     pub picky: bool,
 }

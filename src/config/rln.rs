@@ -10,6 +10,7 @@ use membership::{
     contract::{Contract, Flavour},
     ids::Reserve,
     provider::{MAX_PROVIDERS, NoUrl, Url},
+    register::{Account, NoKey},
 };
 use waku_rln::Limit;
 use waku2::{Preset, rln::epoch::EpochLength};
@@ -49,11 +50,16 @@ impl Rln {
     /// The same with shares kept for the routes of these classes.
     #[must_use]
     pub fn keeping(self, reserves: &Reserves) -> Self {
-        let shares = reserves.shares().map(|(class, percent)| (Arc::clone(class), percent));
-        // A route file keeps no more than there is.
-        let reserve = Reserve::new(shares).unwrap_or_default();
-        Self { reserve, ..self }
+        Self { reserve: reserve(reserves), ..self }
     }
+}
+
+/// What is kept, as ids are.
+#[must_use]
+pub fn reserve(reserves: &Reserves) -> Reserve {
+    let shares = reserves.shares().map(|(class, percent)| (Arc::clone(class), percent));
+    // A route file keeps no more than there is.
+    Reserve::new(shares).unwrap_or_default()
 }
 
 /// Where members are.
@@ -119,6 +125,14 @@ pub enum RlnError {
     /// Not a limit.
     #[error("--rln-relay-user-message-limit {0}: give a number from 1 to 65535")]
     Limit(u64),
+    /// Nobody pays.
+    #[error(
+        "--rln-relay-eth-private-key: give the key of the account that pays, in the environment as CAUSEWAY_RLN_RELAY_ETH_PRIVATE_KEY"
+    )]
+    NoAccount,
+    /// Not a key.
+    #[error("--rln-relay-eth-private-key: {0}")]
+    Account(NoKey),
     /// A keystore that can't be opened.
     #[error(
         "--rln-relay-cred-path: give its password in --rln-cred-password-file, or in the environment as CAUSEWAY_RLN_RELAY_CRED_PASSWORD"
@@ -287,6 +301,15 @@ fn credentials(args: &RlnArgs) -> Result<Option<Credentials>, RlnError> {
 /// [`RlnError::Limit`].
 pub fn limit(messages: u64) -> Result<Limit, RlnError> {
     Limit::new(messages).ok_or(RlnError::Limit(messages))
+}
+
+/// Who pays.
+///
+/// # Errors
+/// [`RlnError::NoAccount`], [`RlnError::Account`].
+pub fn account(key: Option<&Hidden>) -> Result<Account, RlnError> {
+    let key = key.filter(|key| !key.text().is_empty()).ok_or(RlnError::NoAccount)?;
+    key.text().parse().map_err(RlnError::Account)
 }
 
 fn files(args: &RlnArgs) -> impl Iterator<Item = &PathBuf> {

@@ -5,9 +5,9 @@ use std::time::Duration;
 use super::network::Network;
 use crate::cli::{RequireProof, StoreArgs};
 
-/// Said where nothing is answered with.
+/// Said where nothing is answered with but what an earlier life has verified.
 const NOTHING_PROVEN: &str = "--store: this network asks for rate-limit proofs, which are not verified, and only what is proven is answered \
-                              with: that is nothing. --store-unproven answers with what is kept all the same";
+                              with: of what comes now that is nothing. --store-unproven answers with what is kept all the same";
 /// Said where nothing can be resumed.
 const NOTHING_KEPT: &str = "--store-resume asks for what was missed, and nothing is kept: add --store";
 
@@ -98,6 +98,34 @@ mod tests {
         let (store, notices) = node_of(&flags).unwrap();
         assert!(!store.proven_only && !store.require_proof && !notices.contains(&NOTHING_PROVEN.to_owned()));
         assert!(node_of(&["--store-client-require-proof=ON"]).unwrap().0.require_proof);
+    }
+
+    /// A network asks for proofs, somebody may ask for history, and nobody verifies: all three, or nothing is said.
+    #[test]
+    fn that_nothing_is_answered_with_is_said_where_it_is_so() {
+        let is_said = |flags: &[&str]| node_of(flags).unwrap().1.contains(&NOTHING_PROVEN.to_owned());
+        for (flags, expected) in [
+            (&["--store", "--preset=twn"][..], true),
+            (&["--legacy-store", "--preset=twn"], true),
+            (&["--store", "--preset=twn-spec"], true),
+            (&["--store", "--preset=twn", "--rln-relay=false"], true),
+            (&["--preset=twn"], false),
+            (&["--store-resume", "--preset=twn"], false),
+            (&["--store", "--preset=twn", "--store-unproven"], false),
+            (&["--store", "--preset=status"], false),
+            (&["--store"], false),
+        ] {
+            assert_eq!(is_said(flags), expected, "{flags:?}");
+        }
+    }
+
+    #[cfg(feature = "rln")]
+    #[test]
+    fn where_proofs_are_verified_it_is_not_said() {
+        for network in ["--preset=twn", "--rln-relay"] {
+            let (store, notices) = node_of(&["--store", network, "--rln-group=/nowhere"]).unwrap();
+            assert!(store.proven_only && !notices.contains(&NOTHING_PROVEN.to_owned()), "{notices:?}");
+        }
     }
 
     #[test]

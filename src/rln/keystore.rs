@@ -1,4 +1,4 @@
-//! Passwords, and the credentials that they open: shell.
+//! Keystores, and the credentials that passwords open: shell.
 //!
 //! Deriving a key of a password takes a third of a second, so credentials are opened at the same time, on threads that may block.
 
@@ -19,7 +19,10 @@ use waku_rln::{
     },
 };
 
-use super::Mine;
+use super::{
+    Mine,
+    ask::{self, Asked},
+};
 use crate::{
     cli::KeystorePasswordArgs,
     config::rln::{Credentials, Group},
@@ -28,7 +31,7 @@ use crate::{
 /// Longest password read, in bytes.
 const MAX_PASSWORD_BYTES: u64 = 4_096;
 /// Stands for standard input where a file is named.
-const STANDARD_INPUT: &str = "-";
+pub(super) const STANDARD_INPUT: &str = "-";
 
 /// Why there is no membership.
 #[derive(Debug, thiserror::Error)]
@@ -36,12 +39,26 @@ pub enum KeystoresError {
     /// The file of the password.
     #[error("--rln-cred-password-file {0}: {1}")]
     Password(PathBuf, io::Error),
+    /// Nobody can be asked.
+    #[error("the terminal can't be asked for a password: {0}")]
+    Terminal(io::Error),
+    /// Nothing but the end of a line.
+    #[error("no password was typed")]
+    Nothing,
+    /// One of the two is a slip.
+    #[error("the two passwords differ: nothing was done")]
+    Differ,
     /// The file of a keystore.
     #[error("--rln-relay-cred-path: {0}")]
     File(#[from] FileError),
     /// A credential.
     #[error("--rln-relay-cred-path {0}: {1}")]
     Credential(PathBuf, KeystoreError),
+    /// What is in it is no member yet.
+    #[error(
+        "{0} has an identity that is not registered yet, or of whose registration nobody has heard: `causeway rln register` or `causeway rln status` with the keystore beside it, --rln-relay-cred-path={1}, asks the contract and finishes it"
+    )]
+    Unregistered(PathBuf, PathBuf),
     /// It does not say how many messages.
     #[error(
         "--rln-relay-cred-path {0}: the membership does not say its messages an epoch: give --rln-relay-user-message-limit"
@@ -62,7 +79,7 @@ pub enum KeystoresError {
 }
 
 /// The password of the flags; of standard input where there is none.
-pub(crate) fn password(args: &KeystorePasswordArgs) -> Result<Password, KeystoresError> {
+pub(super) fn password(args: &KeystorePasswordArgs) -> Result<Password, KeystoresError> {
     if let Some(given) = &args.rln_relay_cred_password {
         return Ok(Password::new(given.text()));
     }
@@ -75,6 +92,12 @@ fn line(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     if path.as_os_str() == STANDARD_INPUT {
         io::BufRead::read_until(&mut io::stdin().lock().take(MAX_PASSWORD_BYTES), b'\n', &mut bytes)?;
+        if bytes.is_empty() {
+            return Err(io::Error::new(
+                io::ErrorKind::UnexpectedEof,
+                "standard input ends without a password: give a line",
+            ));
+        }
     } else {
         File::open(path)?.take(MAX_PASSWORD_BYTES).read_to_end(&mut bytes)?;
     }
@@ -83,9 +106,32 @@ fn line(path: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// Ends the name of the file beside a keystore that has what is not registered yet.
+const DRAFTS: &str = "unregistered.json";
+
+/// Where identities are kept that are on their way into this keystore.
+pub(crate) fn drafts_beside(keystore: &Path) -> PathBuf {
+    keystore.with_extension(DRAFTS)
+}
+
+/// A keystore of members. Of one that is not there, or has none, it is told where those are that are not registered yet.
+fn load(path: &Path) -> Result<Keystore, KeystoresError> {
+    let drafts = drafts_beside(path);
+    match file::load(path, &Application::default()) {
+        Err(FileError::Keystore(path, KeystoreError::Other { found, .. })) if *found == Application::unregistered() => {
+            let beside = path.with_extension("").with_extension("json");
+            Err(KeystoresError::Unregistered(path, beside))
+        }
+        Err(FileError::Unreadable(path, error)) if error.kind() == io::ErrorKind::NotFound && drafts.exists() => {
+            Err(KeystoresError::Unregistered(drafts, path))
+        }
+        loaded => Ok(loaded?),
+    }
+}
+
 /// All credentials of a file, opened at the same time. Cancelling lets the work go on unseen.
 pub(crate) async fn open(path: &Path, password: &Password) -> Result<Vec<Credential>, KeystoresError> {
-    let keystore = file::load(path, &Application::default())?;
+    let keystore = load(path)?;
     if keystore.names().next().is_none() {
         return Err(KeystoresError::Credential(path.to_owned(), KeystoreError::Empty));
     }
@@ -109,9 +155,11 @@ pub(crate) async fn open(path: &Path, password: &Password) -> Result<Vec<Credent
 /// file, the file says.
 pub(super) async fn members(credentials: Credentials, group: &Group) -> Result<Vec<Mine>, KeystoresError> {
     let Credentials { files, password: asked, index, limit } = credentials;
-    let password = spawn_blocking(move || password(&asked)).await.map_err(|_| KeystoresError::Ended)??;
+    let password =
+        spawn_blocking(move || ask::asked(&asked, Asked::Once)).await.map_err(|_| KeystoresError::Ended)??;
     let mut opening = JoinSet::new();
     for path in files {
+        warn_of_drafts(&path);
         let password = password.clone();
         opening.spawn(async move { open(&path, &password).await.map(|opened| (path, opened)) });
     }
@@ -131,6 +179,15 @@ pub(super) async fn members(credentials: Credentials, group: &Group) -> Result<V
     // In one order after each start, whichever was opened first.
     mine.sort_by_key(|mine| (mine.index, mine.commitment));
     if mine.is_empty() { Err(KeystoresError::NoMembership(index)) } else { Ok(mine) }
+}
+
+/// What is paid for and unused is to be known.
+fn warn_of_drafts(keystore: &Path) {
+    let drafts = drafts_beside(keystore);
+    if keystore.exists() && drafts.exists() {
+        let drafts = drafts.display();
+        tracing::warn!(%drafts, "an identity is not registered yet, or nobody has heard of it: `causeway rln status` asks the contract and finishes it");
+    }
 }
 
 /// Is it a membership of this group? Of a contract by its address; how the chain is spelled differs among those who write keystores.
@@ -154,6 +211,23 @@ mod tests {
     fn credential(address: &str, index: u32) -> Credential {
         let membership = Membership { chain_id: "59141".to_owned(), address: address.to_lowercase(), index };
         Credential { membership, identity: Identity::seeded(&[index as u8]), limit: Limit::new(20) }
+    }
+
+    #[tokio::test]
+    async fn what_is_not_registered_is_no_member_and_it_is_said_what_to_do() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("keystore.json");
+        let error = |path: PathBuf| async move { open(&path, &Password::new("word")).await.unwrap_err().to_string() };
+        assert!(!error(path.clone()).await.contains("rln register"), "nothing is there at all");
+        let mut drafts = Keystore::new(Application::unregistered());
+        let (draft, mut rng) = (credential(&Contract::TWN.address.to_string(), 0), StdRng::seed_from_u64(1));
+        drafts.add(&draft, &Password::new("word"), Kdf::Pbkdf2 { rounds: 1 }, &mut rng).unwrap();
+        file::save(&drafts_beside(&path), &drafts).unwrap();
+        for asked in [path.clone(), drafts_beside(&path)] {
+            let said = error(asked).await;
+            let flag = format!("--rln-relay-cred-path={}", path.display());
+            assert!(said.contains("`causeway rln register`") && said.contains(&flag), "{said}");
+        }
     }
 
     #[tokio::test]

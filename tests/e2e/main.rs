@@ -9,6 +9,8 @@ mod faults;
 mod faults_abuse;
 mod faults_kill;
 mod json_rpc;
+#[cfg(feature = "rln")]
+mod keystores;
 mod legacy;
 #[expect(dead_code, reason = "meshes use more of it")]
 #[path = "../../waku2/tests/mesh/meshes/link.rs"]
@@ -23,6 +25,9 @@ mod name_server;
 mod node;
 mod process;
 mod records;
+#[cfg(feature = "rln")]
+#[path = "../support/registry.rs"]
+mod registry;
 mod rest;
 #[cfg(feature = "rln")]
 mod rln;

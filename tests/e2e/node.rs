@@ -14,6 +14,15 @@ const HEARD: Duration = Duration::from_secs(60);
 /// How long a stop may take.
 const STOP: Duration = Duration::from_secs(10);
 
+/// What is said where rate-limit proofs are asked for without a group, and where a membership is without a provider of the chain; and
+/// the code of the second.
+#[cfg(feature = "rln")]
+const PROOFS: ([&str; 2], i32) = (["--rln-relay needs to know who is a member", "--rln-relay-eth-client-address"], 2);
+/// The same of a program that was built without them.
+#[cfg(not(feature = "rln"))]
+const PROOFS: ([&str; 2], i32) =
+    (["--rln-relay: this program was built without", "this program was built without rate-limit proofs"], 1);
+
 fn directory() -> tempfile::TempDir {
     tempfile::tempdir().expect("a temporary directory")
 }
@@ -143,11 +152,12 @@ fn a_message_signed_for_its_shard_passes_and_another_does_not() {
 fn what_is_asked_for_and_not_there_is_said() {
     let sample = run(&["node", "--print-config"]);
     assert!(sample.success && sample.stdout.contains("\n#tcp-port = 60000\n"), "{sample:?}");
+    let ([asks, registers], code) = PROOFS;
     for (line, code, word) in [
-        (&["node", "--rln-relay=true"][..], 2, "--rln-relay needs to know who is a member"),
+        (&["node", "--rln-relay=true"][..], 2, asks),
         (&["node", "--relay=false"], 2, "--waku-v0"),
         (&["node", "--config-file=/nowhere"], 2, "--config-file /nowhere"),
-        (&["generateRlnKeystore", "--rln-relay-chain-id:59141", "--execute"], 2, "--rln-relay-eth-client-address"),
+        (&["generateRlnKeystore", "--rln-relay-chain-id:59141", "--execute"], code, registers),
     ] {
         let said = run(line);
         assert_eq!(said.code, Some(code), "{line:?}: {said:?}");

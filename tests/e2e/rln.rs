@@ -79,3 +79,39 @@ fn a_bridge_to_a_network_with_proofs_wants_a_membership() {
     assert_eq!(refused.code, Some(2), "{refused:?}");
     assert!(refused.stderr.contains("--rln-relay-cred-path") && refused.stderr.contains("v2-to-v1"), "{refused:?}");
 }
+
+#[test]
+fn other_shares_of_the_rate_hold_once_the_routes_are_read_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let at = |name: &str| directory.path().join(name).display().to_string();
+    let created = run(&["rln", "keystore", "create", &at("keystore.json"), "--limit=600", PASSWORD]);
+    assert!(created.success, "{created:?}");
+    fs::write(at("group"), &created.stdout).unwrap();
+    let routes = |percent: u8| {
+        let rln = format!("[rln.pool]\npercent = {percent}\n");
+        let route = "[[route]]\nname = \"only\"\nv1_topics = \"*\"\npubsub = \"/waku/2/rs/0/0\"\nrln = \"pool\"\n";
+        fs::write(at("routes.toml"), rln + route).unwrap();
+    };
+    routes(60);
+    let flags = [
+        "--rln-relay".to_owned(),
+        format!("--rln-group={}", at("group")),
+        format!("--rln-relay-cred-path={}", at("keystore.json")),
+        PASSWORD.to_owned(),
+        format!("--route-file={}", at("routes.toml")),
+    ];
+    let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+    let bridge = Bridge::start_in(&directory.path().join("data"), &flags);
+    routes(25);
+    bridge.hang_up();
+    let said = bridge.wait_for_log("shares of our rate");
+    assert!(said.contains("pool=25") && said.contains("rest=75") && said.contains("in this epoch too"), "{said}");
+    bridge.wait_for_log("SIGHUP: routes read again");
+    routes(40);
+    assert_eq!(bridge.post("/bridge/v1/routes/reload", "").0, 200);
+    let said = bridge.wait_for_log("shares of our rate");
+    assert!(said.contains("pool=40"), "{said}");
+    fs::write(at("routes.toml"), "[rln.pool]\npercent = 101\n").unwrap();
+    bridge.hang_up();
+    bridge.wait_for_log("the routes stay as they were");
+}

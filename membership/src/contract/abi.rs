@@ -27,6 +27,7 @@ pub mod earlier {
         function memberExists(uint256 id) external view returns (bool);
         function commitmentIndex() external view returns (uint32);
         function merkleProofElements(uint40 index) external view returns (uint256[20]);
+        function getCommitments(uint32 first, uint32 last) external view returns (uint256[] leaves);
         function MAX_MESSAGE_LIMIT() external view returns (uint32);
         event MemberRegistered(uint256 rateCommitment, uint32 index);
     }

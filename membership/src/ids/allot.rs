@@ -7,12 +7,15 @@
 //! Epochs are kept while there is room for them, [`MAX_EPOCHS`] of them, the latest. Of those forgotten the latest is remembered,
 //! and nothing is given out in it or before it, wherever the clock goes. A clock that has run ahead and comes back finds its epochs
 //! as they were.
+//!
+//! What a class has taken is counted in the same way, so that no crash gives it what is kept for it a second time. Limit:
+//! [`MAX_CLASSES`] an epoch, of which those go that nothing is kept for any more.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use waku2::rln::epoch::Epoch;
 
-use super::share::{Membership, Range};
+use super::share::{MAX_CLASSES, Membership, Range, Reserve};
 use crate::contract::Commitment;
 
 /// Ids that are written down as given out at a time. So many are lost by a crash at most, for each membership.
@@ -32,6 +35,8 @@ pub struct State {
     pub closed: Option<Epoch>,
     /// For each epoch and identity: the first id that has not been reserved.
     pub reserved: BTreeMap<Epoch, BTreeMap<Commitment, u64>>,
+    /// For each epoch and class: how many ids it may have taken.
+    pub taken: BTreeMap<Epoch, BTreeMap<Arc<str>, u64>>,
 }
 
 impl State {
@@ -39,7 +44,7 @@ impl State {
     #[must_use]
     pub fn lost(current: Epoch) -> Self {
         let closed = Some(Epoch(current.0.saturating_add(EPOCHS_APART)));
-        Self { closed, reserved: BTreeMap::new() }
+        Self { closed, ..Self::default() }
     }
 
     /// May anything be given out in this epoch?
@@ -61,6 +66,22 @@ impl State {
             let forgotten = self.reserved.pop_first().map(|(epoch, _)| epoch);
             self.closed = self.closed.max(forgotten);
         }
+        self.taken.retain(|epoch, _| self.reserved.contains_key(epoch));
+        self
+    }
+
+    pub(super) fn taken(&self, epoch: Epoch, class: &str) -> u64 {
+        self.taken.get(&epoch).and_then(|taken| taken.get(class)).copied().unwrap_or_default()
+    }
+
+    /// With so many taken by a class, in an epoch in which some are reserved.
+    fn with_taken(mut self, epoch: Epoch, class: &Arc<str>, taken: u64, reserve: &Reserve) -> Self {
+        let classes = self.taken.entry(epoch).or_default();
+        if classes.len() >= MAX_CLASSES && !classes.contains_key(class) {
+            classes.retain(|class, _| reserve.class(class).is_some());
+        }
+        let before = classes.entry(Arc::clone(class)).or_default();
+        *before = taken.max(*before);
         self
     }
 }
@@ -82,12 +103,14 @@ pub(super) struct Allot {
     state: State,
     /// The id to go out next, where one has gone out in this life.
     next: BTreeMap<(Epoch, Commitment), u64>,
+    /// What a class has taken, where it has in this life.
+    taken: BTreeMap<(Epoch, Arc<str>), u64>,
 }
 
 impl Allot {
     /// After a life that left `state`.
     pub(super) fn new(state: State) -> Self {
-        Self { state, next: BTreeMap::new() }
+        Self { state, ..Self::default() }
     }
 
     pub(super) const fn state(&self) -> &State {
@@ -127,9 +150,37 @@ impl Allot {
         if self.state.is_open(epoch) { range.from(self.unused(epoch, commitment)) } else { None }
     }
 
+    /// What a class has taken of an epoch; what an earlier life wrote down it may have.
+    pub(super) fn taken(&self, epoch: Epoch, class: &Arc<str>) -> u64 {
+        let taken = self.taken.get(&(epoch, Arc::clone(class))).copied();
+        taken.unwrap_or_else(|| self.state.taken(epoch, class))
+    }
+
+    /// What has to be on disk before this class takes one more, beside the `state` that the id itself wants there.
+    pub(super) fn counting(
+        &self,
+        epoch: Epoch,
+        class: &Arc<str>,
+        reserve: &Reserve,
+        state: Option<State>,
+    ) -> Option<State> {
+        let taken = self.taken(epoch, class);
+        if taken < state.as_ref().unwrap_or(&self.state).taken(epoch, class) {
+            return state;
+        }
+        let state = state.unwrap_or_else(|| self.state.clone());
+        Some(state.with_taken(epoch, class, taken.saturating_add(BLOCK_IDS), reserve))
+    }
+
+    /// This class has taken so many.
+    pub(super) fn took(&mut self, epoch: Epoch, class: &Arc<str>, taken: u64) {
+        self.taken.insert((epoch, Arc::clone(class)), taken);
+    }
+
     /// This is on disk now.
     pub(super) fn wrote(&mut self, state: State) {
         self.next.retain(|(epoch, _), _| state.is_open(*epoch));
+        self.taken.retain(|(epoch, class), _| state.taken(*epoch, class) > 0);
         self.state = state;
     }
 
@@ -186,6 +237,21 @@ mod tests {
     }
 
     #[test]
+    fn classes_beyond_the_bound_go_when_nothing_is_kept_for_them() {
+        let reserve = Reserve::new([("kept".into(), 100)]).unwrap();
+        let mut state = State::default().with(Epoch(7), membership(1, 9).commitment, 4);
+        for class in std::iter::once("kept".to_owned()).chain((0..3 * MAX_CLASSES).map(|n| n.to_string())) {
+            state = state.with_taken(Epoch(7), &class.into(), 4, &reserve);
+            assert!(state.taken[&Epoch(7)].len() <= MAX_CLASSES);
+        }
+        assert_eq!(state.taken(Epoch(7), "kept"), 4);
+        for epoch in 8..8 + MAX_EPOCHS as u64 {
+            state = state.with(Epoch(epoch), membership(1, 9).commitment, 4);
+        }
+        assert!(state.taken.is_empty());
+    }
+
+    #[test]
     fn what_is_not_written_does_not_go_out() {
         let (mut allot, membership) = (Allot::default(), membership(1, 100));
         for _ in 0..3 {
@@ -230,6 +296,43 @@ mod tests {
     }
 
     proptest! {
+        /// Whatever crashes, no class is thought to have taken less than it has, nor much more.
+        #[test]
+        fn what_a_class_took_is_never_forgotten(steps in proptest::collection::vec((0..3_usize, 0..5_u8), 0..300)) {
+            let reserve = Reserve::new(["a", "b", "c"].map(|class| (class.into(), 30))).unwrap();
+            let classes: [Arc<str>; 3] = ["a", "b", "c"].map(Arc::from);
+            let epoch = Epoch(7);
+            let (mut allot, mut disk) = (Allot::default(), State::default());
+            let (mut taken, mut crashes) = ([0; 3], 0);
+            for (which, chance) in steps {
+                let class = &classes[which];
+                let (Next::Ready(id) | Next::Write(id, _)) = allot.next(epoch, &membership(1, 60_000)) else { break };
+                let state = match allot.next(epoch, &membership(1, 60_000)) {
+                    Next::Write(_, state) => Some(state),
+                    _ => None,
+                };
+                let (state, count) = (allot.counting(epoch, class, &reserve, state), allot.taken(epoch, class));
+                if chance == 0 {
+                    // A crash, before the write or after it.
+                    disk = state.filter(|_| id % 2 == 0).unwrap_or(disk);
+                    allot = Allot::new(disk.clone());
+                    crashes += 1;
+                    continue;
+                }
+                if let Some(state) = state {
+                    disk = state.clone();
+                    allot.wrote(state);
+                }
+                allot.gave(epoch, membership(1, 60_000).commitment, id);
+                allot.took(epoch, class, count + 1);
+                taken[which] += 1;
+                for (class, taken) in classes.iter().zip(taken) {
+                    let counted = allot.taken(epoch, class);
+                    prop_assert!((taken..=taken + crashes * BLOCK_IDS).contains(&counted), "{taken} {counted}");
+                }
+            }
+        }
+
         /// Clocks that jump, crashes, writes that fail: no id of an identity and epoch ever goes out twice.
         #[test]
         fn no_id_goes_out_twice(

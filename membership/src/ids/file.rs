@@ -1,15 +1,16 @@
 //! The ledger of ids on disk: bytes, and the file: core and shell.
 //!
 //! A few hundred bytes, written whole beside their place, synced, moved there, and the folder synced: there is always one whole
-//! ledger, of before or of after. Text with a checksum, so that what was cut off or changed is noticed.
+//! ledger, of before or of after. Text with a checksum, so that what was cut off or changed is noticed. A ledger of version 1 does not
+//! say what classes have taken.
 //! Limits: [`MAX_LEDGER_BYTES`].
 
 use std::{
-    collections::BTreeMap,
     fmt::Write as _,
     fs::{self, File, TryLockError},
     io::{self, Read as _, Write as _},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use waku2::rln::{
@@ -20,10 +21,12 @@ use waku2::rln::{
 use super::allot::State;
 use crate::contract::Commitment;
 
-/// Bytes of a ledger at most: eight epochs of 64 memberships and those that were here before have less than a tenth.
+/// Bytes of a ledger at most: eight epochs of 64 memberships, those that were here before, and 64 classes with the longest names have
+/// less than half.
 pub const MAX_LEDGER_BYTES: u64 = 1 << 20;
 
-const FIRST_LINE: &str = "message ids, version 1";
+const FIRST_LINE: &str = "message ids, version 2";
+const OLDER_FIRST_LINE: &str = "message ids, version 1";
 
 /// Why the ledger cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -138,6 +141,11 @@ fn encode(length: EpochLength, state: &State) -> String {
             let _ = writeln!(text, "reserved {epoch} {:?} {until}", commitment.element());
         }
     }
+    for (Epoch(epoch), classes) in &state.taken {
+        for (class, taken) in classes {
+            let _ = writeln!(text, "taken {epoch} {} {taken}", hex::encode(&**class));
+        }
+    }
     let sum = crc32c::crc32c(text.as_bytes());
     let _ = writeln!(text, "crc32c {sum:08x}");
     text
@@ -152,11 +160,11 @@ fn decode(bytes: &[u8]) -> Option<(u64, State)> {
         return None;
     }
     let mut lines = body.lines();
-    if lines.next()? != FIRST_LINE {
+    if ![FIRST_LINE, OLDER_FIRST_LINE].contains(&lines.next()?) {
         return None;
     }
     let length = lines.next()?.strip_prefix("epoch length ")?.parse().ok()?;
-    let mut state = State { closed: None, reserved: BTreeMap::new() };
+    let mut state = State::default();
     for line in lines {
         state.read(line)?;
     }
@@ -173,6 +181,10 @@ impl State {
                 let members = self.reserved.entry(Epoch(epoch.parse().ok()?)).or_default();
                 members.insert(Commitment::new(element)?, until.parse().ok()?);
             }
+            ["taken", epoch, class, taken] => {
+                let class: Arc<str> = String::from_utf8(hex::decode(class).ok()?).ok()?.into();
+                self.taken.entry(Epoch(epoch.parse().ok()?)).or_default().insert(class, taken.parse().ok()?);
+            }
             _ => return None,
         }
         Some(())
@@ -181,6 +193,8 @@ impl State {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use proptest::prelude::*;
 
     use super::*;
@@ -191,7 +205,18 @@ mod tests {
 
     fn state() -> State {
         let members = BTreeMap::from([1, 2].map(|who| (Commitment::new(Element::from(who)).unwrap(), who * 10)));
-        State { closed: Some(Epoch(5)), reserved: BTreeMap::from([(Epoch(7), members)]) }
+        let taken = BTreeMap::from([("a class".into(), 4), ("\u{e9}".into(), 8)]);
+        let (reserved, taken) = (BTreeMap::from([(Epoch(7), members)]), BTreeMap::from([(Epoch(7), taken)]));
+        State { closed: Some(Epoch(5)), reserved, taken }
+    }
+
+    #[test]
+    fn a_ledger_of_the_first_version_is_read() {
+        let older = State { taken: BTreeMap::new(), ..state() };
+        let text = encode(length(), &older).replace(FIRST_LINE, OLDER_FIRST_LINE);
+        let body = text.split_inclusive('\n').filter(|line| !line.starts_with("crc32c")).collect::<String>();
+        let whole = format!("{body}crc32c {:08x}\n", crc32c::crc32c(body.as_bytes()));
+        assert_eq!(decode(whole.as_bytes()), Some((600, older)));
     }
 
     #[test]
@@ -261,8 +286,9 @@ mod tests {
             entries in proptest::collection::vec((any::<u64>(), 1..u64::MAX, any::<u64>()), 0..20),
             place in any::<usize>(), by in 1..=u8::MAX,
         ) {
-            let mut state = State { closed: closed.map(Epoch), reserved: BTreeMap::new() };
+            let mut state = State { closed: closed.map(Epoch), ..State::default() };
             for (epoch, who, until) in entries {
+                state.taken.entry(Epoch(epoch)).or_default().insert(who.to_string().into(), until);
                 let members = state.reserved.entry(Epoch(epoch)).or_default();
                 members.insert(Commitment::new(Element::from(who)).unwrap(), until);
             }

@@ -104,6 +104,12 @@ impl Reserve {
         if percent <= 100 && classes.len() <= MAX_CLASSES { Ok(Self(classes)) } else { Err(NoReserve) }
     }
 
+    /// The name of this class, if something is kept for it.
+    #[must_use]
+    pub fn class(&self, name: &str) -> Option<&Arc<str>> {
+        self.0.get_key_value(name).map(|(class, _)| class)
+    }
+
     /// How many of `all` are kept for each class, rounded down.
     pub(super) fn kept(&self, all: u64) -> impl Iterator<Item = (&Arc<str>, u64)> {
         self.0.iter().map(move |(class, percent)| (class, all.saturating_mul((*percent).into()) / 100))

@@ -11,7 +11,7 @@ use membership::{
     Address, U256,
     contract::{Commitment, Contract},
     provider::{Fault, Provider, Revert, Transport, Url},
-    register::{self, Account, RECEIPT_EVERY, RECEIPT_WITHIN, RegisterError},
+    register::{self, Account, Place, RECEIPT_EVERY, RECEIPT_WITHIN, RegisterError},
     status::{self, Life},
 };
 use serde_json::{Value, json};
@@ -206,4 +206,68 @@ async fn a_membership_has_a_life() {
     }
     let script = Script::new(vec![("0xd8826870", word(12))], Vec::new());
     assert_eq!(status::members(&script.provider(), &Contract::TWN).await, Ok(12));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_member_of_which_nobody_heard_is_found() {
+    let place = |script: &Script, contract: Contract| {
+        let provider = Provider::new(contract.chain, vec![url("a")], script.clone()).unwrap();
+        async move { register::place(&provider, &contract, me(), &Element::from(70)).await }
+    };
+    let nobody = Script::new(Vec::new(), Vec::new());
+    assert_eq!(place(&nobody, Contract::TWN).await, Ok(None));
+    let member = Script::new(vec![("0x686bb1cc", word(1)), ("0x3a7592f0", words(&[20, 5, 1]))], Vec::new());
+    assert_eq!(place(&member, Contract::TWN).await, Ok(Some(Place { index: 5, limit: Some(20) })));
+    // Of the earlier contract: memberExists(uint256), commitmentIndex(), getCommitments(uint32,uint32) of two pages.
+    let last = format!("0x679537f9{:064x}{:064x}", 476, 1_499);
+    let first = format!("0x679537f9{:064x}{:064x}", 0, 475);
+    let leaves = |which: &str, leaf: u64| {
+        let (last, first): (&'static str, &'static str) = (last.clone().leak(), first.clone().leak());
+        let page = |asked: &str| words(&[32, 3, 0, if asked == which { leaf } else { 0 }, 0]);
+        let sepolia = ("eth_chainId", json!("0xaa36a7"));
+        let answers = vec![
+            sepolia,
+            ("0x6bdcc8ab", word(1)),
+            ("0x037a791a", word(1_500)),
+            (last, page("last")),
+            (first, page("first")),
+        ];
+        Script::new(answers, Vec::new())
+    };
+    for (which, index) in [("last", 477), ("first", 1)] {
+        let found = place(&leaves(which, 70), Contract::TWN_SPEC).await;
+        assert_eq!(found, Ok(Some(Place { index, limit: None })), "{which}");
+    }
+    assert_eq!(place(&leaves("last", 71), Contract::TWN_SPEC).await, Err(RegisterError::NoIndex));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_an_account_has_sent_is_waited_for_and_not_for_ever() {
+    #[derive(Debug, Clone)]
+    struct Sent(Arc<Mutex<u64>>);
+
+    impl Transport for Sent {
+        /// One transaction waits for so many answers.
+        fn post<'a>(&'a self, _: &'a Url, body: Vec<u8>) -> BoxFuture<'a, Result<Bytes, Fault>> {
+            let question: Value = serde_json::from_slice(&body).unwrap();
+            let mut left = self.0.lock().unwrap();
+            let result = match (question["method"].as_str().unwrap(), question["params"][1].as_str()) {
+                ("eth_chainId", _) => "0xe705",
+                (_, Some("latest")) if *left > 0 => {
+                    *left -= 1;
+                    "0x6"
+                }
+                _ => "0x7",
+            };
+            let answer = json!({"id": question["id"], "result": result}).to_string();
+            async move { Ok(answer.into()) }.boxed()
+        }
+    }
+    let settled = |answers| async move {
+        let provider = Provider::new(Contract::TWN.chain, vec![url("a")], Sent(Arc::new(Mutex::new(answers)))).unwrap();
+        register::settled(&provider, Address::ZERO).await
+    };
+    assert_eq!(settled(0).await, Ok(()));
+    assert_eq!(settled(9).await, Ok(()));
+    assert_eq!(settled(u64::MAX).await, Err(RegisterError::Waiting { account: Address::ZERO }));
 }
