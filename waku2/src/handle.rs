@@ -581,7 +581,7 @@ impl Handle {
     }
 
     /// The topics that are relayed, in order of their names, and how well each is joined to its mesh. Looked at every
-    /// [`crate::health::INTERVAL`] and when a topic comes or goes.
+    /// [`crate::health::INTERVAL`], each second while one has no mesh, and when a topic comes or goes.
     #[must_use]
     pub fn health(&self) -> Vec<TopicHealth> {
         match self.shared.health.read() {

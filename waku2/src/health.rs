@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::topic::PubsubTopic;
 
-/// How often it is looked at again.
+/// How often it is looked at again. While a topic has no mesh: as often as there is time.
 pub const INTERVAL: Duration = Duration::from_secs(10);
 
 /// Mesh peers from which on a topic is well: gossip's D_low, below which it looks for more.
@@ -54,9 +54,24 @@ impl TopicHealth {
     }
 }
 
+/// Is it to be looked at again, so long after the last time? While a topic has no mesh it always is: who has just started and found
+/// one must not pass for cut off.
+pub(crate) fn is_due(last: &[TopicHealth], since: Duration) -> bool {
+    since >= INTERVAL || last.iter().any(|topic| topic.level() == Level::Unhealthy)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn without_a_mesh_it_is_looked_at_whenever_there_is_time() {
+        let of = |mesh_peers| TopicHealth { topic: "/waku/2/rs/0/0".parse().unwrap(), mesh_peers };
+        let soon = INTERVAL - Duration::from_millis(1);
+        assert!(!is_due(&[of(1), of(4)], soon) && is_due(&[of(1), of(4)], INTERVAL));
+        assert!(is_due(&[of(4), of(0)], Duration::ZERO));
+        assert!(!is_due(&[], soon) && is_due(&[], INTERVAL));
+    }
 
     #[test]
     fn levels_by_mesh_peers() {

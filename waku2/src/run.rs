@@ -362,7 +362,8 @@ impl Node {
 
     fn tick(&mut self) {
         let at = now().instant;
-        if at.saturating_duration_since(self.health_at) >= health::INTERVAL {
+        let since = at.saturating_duration_since(self.health_at);
+        if health::is_due(&self.health.read().unwrap_or_else(PoisonError::into_inner), since) {
             self.look_at_health();
         }
         for peer in &mut self.statics {
