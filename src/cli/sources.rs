@@ -9,7 +9,7 @@
 //! Everything becomes a command line in the end, so that clap alone reads values; each that it refuses is named with
 //! where it stands.
 
-use std::{collections::HashSet, ffi::OsString, path::PathBuf};
+use std::{collections::HashSet, ffi::OsString, iter, path::PathBuf};
 
 use clap::{
     Arg, ArgAction, Command, Error,
@@ -57,7 +57,7 @@ enum Value {
 /// # Errors
 /// A file that can't be read or has no such form, a flag that there is not, a value that a flag does not take.
 pub fn gather(
-    mut command: Command,
+    command: Command,
     mut line: Vec<OsString>,
     var: &impl Fn(&str) -> Option<OsString>,
 ) -> Result<(Command, Vec<OsString>), Error> {
@@ -68,16 +68,16 @@ pub fn gather(
         // A flag, so that all others count for it as well.
         line[2] = "--check".into();
     }
-    let name = line.get(1).and_then(|word| word.to_str()).unwrap_or_default().to_owned();
-    let Some(sub) = command.find_subcommand(&name).cloned() else { return Ok((command, line)) };
-    let given = normalise(&sub, &mut line);
+    let path = path(&command, &line);
+    let first_flag = 1 + path.len();
+    let Some(sub) = sub_command(&command, &path).cloned() else { return Ok((command, line)) };
+    let given = normalise(&sub, first_flag, &mut line);
     if let Some(all) = line.iter().position(|word| word == "--help-all") {
         line[all] = "--help".into();
-        command = command.mut_subcommand(&name, |sub| sub.mut_args(|arg| arg.hide(false)));
-        return Ok((command, line));
+        return Ok((with_all_shown(command, &path), line));
     }
     // Help needs no settings, and wrong ones must not keep it from being read.
-    if line.iter().skip(2).take_while(|word| *word != "--").any(|word| word == "--help" || word == "-h") {
+    if line.iter().skip(first_flag).take_while(|word| *word != "--").any(|word| word == "--help" || word == "-h") {
         return Ok((command, line));
     }
     let environment = environment(&sub, &given.flags, var)?;
@@ -102,12 +102,37 @@ pub fn gather(
     let mut words = Vec::new();
     for setting in &settings {
         let added = setting.words(&sub)?;
-        check(&command, &name, &added, &setting.origin)?;
+        check(&command, &path, &added, &setting.origin)?;
         words.extend(added);
     }
     // Before what was given: behind it could be a `--`.
-    line.splice(2..2, words);
+    line.splice(first_flag..first_flag, words);
     Ok((command, line))
+}
+
+/// The sub-commands that the line names, each one of that before it.
+fn path(command: &Command, line: &[OsString]) -> Vec<String> {
+    let (mut path, mut command) = (Vec::new(), command);
+    for word in line.iter().skip(1).map_while(|word| word.to_str()) {
+        let Some(sub) = command.find_subcommand(word) else { break };
+        command = sub;
+        path.push(sub.get_name().to_owned());
+    }
+    path
+}
+
+/// The last of them.
+fn sub_command<'a>(command: &'a Command, path: &[String]) -> Option<&'a Command> {
+    let (first, rest) = path.split_first()?;
+    rest.iter().try_fold(command.find_subcommand(first)?, |command, name| command.find_subcommand(name))
+}
+
+/// The same command, whose help tells of rare flags too.
+fn with_all_shown(command: Command, path: &[String]) -> Command {
+    match path {
+        [] => command.mut_args(|arg| arg.hide(false)),
+        [name, rest @ ..] => command.mut_subcommand(name, |sub| with_all_shown(sub, rest)),
+    }
 }
 
 /// The files of statusd that are named, on the line or elsewhere.
@@ -162,8 +187,8 @@ struct Given {
 }
 
 /// Brings the words after the sub-command into the forms that clap reads, and says which flags are among them.
-fn normalise(sub: &Command, line: &mut Vec<OsString>) -> Given {
-    let words = line.split_off(2);
+fn normalise(sub: &Command, first_flag: usize, line: &mut Vec<OsString>) -> Given {
+    let words = line.split_off(first_flag);
     let mut given = Given { flags: HashSet::new(), config_file: None };
     let mut rest = words.into_iter().peekable();
     while let Some(word) = rest.next() {
@@ -314,9 +339,10 @@ impl Setting {
 }
 
 /// Asks clap whether the flag takes the value.
-fn check(command: &Command, name: &str, words: &[OsString], origin: &str) -> Result<(), Error> {
+fn check(command: &Command, path: &[String], words: &[OsString], origin: &str) -> Result<(), Error> {
     for word in words {
-        let alone = [OsString::from("causeway"), name.into(), word.clone()];
+        let path = path.iter().map(OsString::from);
+        let alone = iter::once(OsString::from("causeway")).chain(path).chain([word.clone()]);
         let Err(error) = command.clone().try_get_matches_from(alone) else { continue };
         // What else the sub-command needs is asked of the whole line.
         if !matches!(error.kind(), ErrorKind::MissingRequiredArgument) {

@@ -5,7 +5,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::{
-    cli::{BridgeArgs, Cli, Command as Sub, NodeArgs, sample::sample},
+    cli::{BridgeArgs, Cli, Command as Sub, Hidden, NodeArgs, RlnCommand, RlnCommandArgs, sample::sample},
     config::Config,
 };
 
@@ -167,6 +167,24 @@ fn sub_commands_that_need_something_get_it_from_the_environment() {
     assert_eq!((&*args.domain, args.json, args.seq), ("nodes.example.org", true, Some(3)));
     let Ok(Sub::Post(post)) = read(&["post", "x"], &[("CAUSEWAY_SIGNING_KEY", "11")]) else { panic!("a post") };
     assert_eq!(post.signing_key.as_deref(), Some("11"));
+}
+
+#[test]
+fn sub_commands_of_sub_commands_read_the_environment_too() {
+    let environment = [("CAUSEWAY_RLN_RELAY_ETH_PRIVATE_KEY", "01"), ("WAKUNODE2_RLN_RELAY_USER_MESSAGE_LIMIT", "7")];
+    for words in [&["rln", "register"][..], &["generateRlnKeystore"]] {
+        let line = [words, &["--execute", "True"]].concat();
+        let (Sub::Rln(RlnCommandArgs { command: RlnCommand::Register(args) }) | Sub::GenerateRlnKeystore(args)) =
+            read(&line, &environment).unwrap()
+        else {
+            panic!("{words:?} registers nobody");
+        };
+        let key = args.rln_relay_eth_private_key.as_ref().map(Hidden::text);
+        assert_eq!((key, args.rln_relay_user_message_limit, args.execute), (Some("01"), 7, true), "{words:?}");
+    }
+    let wrong = [("CAUSEWAY_RLN_RELAY_USER_MESSAGE_LIMIT", "many")];
+    let said = refusal(&["rln", "register"], &wrong);
+    assert!(said.contains("CAUSEWAY_RLN_RELAY_USER_MESSAGE_LIMIT") && said.contains("many"), "{said}");
 }
 
 #[test]
