@@ -12,8 +12,8 @@ use std::time::Duration;
 const START: Duration = Duration::from_secs(15);
 /// Until both sides have peers.
 const READY: Duration = Duration::from_secs(60);
-/// An HTTP answer from loopback.
-const HTTP: Duration = Duration::from_secs(5);
+/// An HTTP answer from loopback. What is published may wait for its proof, for 5 s at most.
+const HTTP: Duration = Duration::from_secs(10);
 /// SIGTERM must end the bridge in less.
 pub(crate) const STOP: Duration = Duration::from_secs(10);
 
@@ -43,8 +43,18 @@ impl Causeway {
         Self::start_as(program, name, node_arguments("mailserver", data_dir)?, flags)
     }
 
+    /// Starts a node of the Waku Network alone in the same way.
+    ///
+    /// # Errors
+    /// As [`Causeway::start`].
+    pub(crate) fn node(program: &Path, name: &str, data_dir: &Path, flags: &[&str]) -> Result<Self> {
+        Self::start_as(program, name, with_libp2p("node", data_dir)?, flags)
+    }
+
     fn start_as(program: &Path, name: &str, mut arguments: Vec<String>, flags: &[&str]) -> Result<Self> {
-        let has_libp2p = arguments.first().is_some_and(|command| command == "bridge");
+        let is_one_of =
+            |commands: &[&str]| arguments.first().is_some_and(|command| commands.contains(&command.as_str()));
+        let (has_libp2p, has_devp2p) = (is_one_of(&["bridge", "node"]), !is_one_of(&["node"]));
         let name_of = |flag: &str| flag.split_once('=').map(|(name, _)| name.to_owned());
         // What the scenario sets itself is not set twice.
         arguments.retain(|ours| {
@@ -60,7 +70,8 @@ impl Causeway {
             })
         };
         let multiaddr = if has_libp2p { field("libp2p ")? } else { String::new() };
-        let (enode, url) = (field("enode ")?, field("http ")?);
+        let enode = if has_devp2p { field("enode ")? } else { String::new() };
+        let url = field("http ")?;
         let http = url.strip_prefix("http://").and_then(|rest| rest.split('/').next()?.parse().ok());
         let http = http.ok_or_else(|| anyhow!("{name}: no address in {url}"))?;
         Ok(Self { process, enode, multiaddr, http })
@@ -70,6 +81,7 @@ impl Causeway {
         &self.process
     }
 
+    /// Empty for a node of the Waku Network alone.
     pub(crate) fn enode(&self) -> &str {
         &self.enode
     }
@@ -155,6 +167,14 @@ impl Causeway {
         ask(self.http, &format!("GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", self.http))
     }
 
+    /// Posts JSON to the HTTP surface: the status and the body.
+    ///
+    /// # Errors
+    /// When there is no answer, or none in time.
+    pub(crate) fn post(&self, path: &str, body: &serde_json::Value) -> Result<(u16, String)> {
+        post(self.http, path, &body.to_string())
+    }
+
     /// Calls a method of JSON-RPC, which it serves over HTTP: the result, or the error in its words.
     ///
     /// # Errors
@@ -164,10 +184,7 @@ impl Causeway {
             line.as_str()?.strip_prefix("json-rpc")?.split("http://").nth(1)?.split(['/', ' ']).next()?.parse().ok()
         })?;
         let body = serde_json::json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params }).to_string();
-        let head = "Content-Type: application/json\r\nConnection: close";
-        let length = body.len();
-        let asked = format!("POST / HTTP/1.1\r\nHost: {http}\r\n{head}\r\nContent-Length: {length}\r\n\r\n{body}");
-        let (_, answer) = ask(http, &asked)?;
+        let (_, answer) = post(http, "/", &body)?;
         let answer: serde_json::Value = serde_json::from_str(&answer).context("no JSON")?;
         let refused = answer["error"]["message"].as_str().map(str::to_owned);
         Ok(refused.map_or_else(|| Ok(answer["result"].clone()), Err))
@@ -178,7 +195,15 @@ impl Causeway {
     /// # Errors
     /// When `/metrics` does not answer.
     pub(crate) fn metric(&self, name: &str) -> Result<Option<f64>> {
-        Ok(sum_of(&self.get("/metrics")?.1, name))
+        self.metric_of(name, "")
+    }
+
+    /// The same of those series whose labels have this in them, `reason="late"` for example.
+    ///
+    /// # Errors
+    /// When `/metrics` does not answer.
+    pub(crate) fn metric_of(&self, name: &str, label: &str) -> Result<Option<f64>> {
+        Ok(sum_of(&self.get("/metrics")?.1, name, label))
     }
 
     /// Adds to an error what the bridge itself counted.
@@ -207,6 +232,13 @@ impl Causeway {
     }
 }
 
+/// Posts JSON: the status and the body.
+fn post(http: SocketAddr, path: &str, body: &str) -> Result<(u16, String)> {
+    let head = "Content-Type: application/json\r\nConnection: close";
+    let length = body.len();
+    ask(http, &format!("POST {path} HTTP/1.1\r\nHost: {http}\r\n{head}\r\nContent-Length: {length}\r\n\r\n{body}"))
+}
+
 /// Sends a request over HTTP: the status and the body.
 fn ask(http: SocketAddr, request: &str) -> Result<(u16, String)> {
     let mut stream = TcpStream::connect_timeout(&http, HTTP)?;
@@ -225,7 +257,11 @@ fn ask(http: SocketAddr, request: &str) -> Result<(u16, String)> {
 /// # Errors
 /// When the data directory's name is not Unicode.
 pub(crate) fn bridge_arguments(data_dir: &Path) -> Result<Vec<String>> {
-    let mut arguments = node_arguments("bridge", data_dir)?;
+    with_libp2p("bridge", data_dir)
+}
+
+fn with_libp2p(command: &str, data_dir: &Path) -> Result<Vec<String>> {
+    let mut arguments = node_arguments(command, data_dir)?;
     arguments.extend(["--tcp-port=0", "--websocket-port=0"].map(str::to_owned));
     Ok(arguments)
 }
@@ -255,14 +291,15 @@ pub(crate) fn node_arguments(command: &str, data_dir: &Path) -> Result<Vec<Strin
     Ok(arguments.map(str::to_owned).to_vec())
 }
 
-/// Adds up the samples of one name in the text format of Prometheus.
-fn sum_of(metrics: &str, name: &str) -> Option<f64> {
+/// Adds up the samples of one name in the text format of Prometheus, those whose labels have `label` in them.
+fn sum_of(metrics: &str, name: &str, label: &str) -> Option<f64> {
     let samples = metrics.lines().filter_map(|line| {
         let rest = line.strip_prefix(name)?;
-        let value = match rest.strip_prefix('{') {
-            Some(labels) => labels.rsplit_once('}')?.1,
-            None => rest.strip_prefix(' ')?,
+        let (labels, value) = match rest.strip_prefix('{') {
+            Some(labels) => labels.rsplit_once('}')?,
+            None => ("", rest.strip_prefix(' ')?),
         };
+        labels.contains(label).then_some(())?;
         value.split_whitespace().next()?.parse::<f64>().ok()
     });
     samples.reduce(|sum, value| sum + value)
@@ -275,8 +312,10 @@ mod tests {
     #[test]
     fn samples_of_one_name_add_up_whatever_their_labels() {
         let text = "# TYPE a counter\na_total{x=\"1\"} 2\na_total{x=\"}\"} 3.5\na_total_more 9\nb_total 4\n";
-        assert_eq!(sum_of(text, "a_total"), Some(5.5));
-        assert_eq!(sum_of(text, "b_total"), Some(4.0));
-        assert_eq!(sum_of(text, "c_total"), None);
+        assert_eq!(sum_of(text, "a_total", ""), Some(5.5));
+        assert_eq!(sum_of(text, "a_total", "x=\"1\""), Some(2.0));
+        assert_eq!(sum_of(text, "b_total", ""), Some(4.0));
+        assert_eq!(sum_of(text, "b_total", "x"), None);
+        assert_eq!(sum_of(text, "c_total", ""), None);
     }
 }

@@ -76,7 +76,12 @@ impl ChainPeer {
     /// # Errors
     /// When there are fewer.
     pub(crate) fn account(&self, which: usize) -> Result<Account> {
-        Ok(text(&self.ready["accounts"][which], "key").parse()?)
+        Ok(self.key(which).parse()?)
+    }
+
+    /// Its private key, in hex; empty when there are fewer.
+    pub(crate) fn key(&self, which: usize) -> &str {
+        text(&self.ready["accounts"][which], "key")
     }
 
     /// Its address.

@@ -130,8 +130,22 @@ impl Process {
     /// # Errors
     /// When it cannot be started.
     pub(crate) fn spawn<S: AsRef<OsStr>>(name: &str, program: &Path, args: &[S]) -> Result<Self> {
+        Self::spawn_in(&[], name, program, args)
+    }
+
+    /// The same with an environment, for what no command line should show.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub(crate) fn spawn_in<S: AsRef<OsStr>>(
+        environment: &[(&str, &str)],
+        name: &str,
+        program: &Path,
+        args: &[S],
+    ) -> Result<Self> {
         let mut command = Command::new(program);
         command.args(args).env_clear().stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.envs(environment.iter().copied());
         for kept in ["PATH", "HOME", "TMPDIR"] {
             if let Some(value) = std::env::var_os(kept) {
                 command.env(kept, value);

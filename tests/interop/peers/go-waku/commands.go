@@ -206,7 +206,7 @@ func (c *call) message(ct, payload string) (*pb.WakuMessage, error) {
 func messageM(topic string, m *pb.WakuMessage) M {
 	h, sum := messageHash(topic, m), sha256.Sum256(m.Payload)
 	return M{"hash": hx(h[:]), "payload_sha256": hx(sum[:]), "pubsub_topic": topic, "content_topic": m.ContentTopic, "payload": hx(m.Payload), "meta": hx(m.Meta),
-		"timestamp": m.GetTimestamp(), "version": m.GetVersion(), "ephemeral": m.GetEphemeral(), "proof_bytes": len(m.RateLimitProof)}
+		"timestamp": m.GetTimestamp(), "version": m.GetVersion(), "ephemeral": m.GetEphemeral(), "proof": hx(m.RateLimitProof)}
 }
 
 func (a *app) cmdSub(c *call) (M, error) { return M{"pubsub_topic": c.args[0]}, a.subscribe(c.args[0]) }

@@ -21,6 +21,7 @@ mod peers;
 mod program;
 mod proofs;
 mod rest;
+mod rln_network;
 mod round_trip;
 mod store;
 mod sync;
@@ -333,6 +334,12 @@ pub(crate) const ALL: &[Scenario] = &[
         run: proofs::proofs,
     },
     Scenario {
+        name: "rln-network",
+        claim: "the program alone: who registers is heard with proofs, within its rate and over 20 kills; nobody else is; a bridge keeps for mail what is beyond it",
+        beside: false,
+        run: rln_network::by_the_program,
+    },
+    Scenario {
         name: "rate-limited",
         claim: "a peer that takes 5 packets a second gets 2,000 envelopes without ever seeing a sixth",
         beside: false,
@@ -409,6 +416,14 @@ impl Lab {
     /// When it does not start.
     pub(crate) fn bridge(&self, name: &str, flags: &[&str]) -> Result<Causeway> {
         Causeway::start(&self.programs.causeway, name, &self.data_dir(name), flags)
+    }
+
+    /// Starts a node of the Waku Network alone, in a data directory of that name.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub(crate) fn node(&self, name: &str, flags: &[&str]) -> Result<Causeway> {
+        Causeway::node(&self.programs.causeway, name, &self.data_dir(name), flags)
     }
 
     /// Starts a mailserver, in a data directory of that name.
