@@ -49,7 +49,7 @@ pub enum KeystoresError {
     #[error("the two passwords differ: nothing was done")]
     Differ,
     /// The file of a keystore.
-    #[error("--rln-relay-cred-path: {0}")]
+    #[error(transparent)]
     File(#[from] FileError),
     /// A credential.
     #[error("--rln-relay-cred-path {0}: {1}")]

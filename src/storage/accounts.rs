@@ -14,11 +14,11 @@ use std::{
 };
 
 use devp2p::{NodeId, clock::now};
-use sqlx::{FromRow, QueryBuilder, Sqlite, SqlitePool};
+use sqlx::{Connection as _, FromRow, QueryBuilder, Sqlite, SqliteConnection, SqlitePool};
 use tokio::{sync::mpsc, task::JoinHandle, time::sleep};
 use waku0::accounting::{Account, Epoch, Volume};
 
-use super::{Database, from_sql, to_sql};
+use super::{Database, from_sql, or_another, to_sql};
 
 /// Epochs that wait for the database: of a quarter of an hour, by default.
 pub const EPOCHS: usize = 16;
@@ -84,29 +84,10 @@ impl Ledger {
     /// # Errors
     /// What the database says; nothing has changed then.
     pub async fn add(&self, epoch: &Epoch, oldest: u64) -> Result<(), sqlx::Error> {
-        let mut transaction = self.pool.begin().await?;
-        for rows in epoch.accounts.chunks(ROWS_A_STATEMENT) {
-            let mut insert = QueryBuilder::<Sqlite>::new(
-                "INSERT INTO accounts (epoch, peer, envelopes_received, bytes_received, envelopes_sent, bytes_sent) ",
-            );
-            insert.push_values(rows, |mut row, (peer, account)| {
-                row.push_bind(to_sql(epoch.start)).push_bind(peer.as_bytes().to_vec());
-                for volume in [account.received, account.sent] {
-                    row.push_bind(to_sql(volume.envelopes)).push_bind(to_sql(volume.bytes));
-                }
-            });
-            insert.push(
-                " ON CONFLICT (epoch, peer) DO UPDATE SET \
-                 envelopes_received = envelopes_received + excluded.envelopes_received, \
-                 bytes_received = bytes_received + excluded.bytes_received, \
-                 envelopes_sent = envelopes_sent + excluded.envelopes_sent, \
-                 bytes_sent = bytes_sent + excluded.bytes_sent",
-            );
-            insert.build().execute(&mut *transaction).await?;
-        }
-        let trim = sqlx::query("DELETE FROM accounts WHERE epoch < $1").bind(to_sql(oldest));
-        trim.execute(&mut *transaction).await?;
-        transaction.commit().await
+        let mut connection = self.pool.acquire().await?;
+        let added = add(&mut connection, epoch, oldest).await;
+        or_another(&added, &mut connection);
+        added
     }
 
     /// Some rows, [`MAX_PAGE`] at most.
@@ -157,6 +138,32 @@ impl Ledger {
             sleep(RETRY_AFTER).await;
         }
     }
+}
+
+async fn add(connection: &mut SqliteConnection, epoch: &Epoch, oldest: u64) -> Result<(), sqlx::Error> {
+    let mut transaction = connection.begin().await?;
+    for rows in epoch.accounts.chunks(ROWS_A_STATEMENT) {
+        let mut insert = QueryBuilder::<Sqlite>::new(
+            "INSERT INTO accounts (epoch, peer, envelopes_received, bytes_received, envelopes_sent, bytes_sent) ",
+        );
+        insert.push_values(rows, |mut row, (peer, account)| {
+            row.push_bind(to_sql(epoch.start)).push_bind(peer.as_bytes().to_vec());
+            for volume in [account.received, account.sent] {
+                row.push_bind(to_sql(volume.envelopes)).push_bind(to_sql(volume.bytes));
+            }
+        });
+        insert.push(
+            " ON CONFLICT (epoch, peer) DO UPDATE SET \
+                 envelopes_received = envelopes_received + excluded.envelopes_received, \
+                 bytes_received = bytes_received + excluded.bytes_received, \
+                 envelopes_sent = envelopes_sent + excluded.envelopes_sent, \
+                 bytes_sent = bytes_sent + excluded.bytes_sent",
+        );
+        insert.build().execute(&mut *transaction).await?;
+    }
+    let trim = sqlx::query("DELETE FROM accounts WHERE epoch < $1").bind(to_sql(oldest));
+    trim.execute(&mut *transaction).await?;
+    transaction.commit().await
 }
 
 /// A row as the database has it.

@@ -11,9 +11,9 @@ use bridge::{
     gaps::{Gap, Outage},
 };
 use serde::{Deserialize, Serialize};
-use sqlx::{FromRow, SqlitePool};
+use sqlx::{Connection as _, FromRow, SqliteConnection, SqlitePool};
 
-use super::{Database, from_sql, to_sql};
+use super::{Database, from_sql, or_another, to_sql};
 
 /// What an earlier life left, or this one leaves.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -56,26 +56,35 @@ impl Courses {
     /// # Errors
     /// What the database says; nothing has changed then.
     pub async fn write(&self, left: &Left) -> Result<(), sqlx::Error> {
-        let mut transaction = self.pool.begin().await?;
-        sqlx::query("DELETE FROM courses").execute(&mut *transaction).await?;
-        for course in &left.courses {
-            let of_course = |gap: &&Gap| gap.route == course.route && gap.direction == course.direction;
-            let outages = left.gaps.iter().find(of_course).map(|gap| gap.outages.as_slice()).unwrap_or_default();
-            sqlx::query("INSERT INTO courses (route, direction, pubsub, seen, missing, outages) VALUES ($1, $2, $3, $4, $5, $6)")
-                .bind(&*course.route)
-                .bind(course.direction as i64)
-                .bind(match &course.source {
-                    Source::V1 => "",
-                    Source::V2(topic) => topic.as_str(),
-                })
-                .bind(to_sql(course.seen))
-                .bind(text(course.missing.iter().map(MissingText::from)))
-                .bind(text(outages.iter().map(|outage| (outage.from, outage.to))))
-                .execute(&mut *transaction)
-                .await?;
-        }
-        transaction.commit().await
+        let mut connection = self.pool.acquire().await?;
+        let written = write(&mut connection, left).await;
+        or_another(&written, &mut connection);
+        written
     }
+}
+
+async fn write(connection: &mut SqliteConnection, left: &Left) -> Result<(), sqlx::Error> {
+    let mut transaction = connection.begin().await?;
+    sqlx::query("DELETE FROM courses").execute(&mut *transaction).await?;
+    for course in &left.courses {
+        let of_course = |gap: &&Gap| gap.route == course.route && gap.direction == course.direction;
+        let outages = left.gaps.iter().find(of_course).map(|gap| gap.outages.as_slice()).unwrap_or_default();
+        sqlx::query(
+            "INSERT INTO courses (route, direction, pubsub, seen, missing, outages) VALUES ($1, $2, $3, $4, $5, $6)",
+        )
+        .bind(&*course.route)
+        .bind(course.direction as i64)
+        .bind(match &course.source {
+            Source::V1 => "",
+            Source::V2(topic) => topic.as_str(),
+        })
+        .bind(to_sql(course.seen))
+        .bind(text(course.missing.iter().map(MissingText::from)))
+        .bind(text(outages.iter().map(|outage| (outage.from, outage.to))))
+        .execute(&mut *transaction)
+        .await?;
+    }
+    transaction.commit().await
 }
 
 fn text<T: Serialize>(items: impl Iterator<Item = T>) -> String {

@@ -17,8 +17,9 @@ use std::{
 };
 
 use sqlx::{
-    SqlitePool,
+    Sqlite, SqlitePool,
     migrate::{MigrateError, Migrator},
+    pool::PoolConnection,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 
@@ -87,6 +88,13 @@ impl Database {
     /// Writes what is left and lets go of the file.
     pub async fn close(self) {
         self.pool.close().await;
+    }
+}
+
+/// After a failure another connection writes: where the disk is full, it may have an open transaction that keeps all others from writing.
+fn or_another<T>(written: &Result<T, sqlx::Error>, connection: &mut PoolConnection<Sqlite>) {
+    if written.is_err() {
+        connection.close_on_drop();
     }
 }
 

@@ -11,21 +11,47 @@ use std::{
 
 use causeway::storage::{DATABASE_FILE, Database};
 
-use crate::process::{Bridge, Output, run};
+use crate::{
+    mailserver::eventually,
+    process::{Bridge, Output, run},
+};
 
 /// An orderly stop: the program itself gives it eight seconds.
 const STOP: Duration = Duration::from_secs(30);
 /// The schema of the database, a step a file.
 const STEPS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/storage/migrations/sqlite");
 
-/// What is posted on v0 is heard on v2.
-fn carries(bridge: &Bridge, text: &str) {
+/// What is posted on v0 is heard on v2; its hash.
+fn carries(bridge: &Bridge, text: &str) -> String {
     let listener = Output::of(&["listen", &bridge.libp2p, "--count=1", "--timeout=60"]);
     listener.wait_for_error_line("listening for");
     let posted = run(&["post", &bridge.enode, &format!("--text={text}"), "--ttl=60"]);
     assert!(posted.success, "{posted:?}");
     let heard = listener.end();
     assert!(heard.success && heard.stdout.contains(text), "{heard:?}");
+    posted.stdout.split_whitespace().nth(1).expect("a hash").to_owned()
+}
+
+/// No file may grow, as on a disk that is full, and then they may again: what is written down from then on is there after a kill.
+#[test]
+fn f03_a_bridge_carries_without_its_journal_and_writes_it_again_when_there_is_room() {
+    let data = tempfile::tempdir().expect("a directory");
+    let bridge = Bridge::bridge_with_little_disk(data.path(), 1 << 20);
+    carries(&bridge, "before");
+    bridge.limit_files("0");
+    carries(&bridge, "meanwhile");
+    let journal_fails = |bridge: &Bridge| bridge.get("/readyz").1.contains("\"part\":\"journal\"");
+    eventually("the journal fails", || journal_fails(&bridge));
+    bridge.limit_files("unlimited");
+    carries(&bridge, "later");
+    eventually("the journal works", || !journal_fails(&bridge));
+    let path = format!("/bridge/v1/messages/{}", carries(&bridge, "in the end"));
+    let is_done = |bridge: &Bridge| bridge.get(&path).1.contains("\"done\"");
+    eventually("it has crossed", || is_done(&bridge));
+    let has = |line: &str| bridge.get("/metrics").1.lines().any(|metric| metric == line);
+    eventually("all is written down", || has("bridge_journal_waiting 0.0") || has("bridge_journal_waiting 0"));
+    bridge.kill();
+    assert!(is_done(&Bridge::start_in(data.path(), &[])), "what was written down is forgotten");
 }
 
 fn directory() -> tempfile::TempDir {

@@ -200,6 +200,11 @@ impl Bridge {
         Self::with_little_disk(&[&["node", "--tcp-port=0", "--websocket-port=0"], flags].concat(), data_dir, kib)
     }
 
+    /// A bridge whose files can grow to so much, and to more or less once [`Self::limit_files`] says so.
+    pub(crate) fn bridge_with_little_disk(data_dir: &Path, kib: u32) -> Self {
+        Self::with_little_disk(&["bridge", "--tcp-port=0", "--websocket-port=0"], data_dir, kib)
+    }
+
     fn with_little_disk(arguments: &[&str], data_dir: &Path, kib: u32) -> Self {
         let data = format!("--data-dir={}", data_dir.display());
         // The signal that a file is too long would end it; a shell counts in blocks of 512 bytes.

@@ -35,12 +35,43 @@ type BegunRow = (i64, Vec<u8>);
 /// Who holds the journal's own connection. One statement at a time, nothing beside it.
 #[derive(Debug)]
 pub(super) struct Keeper {
-    connection: SqliteConnection,
+    line: Line,
     checkpoints: Checkpoints,
     book: Book,
     /// Ends on disk.
     ends: i64,
     max_entries: i64,
+}
+
+/// A connection of its own: what others write waits for a transaction, not for a connection.
+///
+/// One that has failed is given up: whether its transaction is still open, and keeps all others from writing, is not known.
+#[derive(Debug)]
+struct Line {
+    pool: SqlitePool,
+    open: Option<SqliteConnection>,
+}
+
+impl Line {
+    async fn get(&mut self) -> Result<&mut SqliteConnection, sqlx::Error> {
+        let open = match self.open.take() {
+            Some(open) => open,
+            None => {
+                let mut open = self.pool.acquire().await?.detach();
+                sqlx::query(NOT_BY_ITSELF).execute(&mut open).await?;
+                open
+            }
+        };
+        Ok(self.open.insert(open))
+    }
+
+    async fn give_up(&mut self) {
+        if let Some(open) = self.open.take()
+            && let Err(error) = open.close_hard().await
+        {
+            tracing::debug!(%error, "a connection of the journal that has failed is not closed well");
+        }
+    }
 }
 
 /// What an earlier life left.
@@ -54,12 +85,10 @@ impl Keeper {
     /// Reads all there is. Of what can't be read, the rest of its batch is left out and told.
     pub(super) async fn open(pool: &SqlitePool, max_entries: usize) -> Result<(Self, Left), sqlx::Error> {
         let max_entries = i64::try_from(max_entries).unwrap_or(i64::MAX);
-        // What others write waits for a transaction, not for a connection.
-        let mut connection = pool.acquire().await?.detach();
-        sqlx::query(NOT_BY_ITSELF).execute(&mut connection).await?;
         let checkpoints = Checkpoints::start(pool.clone());
-        let mut keeper = Self { connection, checkpoints, book: Book::default(), ends: 0, max_entries };
-        earlier::carry_over(&mut keeper.connection).await?;
+        let line = Line { pool: pool.clone(), open: None };
+        let mut keeper = Self { line, checkpoints, book: Book::default(), ends: 0, max_entries };
+        earlier::carry_over(keeper.line.get().await?).await?;
         let begun = keeper.read_begun().await?;
         let ended = keeper.read_ended().await?;
         let open =
@@ -75,7 +104,7 @@ impl Keeper {
         loop {
             let select = "SELECT id, data FROM begun_batches WHERE id > $1 ORDER BY id LIMIT $2";
             let rows: Vec<BegunRow> =
-                sqlx::query_as(select).bind(after).bind(ROWS).fetch_all(&mut self.connection).await?;
+                sqlx::query_as(select).bind(after).bind(ROWS).fetch_all(self.line.get().await?).await?;
             let Some((last, _)) = rows.last() else { return Ok(begun) };
             after = *last;
             for (id, data) in rows {
@@ -92,7 +121,7 @@ impl Keeper {
         loop {
             let select = "SELECT id, entries, data FROM ended_batches WHERE id > $1 ORDER BY id LIMIT $2";
             let rows: Vec<(i64, i64, Vec<u8>)> =
-                sqlx::query_as(select).bind(after).bind(ROWS).fetch_all(&mut self.connection).await?;
+                sqlx::query_as(select).bind(after).bind(ROWS).fetch_all(self.line.get().await?).await?;
             let Some((last, ..)) = rows.last() else { break };
             after = *last;
             for (id, entries, data) in rows {
@@ -114,6 +143,24 @@ impl Keeper {
 
     /// Writes notes, all or none. When it returns they are on disk; false says that there was nothing to write.
     pub(super) async fn write(&mut self, notes: &[Note]) -> Result<bool, sqlx::Error> {
+        let written = self.write_notes(notes).await;
+        self.or_another_line(written).await
+    }
+
+    /// Deletes some of what is too old or too much, and writes anew what is worn. False says that there was nothing to do.
+    pub(super) async fn trim(&mut self) -> Result<bool, sqlx::Error> {
+        let trimmed = self.delete_some().await;
+        self.or_another_line(trimmed).await
+    }
+
+    async fn or_another_line<T>(&mut self, result: Result<T, sqlx::Error>) -> Result<T, sqlx::Error> {
+        if result.is_err() {
+            self.line.give_up().await;
+        }
+        result
+    }
+
+    async fn write_notes(&mut self, notes: &[Note]) -> Result<bool, sqlx::Error> {
         let unix = now().unix_secs();
         let Draft { id, begun } = self.book.take(unix, notes);
         let (ends, ended) = self.book.ended();
@@ -122,7 +169,7 @@ impl Keeper {
         }
         let _turn = self.checkpoints.turn().await;
         let bytes = ended.len() + begun.as_ref().map_or(0, Vec::len);
-        let mut transaction = self.connection.begin().await?;
+        let mut transaction = self.line.get().await?.begin().await?;
         if let Some(data) = begun {
             let insert = "INSERT INTO begun_batches (id, data) VALUES ($1, $2)";
             sqlx::query(insert).bind(id).bind(data).execute(&mut *transaction).await?;
@@ -144,8 +191,7 @@ impl Keeper {
         Ok(true)
     }
 
-    /// Deletes some of what is too old or too much, and writes anew what is worn. False says that there was nothing to do.
-    pub(super) async fn trim(&mut self) -> Result<bool, sqlx::Error> {
+    async fn delete_some(&mut self) -> Result<bool, sqlx::Error> {
         self.book.forget(oldest());
         let (mut until, mut ends) = self.too_old_or_too_many().await?;
         if let Some(left) = self.rewrite(until).await? {
@@ -156,7 +202,7 @@ impl Keeper {
             return Ok(false);
         }
         let _turn = self.checkpoints.turn().await;
-        let mut transaction = self.connection.begin().await?;
+        let mut transaction = self.line.get().await?.begin().await?;
         sqlx::query("DELETE FROM ended_batches WHERE id <= $1").bind(until).execute(&mut *transaction).await?;
         for finished in self.book.finished() {
             delete_begun(&mut transaction, *finished).await?;
@@ -174,7 +220,7 @@ impl Keeper {
         loop {
             let select = "SELECT id, at, entries FROM ended_batches WHERE id > $1 ORDER BY id LIMIT $2";
             let rows: Vec<(i64, i64, i64)> =
-                sqlx::query_as(select).bind(until).bind(ROWS).fetch_all(&mut self.connection).await?;
+                sqlx::query_as(select).bind(until).bind(ROWS).fetch_all(self.line.get().await?).await?;
             if rows.is_empty() {
                 return Ok((until, ends));
             }
@@ -192,7 +238,7 @@ impl Keeper {
     /// The same up to another row.
     async fn ends_before(&mut self, until: i64) -> Result<(i64, i64), sqlx::Error> {
         let select = "SELECT coalesce(sum(entries), 0) FROM ended_batches WHERE id < $1";
-        let ends = sqlx::query_scalar(select).bind(until).fetch_one(&mut self.connection).await?;
+        let ends = sqlx::query_scalar(select).bind(until).fetch_one(self.line.get().await?).await?;
         Ok((until.saturating_sub(1), ends))
     }
 
@@ -207,7 +253,7 @@ impl Keeper {
                 break;
             }
             let select = "SELECT id, data FROM begun_batches WHERE id = $1";
-            let row: Option<BegunRow> = sqlx::query_as(select).bind(id).fetch_optional(&mut self.connection).await?;
+            let row: Option<BegunRow> = sqlx::query_as(select).bind(id).fetch_optional(self.line.get().await?).await?;
             // A batch that could not be written has no row: what is on its way of it stays without one.
             let data = row.map(|(_, data)| data).unwrap_or_else(|| encoding::start(0));
             bytes += data.len();
@@ -218,7 +264,7 @@ impl Keeper {
         }
         let rewrite = self.book.rewrite(&rows);
         let _turn = self.checkpoints.turn().await;
-        let mut transaction = self.connection.begin().await?;
+        let mut transaction = self.line.get().await?.begin().await?;
         let insert = "INSERT INTO begun_batches (id, data) VALUES ($1, $2)";
         sqlx::query(insert).bind(rewrite.id).bind(&rewrite.data).execute(&mut *transaction).await?;
         for id in &rewrite.from {
@@ -258,7 +304,7 @@ fn readable<T>(id: i64, entries: impl Iterator<Item = Result<T, DecodeError>>) -
 
 #[cfg(test)]
 impl Keeper {
-    pub(super) fn connection(&mut self) -> &mut SqliteConnection {
-        &mut self.connection
+    pub(super) async fn connection(&mut self) -> &mut SqliteConnection {
+        self.line.get().await.unwrap()
     }
 }

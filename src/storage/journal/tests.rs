@@ -253,10 +253,10 @@ async fn f03_a_full_disk_is_told_and_outlived() {
         Note::Begun { content: content(n), sent: 7, at, first: Direction::V1ToV2, cargo }
     };
     life.write(&[begun(1, at), begun(2, at)]).await.unwrap();
-    let pages: i64 = sqlx::query_scalar("PRAGMA page_count").fetch_one(life.connection()).await.unwrap();
+    let pages: i64 = sqlx::query_scalar("PRAGMA page_count").fetch_one(life.connection().await).await.unwrap();
     let limit = async |life: &mut Keeper, pages: i64| {
         let pragma = sqlx::AssertSqlSafe(format!("PRAGMA max_page_count = {pages}"));
-        sqlx::query(pragma).execute(life.connection()).await.unwrap();
+        sqlx::query(pragma).execute(life.connection().await).await.unwrap();
     };
     limit(&mut life, pages + 1).await;
     journal.told(life.write(&[large(3), ended(1, State::Done)]).await, "full");
@@ -319,7 +319,7 @@ async fn the_rows_of_an_earlier_program_are_carried_over() {
         assert_eq!(seen.ended, [remembered(2, at, State::Done), remembered(3, at, late)], "life {life}");
         assert_eq!(seen.unfinished, [unfinished(8, at), unfinished(9, at)], "life {life}");
         let old = "SELECT count(*) FROM sqlite_master WHERE name IN ('begun', 'crossings')";
-        let old: i64 = sqlx::query_scalar(old).fetch_one(keeper.connection()).await.unwrap();
+        let old: i64 = sqlx::query_scalar(old).fetch_one(keeper.connection().await).await.unwrap();
         assert_eq!(old, 0);
     }
 }
@@ -375,7 +375,7 @@ async fn f02_after_a_power_cut_all_that_was_answered_is_there() {
     let journal = Journal { max_entries: 10_000, ..journal(directory.path()).await };
     let mut life = keeper(&journal).await;
     // So that the log is copied every few batches.
-    sqlx::query("PRAGMA wal_autocheckpoint = 40").execute(life.connection()).await.unwrap();
+    sqlx::query("PRAGMA wal_autocheckpoint = 40").execute(life.connection().await).await.unwrap();
     let (mut rng, at) = (StdRng::seed_from_u64(2), unix());
     let (mut copied, mut log_torn) = (0, 0);
     for batch in 0..60_u8 {
