@@ -756,6 +756,7 @@ const THREATS: &[(&str, &str, Met)] = &[
         "a full disk",
         By(&[
             "f03_a_bridge_carries_without_its_journal_and_writes_it_again_when_there_is_room",
+            "f03_a_connection_that_has_failed_keeps_nobody_from_writing",
             "f03_a_full_disk_is_told_and_outlived",
             "f03_a_full_disk_is_told_and_written_again_when_there_is_space",
             "f03_while_the_disk_is_full_a_mailserver_relays_and_answers_from_what_it_has",

@@ -272,6 +272,19 @@ async fn f03_a_full_disk_is_told_and_outlived() {
     assert_eq!(over, [content(1), content(3)]);
 }
 
+/// A full disk may leave a transaction open that nobody knows of.
+#[tokio::test]
+async fn f03_a_connection_that_has_failed_keeps_nobody_from_writing() {
+    let directory = tempfile::tempdir().unwrap();
+    let journal = journal(directory.path()).await;
+    let mut life = keeper(&journal).await;
+    sqlx::query("BEGIN IMMEDIATE").execute(life.connection().await).await.unwrap();
+    assert!(life.write(&[begun(1, unix())]).await.is_err());
+    sqlx::query("DELETE FROM courses").execute(&journal.pool).await.unwrap();
+    assert!(life.write(&[begun(2, unix())]).await.unwrap());
+    assert_eq!(left(&journal).await.unfinished.len(), 1);
+}
+
 #[tokio::test]
 async fn rows_that_this_program_has_not_written_are_left_out() {
     let directory = tempfile::tempdir().unwrap();
