@@ -94,9 +94,10 @@ pub(crate) fn exchange(relays: &[&Relay], content_topic: &str, sizes: &[usize], 
     settle(&relays.iter().map(|relay| relay.process()).collect::<Vec<_>>())?;
     for (n, relay) in relays.iter().enumerate() {
         let (heard, owed) = (relay.heard(cursors[n]), owed(n));
+        let strange: Vec<_> = heard.iter().filter(|hash| !owed.contains_key(hash.as_str())).collect();
         ensure!(
-            heard.len() == owed.len() && heard.iter().all(|hash| owed.contains_key(hash.as_str())),
-            "{} heard {} messages, not each of {} once",
+            heard.len() == owed.len() && strange.is_empty(),
+            "{} heard {} messages, not each of {} once; that nobody here published: {strange:?}",
             relay.process().name(),
             heard.len(),
             owed.len()

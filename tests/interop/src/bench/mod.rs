@@ -8,6 +8,7 @@ mod load;
 mod mail;
 mod messages;
 mod opening;
+mod proven;
 mod pushes;
 mod queries;
 mod store;
@@ -109,7 +110,7 @@ type Grows = fn(&Lab, u32, &mut Table) -> Result<()>;
 /// When one cannot be taken, or anything was lost in it.
 pub(crate) fn all(lab: &Lab, effort: &Effort, only: &str) -> Result<Table> {
     let mut table = Table::new(&["figure", "ours", "peer", "ours/peer", "runs", "unit"]);
-    let parts: [(&str, Measurement); 12] = [
+    let parts: [(&str, Measurement); 13] = [
         ("computing beside status-go", compute::beside_status_go),
         ("opening beside status-go", opening::beside_status_go),
         ("relay of envelopes beside status-go", envelopes::relay),
@@ -118,6 +119,7 @@ pub(crate) fn all(lab: &Lab, effort: &Effort, only: &str) -> Result<Table> {
         ("hop latency beside status-go", envelopes::hop),
         ("relay of messages beside go-waku", messages::relay),
         ("hop of messages beside go-waku", messages::hop),
+        ("hop of proven messages", proven::hop),
         ("filter pushes to subscribers", pushes::to_subscribers),
         ("store beside go-waku", store::beside_go_waku),
         ("crossings between foreign peers", crossings::per_cpu_second),

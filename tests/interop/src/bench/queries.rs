@@ -21,7 +21,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
 use waku2::service::{AskError, OpenError, Protocol, Target};
 use waku2::store::wire;
-use waku2::{Event, Handle, Multiaddr};
+use waku2::{Event, Handle, Multiaddr, WakuMessage};
 
 /// Clients of the storm, and the queries that each has under way.
 const CLIENTS: usize = 50;
@@ -35,7 +35,7 @@ const MET: Duration = Duration::from_secs(60);
 
 /// Messages through the node, alone and while [`CLIENTS`] times [`AT_ONCE`] queries are under way.
 pub(super) async fn storm(effort: &Effort, ours: &Causeway) -> Result<Vec<Figure>> {
-    let mut hop = Hop::start(&ours.multiaddr().parse()?).await?;
+    let mut hop = Hop::start(&ours.multiaddr().parse()?, Box::new(Ok)).await?;
     let idle = hop.times(effort.storm_hops).await?;
     let this = std::env::current_exe().context("no name of this program")?;
     let mut arguments = YIELDING.map(str::to_owned).to_vec();
@@ -129,15 +129,20 @@ impl Answers {
 }
 
 /// A node that sends through ours, and one that receives.
-struct Hop {
+pub(super) struct Hop<'a> {
     sender: Handle,
     receiver: mpsc::Receiver<Event>,
     _node: Handle,
     sent: u32,
+    /// What is done to each message before.
+    prepare: Box<Prepare<'a>>,
 }
 
-impl Hop {
-    async fn start(addr: &Multiaddr) -> Result<Self> {
+/// Changes a message before it is sent.
+pub(super) type Prepare<'a> = dyn FnMut(WakuMessage) -> Result<WakuMessage> + 'a;
+
+impl<'a> Hop<'a> {
+    pub(super) async fn start(addr: &Multiaddr, prepare: Box<Prepare<'a>>) -> Result<Self> {
         let (sender, mut told) = client(0x31, Some(addr)).await?;
         let (node, mut receiver) = client(0x32, Some(addr)).await?;
         for events in [&mut told, &mut receiver] {
@@ -150,7 +155,7 @@ impl Hop {
             };
             tokio::time::timeout(MET, met).await.context("the node is not met")?;
         }
-        let mut hop = Self { sender, receiver, _node: node, sent: 0 };
+        let mut hop = Self { sender, receiver, _node: node, sent: 0, prepare };
         // Until the receiver is in its mesh, messages may pass it by.
         let deadline = Deadline::after(LIMIT);
         while hop.one(Duration::from_secs(1)).await?.is_none() {
@@ -160,7 +165,7 @@ impl Hop {
     }
 
     /// Milliseconds of each of so many messages.
-    async fn times(&mut self, count: u32) -> Result<Vec<f64>> {
+    pub(super) async fn times(&mut self, count: u32) -> Result<Vec<f64>> {
         let mut took = Vec::new();
         for _ in 0..count {
             took.push(self.one(MET).await?.context("a message is lost")?);
@@ -173,7 +178,7 @@ impl Hop {
     async fn one(&mut self, limit: Duration) -> Result<Option<f64>> {
         self.sent += 1;
         let sent_ns = i64::try_from(UNIX_EPOCH.elapsed()?.as_nanos())?;
-        let message = message(self.sent, sent_ns, true);
+        let message = (self.prepare)(message(self.sent, sent_ns, true))?;
         let began = now();
         self.sender.publish(PUBSUB.parse()?, message.encode()).await?;
         let came = async {
