@@ -24,7 +24,7 @@ pub const NOT_BY_ITSELF: (&str, &str) = ("wal_autocheckpoint", "0");
 /// Pages of 4 KiB in the log before it is moved: 16 MiB. What is deleted a second after it was written is then mostly gone again.
 pub const LOG_PAGES: usize = 4_096;
 /// Pages that are moved in the writer's turn: some milliseconds.
-const FEW_PAGES: usize = 128;
+pub const FEW_PAGES: usize = 128;
 /// How often what was written meanwhile is moved at most. Each time takes a part of the time before, unless the disk is overcome by what is written.
 const PASSES: usize = 6;
 /// Bytes of a page.

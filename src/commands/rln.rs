@@ -2,8 +2,8 @@
 //!
 //! | Module | What |
 //! |---|---|
-//! | [`mod@register`] | becoming a member, in one run or in several |
-//! | [`draft`] | identities that are none yet |
+//! | `register` | becoming a member, in one run or in several |
+//! | `draft` | identities that are none yet |
 
 use std::path::Path;
 

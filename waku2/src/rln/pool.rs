@@ -5,7 +5,7 @@
 //! [`QUEUE`] in the queue, [`ANSWER_WITHIN`] from the queue to the answer. Nothing here waits, except for whoever wants an answer.
 //!
 //! A thread that verifies can't be stopped. One that does not come back keeps its place among the tasks, and what it was given, and what
-//! waits behind it, is let go when its time is over ([`Pool::late`]): it has no answer then, whatever is said of it later.
+//! waits behind it, is let go when its time is over (`Pool::late`): it has no answer then, whatever is said of it later.
 
 use std::{
     collections::HashMap,

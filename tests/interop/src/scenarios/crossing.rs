@@ -12,7 +12,7 @@ const SEEDS: [u64; 2] = [0x0a00_0000, 0x0b00_0000];
 /// The bridge dials both peers.
 pub(super) fn dialling(lab: &Lab) -> Result<String> {
     let (v0, v2) = (lab.status("status-go", &[])?, lab.waku("go-waku", &[])?);
-    let bridge = lab.bridge_between("bridge", &v0, &v2, &[])?;
+    let bridge = lab.bridge_between("crossing", &v0, &v2, &[])?;
     exchange_keys(&v0, &v2)?;
     let [to_v2, to_v0] = SEEDS.map(|seed| spread(lab.messages, seed));
     let crossed = cross(&v0, &v2, &to_v2, &to_v0, GENTLE).map_err(|e| bridge.explain(e))?.without_return()?;
@@ -22,7 +22,7 @@ pub(super) fn dialling(lab: &Lab) -> Result<String> {
 
 /// Both peers dial the bridge.
 pub(super) fn dialled(lab: &Lab) -> Result<String> {
-    let bridge = lab.bridge("bridge", &[])?;
+    let bridge = lab.bridge("dialled", &[])?;
     let v0 = lab.status("status-go", &["-dial", bridge.enode()])?;
     let v2 = lab.waku("go-waku", &["-dial", bridge.multiaddr()])?;
     join(&bridge, &v0, &v2)?;

@@ -23,7 +23,7 @@ const OURS: [&str; 3] = ["/vac/waku/relay/2.0.0", "/vac/waku/metadata/1.0.0", "/
 /// All exchange through the bridge, which they dial; an idle client stays connected to it all the while.
 pub(super) fn through_us(lab: &Lab) -> Result<String> {
     // Nothing of theirs is to cross, so that no time is spent on proofs of work.
-    let bridge = lab.bridge("bridge", &["--bridge-direction=v1-to-v2"])?;
+    let bridge = lab.bridge("js-waku", &["--bridge-direction=v1-to-v2"])?;
     let web = bridge.websocket()?;
     let dial = |muxer| ["--mode", "relay", "--muxer", muxer, "--dial", &web];
     let (mplex, yamux) = (lab.js("js-mplex", &dial("mplex"))?, lab.js("js-yamux", &dial("yamux"))?);

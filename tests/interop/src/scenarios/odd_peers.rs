@@ -17,7 +17,7 @@ const PAYLOADS: usize = 20;
 /// All at one bridge: an ordinary pair, a peer of another cluster, one that confirms, one that wants two topics only.
 pub(super) fn live_beside_others(lab: &Lab) -> Result<String> {
     let (v0, v2) = (lab.status("confirming", &["-confirm"])?, lab.waku("go-waku", &[])?);
-    let bridge = lab.bridge_between("bridge", &v0, &v2, &[])?;
+    let bridge = lab.bridge_between("odd-peers", &v0, &v2, &[])?;
     let picky = lab.status("picky", &["-topics", &TO_V0[..2].join(","), "-dial", bridge.enode()])?;
     picky.await_session(bridge.enode())?;
     picky.subscribe(KEY, &TO_V0[..2])?;
