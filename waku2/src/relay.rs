@@ -12,16 +12,20 @@
 //!   Deployed nodes lower its score by a tenth of a point for each instead.
 
 mod stranded;
+mod unheard;
 
 use std::{
     collections::{HashMap, HashSet},
     io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
-use self::stranded::{Attempt, Stranded};
+use self::{
+    stranded::{Attempt, Stranded},
+    unheard::{Due, Unheard},
+};
 use crate::{
     handle::{PublishError, Published},
     health::TopicHealth,
@@ -177,10 +181,20 @@ pub(crate) struct Membership {
     pub(crate) meshes: Vec<PubsubTopic>,
 }
 
+/// Own messages whose peers had all fallen silent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Repeated {
+    /// Sent again to others.
+    pub(crate) messages: u64,
+    /// Given up: too old.
+    pub(crate) lost: u64,
+}
+
 /// gossipsub and what it does not keep itself.
 pub(crate) struct Relay {
     topics: HashMap<TopicHash, PubsubTopic>,
     stranded: Stranded,
+    unheard: Unheard,
     /// The longest frame that is sent.
     max_rpc_bytes: usize,
 }
@@ -199,22 +213,28 @@ impl Relay {
         let mut gossip = Gossip::new_with_subscription_filter_and_transform(signing, settings, filter, Keyless)
             .map_err(|cause| RelayError::Refused(cause.to_owned()))?;
         gossip.with_peer_score(peer_scores(), THRESHOLDS).map_err(RelayError::Refused)?;
-        Ok((Self { topics: HashMap::new(), stranded: Stranded::new(attempt), max_rpc_bytes }, gossip))
+        let (stranded, unheard) = (Stranded::new(attempt), Unheard::default());
+        Ok((Self { topics: HashMap::new(), stranded, unheard, max_rpc_bytes }, gossip))
     }
 
     /// Joins a topic. False when it was joined before.
-    pub(crate) fn join(&mut self, gossip: &mut Gossip, topic: &PubsubTopic) -> Result<bool, RelayError> {
+    pub(crate) fn join(&mut self, gossip: &mut Gossip, topic: &PubsubTopic, now: Instant) -> Result<bool, RelayError> {
         let name = IdentTopic::new(topic.as_str());
         gossip.set_topic_params(name.clone(), topic_scores()).map_err(|cause| RelayError::Refused(cause.to_owned()))?;
         let refused = |source| RelayError::Subscribe { topic: topic.clone(), source };
         let new = gossip.subscribe(&name).map_err(refused)?;
-        self.topics.insert(hash(topic), topic.clone());
+        let hash = hash(topic);
+        for (peer, _) in gossip.all_peers().filter(|(_, topics)| topics.contains(&&hash)) {
+            self.unheard.subscribed(*peer, topic.clone(), now);
+        }
+        self.topics.insert(hash, topic.clone());
         Ok(new)
     }
 
     /// Leaves a topic; its mesh is told. False when it was not joined.
     pub(crate) fn leave(&mut self, gossip: &mut Gossip, topic: &PubsubTopic) -> bool {
         self.topics.remove(&hash(topic));
+        self.unheard.left(topic);
         gossip.unsubscribe(&IdentTopic::new(topic.as_str()))
     }
 
@@ -252,13 +272,39 @@ impl Relay {
         PublishError::TooLarge { frame_bytes: frame_bytes(topic, data_bytes), limit_bytes: self.max_rpc_bytes }
     }
 
-    /// Hands an own message to all peers of its topic.
+    /// Hands an own message to all peers of its topic, and keeps it until one of them is known to have it.
     pub(crate) fn publish(
         &mut self,
         gossip: &mut Gossip,
         topic: &PubsubTopic,
         data: &Bytes,
+        now: Instant,
     ) -> Result<Published, PublishError> {
+        let published = self.hand_over(gossip, topic, data)?;
+        if published.peers > 0 {
+            self.unheard.published(topic.clone(), data.clone(), now);
+        }
+        Ok(published)
+    }
+
+    /// Sends again what went only to peers that have fallen silent.
+    pub(crate) fn publish_again(&mut self, gossip: &mut Gossip, now: Instant) -> Repeated {
+        let Due { again, lost } = self.unheard.due(now);
+        let mut repeated = Repeated { lost, messages: 0 };
+        for own in again {
+            self.stranded.failed(&own.data);
+            match self.hand_over(gossip, &own.topic, &own.data) {
+                Ok(Published { peers: 1.., .. }) => {
+                    repeated.messages += 1;
+                    self.unheard.published_again(own, now);
+                }
+                Ok(_) | Err(_) => self.unheard.put_back(own),
+            }
+        }
+        repeated
+    }
+
+    fn hand_over(&mut self, gossip: &mut Gossip, topic: &PubsubTopic, data: &Bytes) -> Result<Published, PublishError> {
         self.may_publish(topic, data.len())?;
         let hash = hash(topic);
         let too_large = self.too_large(topic, data.len());
@@ -281,6 +327,35 @@ impl Relay {
                 | gossipsub::PublishError::TransformFailed(_),
             ) => Err(too_large),
         }
+    }
+
+    /// A peer relays a topic from now on.
+    pub(crate) fn subscribed(&mut self, peer: PeerId, hash: &TopicHash, now: Instant) {
+        if let Some(topic) = self.topics.get(hash) {
+            self.unheard.subscribed(peer, topic.clone(), now);
+        }
+    }
+
+    /// It no longer does.
+    pub(crate) fn unsubscribed(&mut self, peer: &PeerId, hash: &TopicHash) {
+        if let Some(topic) = self.topics.get(hash) {
+            self.unheard.unsubscribed(peer, topic);
+        }
+    }
+
+    /// A peer has answered a ping, `took` after it was sent.
+    pub(crate) fn answered(&mut self, peer: &PeerId, now: Instant, took: Duration) {
+        self.unheard.answered(peer, now, took);
+    }
+
+    /// A peer says nothing any more, or takes nothing.
+    pub(crate) fn silent(&mut self, peer: &PeerId) {
+        self.unheard.silent(peer);
+    }
+
+    /// A peer is gone.
+    pub(crate) fn gone(&mut self, peer: &PeerId) {
+        self.unheard.gone(peer);
     }
 
     /// Which of our topics each peer relays, and in which of our meshes it is.
@@ -431,7 +506,7 @@ mod tests {
 
     fn joined() -> (Relay, Gossip) {
         let (mut relay, mut gossip) = Relay::new(ClusterId(1), MAX_RPC_BYTES).unwrap();
-        assert!(relay.join(&mut gossip, &topic()).unwrap());
+        assert!(relay.join(&mut gossip, &topic(), Instant::now()).unwrap());
         (relay, gossip)
     }
 
@@ -500,17 +575,20 @@ mod tests {
         let (mut relay, mut gossip) = joined();
         assert_eq!(relay.counts(&gossip), [(topic(), 0)]);
         assert_eq!(relay.health(&gossip), [TopicHealth { topic: topic(), mesh_peers: 0 }]);
-        assert!(!relay.join(&mut gossip, &topic()).unwrap(), "before");
+        assert!(!relay.join(&mut gossip, &topic(), Instant::now()).unwrap(), "before");
         let named: PubsubTopic = "/waku/2/default-waku/proto".parse().unwrap();
-        assert!(relay.join(&mut gossip, &named).unwrap());
+        assert!(relay.join(&mut gossip, &named, Instant::now()).unwrap());
         assert_eq!(gossip.topics().count(), 2);
         assert!(gossip.get_topic_params(&IdentTopic::new(named.as_str())).is_some(), "it is scored");
         assert!(relay.leave(&mut gossip, &topic()));
         assert!(!relay.leave(&mut gossip, &topic()), "before");
         assert_eq!(gossip.topics().map(TopicHash::as_str).collect::<Vec<_>>(), [named.as_str()]);
-        assert_eq!(relay.publish(&mut gossip, &topic(), &Bytes::new()), Err(PublishError::NotSubscribed));
+        assert_eq!(
+            relay.publish(&mut gossip, &topic(), &Bytes::new(), Instant::now()),
+            Err(PublishError::NotSubscribed)
+        );
         let foreign: PubsubTopic = "/waku/2/rs/2/1".parse().unwrap();
-        assert!(matches!(relay.join(&mut gossip, &foreign), Err(RelayError::Subscribe { .. })));
+        assert!(matches!(relay.join(&mut gossip, &foreign, Instant::now()), Err(RelayError::Subscribe { .. })));
     }
 
     #[test]
@@ -562,12 +640,16 @@ mod tests {
         let (mut relay, mut gossip) = joined();
         let foreign: PubsubTopic = "/waku/2/rs/1/2".parse().unwrap();
         let data = Bytes::from_static(b"x");
-        assert_eq!(relay.publish(&mut gossip, &foreign, &data), Err(PublishError::NotSubscribed));
-        assert_eq!(relay.publish(&mut gossip, &topic(), &data), Err(PublishError::NoPeers));
-        assert_eq!(relay.publish(&mut gossip, &topic(), &data), Err(PublishError::NoPeers), "not remembered as sent");
+        assert_eq!(relay.publish(&mut gossip, &foreign, &data, Instant::now()), Err(PublishError::NotSubscribed));
+        assert_eq!(relay.publish(&mut gossip, &topic(), &data, Instant::now()), Err(PublishError::NoPeers));
+        assert_eq!(
+            relay.publish(&mut gossip, &topic(), &data, Instant::now()),
+            Err(PublishError::NoPeers),
+            "not remembered as sent"
+        );
         let huge = Bytes::from(vec![0; 153_574]);
         assert_eq!(
-            relay.publish(&mut gossip, &topic(), &huge),
+            relay.publish(&mut gossip, &topic(), &huge, Instant::now()),
             Err(PublishError::TooLarge { frame_bytes: MAX_RPC_BYTES + 1, limit_bytes: MAX_RPC_BYTES })
         );
     }

@@ -32,7 +32,7 @@ use tokio::{
     task::JoinHandle,
     time::{self, MissedTickBehavior},
 };
-use tracing::debug;
+use tracing::{debug, info, warn};
 
 use crate::{
     announce::Announce,
@@ -46,7 +46,7 @@ use crate::{
     listen::Listeners,
     metadata::Metadata,
     peers::PeerBook,
-    relay::{self, Gossip, Relay, RelayError},
+    relay::{self, Gossip, Relay, RelayError, Repeated},
     rln::past::Past,
     seek::{SeekError, Seeker},
     service::{Services, serve::Server, streams},
@@ -225,7 +225,7 @@ fn joined(config: &Config) -> Result<(Relay, Gossip, Subscriptions), StartError>
     let mut subscriptions = Subscriptions::new(config.cluster);
     for topic in &config.topics {
         if subscriptions.add(topic)? {
-            relay.join(&mut gossip, topic)?;
+            relay.join(&mut gossip, topic, now().instant)?;
         }
     }
     Ok((relay, gossip, subscriptions))
@@ -373,12 +373,25 @@ impl Node {
         self.make_room(&relaying);
         self.seeker.tick(now(), &mut self.swarm, &self.peers, &relaying);
         self.tell_counts();
+        self.publish_again(at);
         self.peers.forgive();
         let gossip = &self.swarm.behaviour().gossip;
         let graylisted: Vec<PeerId> =
             self.peers.iter().map(|info| info.peer).filter(|peer| relay::graylisted(gossip, peer)).collect();
         for peer in graylisted {
             self.leave(&peer, &"its relay score is too low");
+        }
+    }
+
+    /// What those it went to may not have got, since they fell silent, goes to those that have come.
+    fn publish_again(&mut self, at: Instant) {
+        let Repeated { messages, lost } = self.relay.publish_again(&mut self.swarm.behaviour_mut().gossip, at);
+        self.counters.repeated.fetch_add(messages, Relaxed);
+        if messages > 0 {
+            info!(messages, "sent again what went to peers that fell silent");
+        }
+        if lost > 0 {
+            warn!(messages = lost, "went to peers that fell silent, and no other came in time to send them again");
         }
     }
 

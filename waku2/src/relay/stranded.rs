@@ -1,7 +1,7 @@
-//! Own messages that no peer's queue had room for, so that they can be handed to gossip again.
+//! Own messages that are handed to gossip again: no peer's queue had room for them, or those that had it fell silent.
 //!
 //! libp2p's gossip notes a message as published even when no queue takes it, and from then on calls it a duplicate. A further attempt is
-//! therefore made under another id: that of the bytes, and the number of the attempt. Only this node knows the id: peers make theirs from the
+//! therefore made under another id: that of the bytes, and a number that no other attempt has. Only this node knows the id: peers make theirs from the
 //! bytes, and one that is told of this id in gossip and asks for it gets the message.
 //!
 //! Limit: [`STRANDED`].
@@ -18,8 +18,8 @@ use libp2p::gossipsub::MessageId;
 
 use crate::hash::{GossipId, gossip_id};
 
-/// Messages that are remembered, the oldest go first: more than a publisher has on its way. A further attempt of one that went is called a
-/// duplicate for two minutes.
+/// Messages that are remembered, the oldest go first: more than a publisher has on its way. A further attempt of one that was forgotten is
+/// called a duplicate for two minutes.
 pub(super) const STRANDED: usize = 16_384;
 
 /// Which attempt is under way; 0 is the first, and everything of others. Shared with the function that makes ids.
@@ -34,10 +34,11 @@ pub(super) fn id(data: &[u8], attempt: &Attempt) -> MessageId {
     }
 }
 
-/// How often each was tried.
+/// The number of the next attempt of each.
 #[derive(Debug, Default)]
 pub(super) struct Stranded {
     attempts: HashMap<GossipId, u32>,
+    last: u32,
     /// The oldest first; some may have gone out since.
     order: VecDeque<GossipId>,
     attempt: Attempt,
@@ -48,23 +49,24 @@ impl Stranded {
         Self { attempt, ..Self::default() }
     }
 
-    /// Hands a message to gossip, as often as it was tried under an id that is new.
+    /// Hands a message to gossip, one that was tried before under an id that is new.
     pub(super) fn attempt<T>(&self, data: &[u8], publish: impl FnOnce() -> T) -> T {
-        self.attempt.store(self.tried(data), Relaxed);
+        self.attempt.store(self.number(data), Relaxed);
         let done = publish();
         self.attempt.store(0, Relaxed);
         done
     }
 
-    fn tried(&self, data: &[u8]) -> u32 {
+    fn number(&self, data: &[u8]) -> u32 {
         if self.attempts.is_empty() { 0 } else { self.attempts.get(&gossip_id(data)).copied().unwrap_or_default() }
     }
 
-    /// No queue took it.
+    /// This attempt came to nothing: the next one is another.
     pub(super) fn failed(&mut self, data: &[u8]) {
         let id = gossip_id(data);
-        if let Some(tried) = self.attempts.get_mut(&id) {
-            *tried = tried.saturating_add(1);
+        self.last = self.last.wrapping_add(1).max(1);
+        if let Some(number) = self.attempts.get_mut(&id) {
+            *number = self.last;
             return;
         }
         if self.order.len() >= STRANDED
@@ -72,7 +74,7 @@ impl Stranded {
         {
             self.attempts.remove(&oldest);
         }
-        self.attempts.insert(id, 1);
+        self.attempts.insert(id, self.last);
         self.order.push_back(id);
     }
 
@@ -110,6 +112,8 @@ mod tests {
         stranded.succeeded(b"a");
         assert_eq!(stranded.attempt(b"a", || id(b"a", &attempt)), plain);
         assert!(stranded.order.is_empty());
+        stranded.failed(b"a");
+        assert!(!seen.contains(&stranded.attempt(b"a", || id(b"a", &attempt))), "also after it went out");
     }
 
     #[test]
@@ -118,6 +122,6 @@ mod tests {
         let all = STRANDED as u64 + 1;
         (0..all).for_each(|n| stranded.failed(&n.to_be_bytes()));
         assert_eq!((stranded.order.len(), stranded.attempts.len()), (STRANDED, STRANDED));
-        assert_eq!([0, 1, all - 1].map(|n: u64| stranded.tried(&n.to_be_bytes())), [0, 1, 1]);
+        assert_eq!([0, 1, all - 1].map(|n: u64| stranded.number(&n.to_be_bytes())), [0, 2, 16_385]);
     }
 }

@@ -80,14 +80,15 @@ impl Node {
         from: Option<PeerId>,
         proven: Option<&Pending>,
     ) -> Result<Published, PublishError> {
-        let published = self.relay.publish(&mut self.swarm.behaviour_mut().gossip, &topic, &data)?;
+        let at = now().instant;
+        let published = self.relay.publish(&mut self.swarm.behaviour_mut().gossip, &topic, &data, at)?;
         // What did not go out has spent nothing, and may be tried again.
         let is_out = published.duplicate || published.peers > 0;
         if let Some(pending) = proven.filter(|_| is_out) {
             self.validator.accepted(pending, now());
         }
         if !published.duplicate {
-            self.last_published = Some(now().instant);
+            self.last_published = Some(at);
             self.counters.published.fetch_add(1, Relaxed);
             self.counters.published_bytes.fetch_add(data.len() as u64, Relaxed);
             self.counters.traffic.went(&topic, data.len());
@@ -149,7 +150,7 @@ impl Node {
         if !self.subscriptions.add(topic)? {
             return Ok(false);
         }
-        if let Err(refused) = self.relay.join(&mut self.swarm.behaviour_mut().gossip, topic) {
+        if let Err(refused) = self.relay.join(&mut self.swarm.behaviour_mut().gossip, topic, now().instant) {
             self.subscriptions.remove(topic);
             return Err(SubscribeError::Refused(refused.to_string()));
         }

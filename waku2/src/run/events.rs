@@ -119,6 +119,7 @@ impl Node {
 
     fn gone(&mut self, peer: &PeerId) {
         self.witnesses.iter().for_each(|witness| witness.disconnected(peer));
+        self.relay.gone(peer);
         self.seeker.gone(now(), peer);
         self.forget_blame(peer);
         let at = now().instant;
@@ -142,9 +143,16 @@ impl Node {
             BehaviourEvent::Identify(identify::Event::Received { peer_id, info, .. }) => {
                 self.peers.identified(&peer_id, &info.agent_version, info.protocols.iter().map(AsRef::as_ref));
             }
-            BehaviourEvent::Ping(ping::Event { connection, result: Err(failure), .. })
+            BehaviourEvent::Ping(ping::Event { peer, connection, result: Ok(took) }) => {
+                // Gossip speaks on the first connection.
+                if self.peers.was_met_on(&peer, connection) {
+                    self.relay.answered(&peer, now().instant, took);
+                }
+            }
+            BehaviourEvent::Ping(ping::Event { peer, connection, result: Err(failure) })
                 if behaviour::is_silence(&failure) =>
             {
+                self.relay.silent(&peer);
                 self.swarm.close_connection(connection);
             }
             BehaviourEvent::Identify(_) | BehaviourEvent::Ping(_) => {}
@@ -160,7 +168,14 @@ impl Node {
             gossipsub::Event::Message { propagation_source, message_id, message } => {
                 self.on_message(propagation_source, &message_id, message);
             }
-            gossipsub::Event::Subscribed { .. } | gossipsub::Event::Unsubscribed { .. } => self.tell_counts(),
+            gossipsub::Event::Subscribed { peer_id, topic } => {
+                self.relay.subscribed(peer_id, &topic, now().instant);
+                self.tell_counts();
+            }
+            gossipsub::Event::Unsubscribed { peer_id, topic } => {
+                self.relay.unsubscribed(&peer_id, &topic);
+                self.tell_counts();
+            }
             gossipsub::Event::SlowPeer { peer_id, failed_messages } => self.on_slow(&peer_id, &failed_messages),
             gossipsub::Event::GossipsubNotSupported { peer_id } => debug!(peer = %peer_id, "a peer without relay"),
         }
@@ -241,6 +256,7 @@ impl Node {
         self.counters.unsent.fetch_add(unsent as u64, Relaxed);
         warn!(%peer, unsent, "a peer reads too slowly");
         if self.peers.too_slow(peer) {
+            self.relay.silent(peer);
             self.leave(peer, &"it reads too slowly");
         }
     }

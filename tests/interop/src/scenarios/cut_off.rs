@@ -1,5 +1,5 @@
-//! A bridge whose peers all go: first by a network that carries nothing for a minute and tells nobody, then by their own end, while the
-//! bridge is killed as well.
+//! A bridge whose peers all go: first by a network that carries nothing for a minute and tells nobody, on one side before the other, so that
+//! the bridge sends into the silence; then by their own end, while the bridge is killed as well.
 
 use super::{Lab, join};
 use crate::causeway::Causeway;
@@ -11,6 +11,7 @@ use crate::process::is;
 use crate::status_peer::StatusPeer;
 use crate::waku_peer::{Message, WakuPeer, peer_id};
 use anyhow::{Context, Result, ensure};
+use std::collections::HashSet;
 use std::time::Duration;
 use tokio::runtime::Runtime;
 
@@ -20,7 +21,7 @@ const CUT: Duration = Duration::from_secs(60);
 const MISSED: Duration = Duration::from_secs(60);
 /// Payloads each way, each time.
 const PAYLOADS: usize = 20;
-/// Envelopes that are sent while nobody can hear them, and the seconds that they live.
+/// Envelopes that are sent into the silence, and again while it is known that nobody can hear them, and the seconds that they live.
 const MEANWHILE: usize = 10;
 const TTL: u32 = 300;
 /// Status clients sealed large envelopes with this, and the Status fleets took it for all.
@@ -85,7 +86,7 @@ pub(super) fn from_all_peers(lab: &Lab) -> Result<String> {
     bridge.stop()?;
     drop(peers);
     Ok(format!(
-        "whole again {:.1} s after a minute's silence, {MEANWHILE} envelopes of it came once; {:.1} s after all peers had gone and the bridge was killed",
+        "whole again {:.1} s after a minute's silence, {MEANWHILE} envelopes from before it was noticed and {MEANWHILE} of later came once; {:.1} s after all peers had gone and the bridge was killed",
         healed.as_secs_f64(),
         returned.as_secs_f64(),
     ))
@@ -105,24 +106,42 @@ fn dialled(peers: &Peers, links: &[Link; 2]) -> Result<[String; 2]> {
 /// Nothing comes through for a minute. Gives how long it took after that until both sides were there again.
 fn cut(peers: &Peers, links: &[Link; 2], bridge: &Causeway) -> Result<Duration> {
     let (begun, heard) = (now(), peers.v2.process().log().len());
-    links.iter().for_each(|link| link.set(State::Silent));
+    let before = published(bridge)?;
+    links[1].set(State::Silent);
+    send(peers, SEED + 0x1800)?;
+    poll(MISSED, || (published(bridge).ok()? >= before + MEANWHILE as f64).then_some(()))
+        .ok_or_else(|| bridge.process().failure("it publishes nothing to a peer that it does not know to be gone"))?;
+    links[0].set(State::Silent);
     await_alone(bridge)?;
-    for payload in spread(MEANWHILE, SEED + 0x2000) {
-        peers.v0.send(KEY, TO_V2[0], TTL, POW, &payload)?;
-    }
+    send(peers, SEED + 0x2000)?;
     let _ = poll_every(CUT / 60, CUT.saturating_sub(begun.elapsed()), || None::<()>);
     links.iter().for_each(|link| link.set(State::Up));
     let since = now();
     bridge.await_ready()?;
     let healed = since.elapsed();
-    let mut missing = MEANWHILE;
+    let mut came = Vec::new();
     peers.v2.process().wait("what was sent meanwhile", heard, MISSED, |event| {
         let message = Message::arrived(event)?;
-        missing -= usize::from(message.content_topic == content_topic(TO_V2[0]));
-        (missing == 0).then_some(())
+        came.extend((message.content_topic == content_topic(TO_V2[0])).then_some(message.payload_sha256));
+        (came.len() == 2 * MEANWHILE).then_some(())
     })?;
+    let distinct = came.iter().collect::<HashSet<_>>().len();
+    ensure!(distinct == 2 * MEANWHILE, "of {} envelopes {distinct} came", 2 * MEANWHILE);
     peers.exchange(bridge, SEED + 0x3000)?;
     Ok(healed)
+}
+
+/// Envelopes from the v0 side.
+fn send(peers: &Peers, seed: u64) -> Result<()> {
+    for payload in spread(MEANWHILE, seed) {
+        peers.v0.send(KEY, TO_V2[0], TTL, POW, &payload)?;
+    }
+    Ok(())
+}
+
+/// Messages that the bridge takes to have gone out.
+fn published(bridge: &Causeway) -> Result<f64> {
+    Ok(bridge.metric("waku_relay_published_total")?.unwrap_or_default())
 }
 
 /// Both peers end; the bridge, which has nobody, is killed and starts again; they come back with their keys, at other ports.

@@ -1,0 +1,343 @@
+//! Own messages that nobody is known to have yet, so that they can be sent again when those they went to fall silent.
+//!
+//! Gossip calls a message published once it stands in the queue of a peer. When that peer's machine or the way to it is gone, nothing says
+//! so until the connection is given up, half a minute later, and what was published meanwhile went nowhere. Gossip itself does not mend
+//! this: it offers again what came in its last seconds only. So:
+//! * What is published is kept until one of those it went to answers a ping that was sent after it. All that stands before a ping on a
+//!   connection has then arrived.
+//! * What went to peers that are all gone, one of them in silence, is sent again to those that have come since. Where all have ended
+//!   their connections as they should, it is taken to have arrived.
+//! * A message is sent again within [`TOO_OLD`] only. Until then peers that had it after all know it as a duplicate.
+//!
+//! Limits: [`MESSAGES`] and [`BYTES`]; what is over is forgotten, the oldest first, and passes for arrived.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use libp2p::PeerId;
+
+use super::SEEN_TTL;
+use crate::topic::PubsubTopic;
+
+/// Messages kept.
+pub(super) const MESSAGES: usize = 65_536;
+
+/// Bytes of messages kept: 64 MiB.
+pub(super) const BYTES: usize = 64 * 1024 * 1024;
+
+/// Messages sent again at one look, which leaves the queue of a peer room for others.
+pub(super) const AT_ONCE: usize = super::PEER_QUEUE_MESSAGES / 2;
+
+/// How long a message may have been on its way through our own queues when a ping overtakes it.
+const OVERTAKEN: Duration = Duration::from_secs(1);
+
+/// From when on a message is not sent again: shortly before the network forgets it.
+const TOO_OLD: Duration = SEEN_TTL.saturating_sub(Duration::from_secs(10));
+
+/// One own message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Own {
+    pub(super) topic: PubsubTopic,
+    pub(super) data: Bytes,
+    /// When it went out first.
+    first: Instant,
+    /// When it went out last.
+    at: Instant,
+    /// Somebody it went to fell silent.
+    is_doubtful: bool,
+}
+
+/// What is due after a look at everything.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Due {
+    /// To be sent again, the oldest first.
+    pub(super) again: Vec<Own>,
+    /// Messages that may have reached nobody, and are too old.
+    pub(super) lost: u64,
+}
+
+/// The messages, and who has been there since when.
+#[derive(Debug, Default)]
+pub(super) struct Unheard {
+    /// In the order in which they went out.
+    own: VecDeque<Own>,
+    bytes: usize,
+    /// Somebody went; until then there is nothing to look for.
+    has_anybody_gone: bool,
+    since: HashMap<PeerId, HashMap<PubsubTopic, Instant>>,
+}
+
+impl Unheard {
+    /// A peer relays a topic from now on. Gossip takes no more topics of a peer than there are in a cluster.
+    pub(super) fn subscribed(&mut self, peer: PeerId, topic: PubsubTopic, now: Instant) {
+        self.since.entry(peer).or_default().entry(topic).or_insert(now);
+    }
+
+    /// It no longer does.
+    pub(super) fn unsubscribed(&mut self, peer: &PeerId, topic: &PubsubTopic) {
+        if let Some(topics) = self.since.get_mut(peer) {
+            topics.remove(topic);
+            self.has_anybody_gone = true;
+        }
+    }
+
+    /// It is gone.
+    pub(super) fn gone(&mut self, peer: &PeerId) {
+        self.since.remove(peer);
+        self.has_anybody_gone = true;
+    }
+
+    /// We do not relay this topic any more.
+    pub(super) fn left(&mut self, topic: &PubsubTopic) {
+        for topics in self.since.values_mut() {
+            topics.remove(topic);
+        }
+        self.keep_if(|_, own| own.topic != *topic);
+    }
+
+    /// A message stands in the queue of every peer of its topic.
+    pub(super) fn published(&mut self, topic: PubsubTopic, data: Bytes, now: Instant) {
+        self.push(Own { topic, data, first: now, at: now, is_doubtful: false });
+    }
+
+    /// It went out once more.
+    pub(super) fn published_again(&mut self, own: Own, now: Instant) {
+        self.push(Own { at: now, is_doubtful: false, ..own });
+    }
+
+    /// Nobody has taken it, so it stays as it was.
+    pub(super) fn put_back(&mut self, own: Own) {
+        self.has_anybody_gone = true;
+        self.push(own);
+    }
+
+    fn push(&mut self, own: Own) {
+        self.bytes += own.data.len();
+        self.own.push_back(own);
+        while self.own.len() > MESSAGES || self.bytes > BYTES {
+            let Some(oldest) = self.own.pop_front() else { return };
+            self.bytes -= oldest.data.len();
+        }
+    }
+
+    /// A peer has answered a ping, `took` after it was sent.
+    pub(super) fn answered(&mut self, peer: &PeerId, now: Instant, took: Duration) {
+        if let Some(until) = now.checked_sub(took + OVERTAKEN) {
+            let peer = *peer;
+            self.keep_if(|since, own| own.at > until || !had(since.get(&peer), own));
+        }
+    }
+
+    /// A peer says nothing any more, or takes nothing; it will be left.
+    pub(super) fn silent(&mut self, peer: &PeerId) {
+        if let Some(topics) = self.since.get(peer) {
+            self.own.iter_mut().filter(|own| had(Some(topics), own)).for_each(|own| own.is_doubtful = true);
+        }
+    }
+
+    /// Looks for what has lost everybody it went to.
+    pub(super) fn due(&mut self, now: Instant) -> Due {
+        let mut due = Due::default();
+        if !self.has_anybody_gone {
+            return due;
+        }
+        let Due { again, lost } = &mut due;
+        self.keep_if(|since, own| {
+            let mut peers = since.values().filter_map(|topics| topics.get(&own.topic)).peekable();
+            let is_anybody_here = peers.peek().is_some();
+            if peers.any(|since| *since <= own.at) {
+                return true;
+            }
+            let is_too_old = now.saturating_duration_since(own.first) >= TOO_OLD;
+            *lost += u64::from(own.is_doubtful && is_too_old);
+            if !own.is_doubtful || is_too_old {
+                return false;
+            }
+            let goes_out = is_anybody_here && again.len() < AT_ONCE;
+            if goes_out {
+                again.push(own.clone());
+            }
+            !goes_out
+        });
+        self.has_anybody_gone = self.own.iter().any(|own| own.is_doubtful);
+        due
+    }
+
+    fn keep_if(&mut self, mut keep: impl FnMut(&HashMap<PeerId, HashMap<PubsubTopic, Instant>>, &Own) -> bool) {
+        let Self { own, bytes, since, .. } = self;
+        own.retain(|own| {
+            let kept = keep(since, own);
+            if !kept {
+                *bytes -= own.data.len();
+            }
+            kept
+        });
+    }
+}
+
+/// Did it go to a peer that has these topics since then?
+fn had(topics: Option<&HashMap<PubsubTopic, Instant>>, own: &Own) -> bool {
+    topics.and_then(|topics| topics.get(&own.topic)).is_some_and(|since| *since <= own.at)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn topic(shard: u8) -> PubsubTopic {
+        format!("/waku/2/rs/1/{shard}").parse().unwrap()
+    }
+
+    /// Two peers on topic 1 from the start.
+    struct World {
+        unheard: Unheard,
+        start: Instant,
+        a: PeerId,
+        b: PeerId,
+    }
+
+    impl World {
+        fn new() -> Self {
+            let (a, b, start) = (PeerId::random(), PeerId::random(), Instant::now());
+            let mut unheard = Unheard::default();
+            unheard.subscribed(a, topic(1), start);
+            unheard.subscribed(b, topic(1), start);
+            Self { unheard, start, a, b }
+        }
+
+        fn at(&self, seconds: u32) -> Instant {
+            self.start + SECOND * seconds
+        }
+
+        fn publish(&mut self, data: &'static [u8], seconds: u32) {
+            self.unheard.published(topic(1), Bytes::from_static(data), self.at(seconds));
+        }
+
+        fn fall_silent(&mut self, peer: PeerId) {
+            self.unheard.silent(&peer);
+            self.unheard.gone(&peer);
+        }
+
+        fn again(&mut self, seconds: u32) -> Vec<Bytes> {
+            let due = self.unheard.due(self.at(seconds));
+            assert_eq!(due.lost, 0);
+            due.again.into_iter().map(|own| own.data).collect()
+        }
+    }
+
+    #[test]
+    fn f11_what_went_only_to_peers_that_fell_silent_goes_out_again_when_one_comes() {
+        let mut world = World::new();
+        world.publish(b"arrived", 3);
+        world.publish(b"not", 20);
+        world.unheard.answered(&world.a, world.at(15), SECOND);
+        world.fall_silent(world.a);
+        assert!(world.again(46).is_empty(), "the other has it, as far as is known");
+        world.fall_silent(world.b);
+        assert!(world.again(47).is_empty(), "nobody is there");
+        world.unheard.subscribed(world.a, topic(2), world.at(50));
+        assert!(world.again(50).is_empty(), "nobody of this topic is there");
+        world.unheard.subscribed(world.a, topic(1), world.at(60));
+        let due = world.unheard.due(world.at(61));
+        assert_eq!(due.again.iter().map(|own| &own.data[..]).collect::<Vec<_>>(), [b"not"]);
+        assert!(world.again(62).is_empty(), "once");
+        // Once more, if that one falls silent as well.
+        due.again.into_iter().for_each(|own| world.unheard.published_again(own, world.start + SECOND * 61));
+        world.fall_silent(world.a);
+        world.unheard.subscribed(world.b, topic(1), world.at(90));
+        assert_eq!(world.again(90), [&b"not"[..]]);
+        assert_eq!((world.unheard.own.len(), world.unheard.bytes), (0, 0));
+    }
+
+    #[test]
+    fn one_of_those_it_went_to_is_enough() {
+        let mut world = World::new();
+        world.publish(b"x", 20);
+        world.fall_silent(world.a);
+        world.unheard.answered(&world.b, world.at(30), SECOND);
+        world.fall_silent(world.b);
+        world.unheard.subscribed(world.a, topic(1), world.at(60));
+        assert!(world.again(60).is_empty());
+    }
+
+    #[test]
+    fn an_answer_speaks_for_what_was_sent_before_the_ping_to_that_peer() {
+        let mut world = World::new();
+        let late = PeerId::random();
+        world.publish(b"early", 10);
+        world.publish(b"before", 20);
+        world.unheard.subscribed(late, topic(1), world.at(21));
+        world.publish(b"overtaken", 22);
+        world.unheard.answered(&late, world.at(60), SECOND);
+        assert_eq!(world.unheard.own.len(), 2, "those from before it came");
+        world.publish(b"overtaken", 22);
+        world.unheard.answered(&world.a, world.at(24), SECOND * 2);
+        assert_eq!(world.unheard.own.iter().map(|own| &own.data[..]).collect::<Vec<_>>(), [b"overtaken"]);
+    }
+
+    #[test]
+    fn a_peer_that_ends_its_connection_has_what_it_was_sent() {
+        let mut world = World::new();
+        world.publish(b"x", 20);
+        world.unheard.gone(&world.a);
+        world.unheard.unsubscribed(&world.b, &topic(1));
+        world.unheard.subscribed(world.a, topic(1), world.at(21));
+        assert!(world.again(21).is_empty() && world.unheard.own.is_empty());
+    }
+
+    #[test]
+    fn what_is_too_old_is_counted_and_forgotten() {
+        let mut world = World::new();
+        world.publish(b"old", 1);
+        world.publish(b"new", 3);
+        world.fall_silent(world.a);
+        world.fall_silent(world.b);
+        assert_eq!(world.unheard.due(world.at(112)), Due { again: vec![], lost: 1 });
+        world.unheard.subscribed(world.a, topic(1), world.at(112));
+        assert_eq!(world.again(112), [&b"new"[..]]);
+    }
+
+    #[test]
+    fn of_a_topic_that_was_left_nothing_is_kept() {
+        let mut world = World::new();
+        world.publish(b"x", 1);
+        world.unheard.left(&topic(2));
+        assert_eq!(world.unheard.own.len(), 1);
+        world.unheard.left(&topic(1));
+        assert_eq!((world.unheard.own.len(), world.unheard.bytes), (0, 0));
+    }
+
+    #[test]
+    fn many_go_out_again_a_part_at_a_time() {
+        let mut world = World::new();
+        (0..=AT_ONCE).for_each(|_| world.publish(b"x", 1));
+        world.fall_silent(world.a);
+        world.fall_silent(world.b);
+        world.unheard.subscribed(world.a, topic(1), world.at(40));
+        let mut first = world.unheard.due(world.at(40)).again;
+        assert_eq!(first.len(), AT_ONCE);
+        world.unheard.put_back(first.remove(0));
+        assert_eq!(world.again(41).len(), 2, "the rest, and what nobody took");
+        assert!(world.again(42).is_empty());
+    }
+
+    #[test]
+    fn it_is_bounded_in_number_and_bytes() {
+        let mut world = World::new();
+        (0..=MESSAGES).for_each(|_| world.publish(b"", 1));
+        assert_eq!(world.unheard.own.len(), MESSAGES);
+        let large = Bytes::from(vec![0; 1024 * 1024]);
+        let count = BYTES / large.len();
+        for n in 0..=count {
+            let at = world.at(n.try_into().unwrap());
+            world.unheard.published(topic(1), large.clone(), at);
+        }
+        assert_eq!((world.unheard.own.len(), world.unheard.bytes), (count, BYTES));
+        assert_eq!(world.unheard.own[0].first, world.at(1), "the oldest goes");
+    }
+}
