@@ -42,7 +42,7 @@ const IDLE: Duration = Duration::from_secs(24 * 60 * 60);
 /// How often every peer is pinged, and how long it may take to answer. Deployed: nwaku pings some peers each 10 s and all of them each
 /// 2 min, and js-waku all each 10 s, so that this keeps routers on the way awake as well. libp2p tells of the second failure in a row,
 /// which is that of opening another stream, for which it waits 10 s: a connection that died is found after 40 to 55 s.
-const PING_INTERVAL: Duration = Duration::from_secs(15);
+pub(crate) const PING_INTERVAL: Duration = Duration::from_secs(15);
 const PING_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Identify's protocol version string.  Deployed: all Waku nodes.

@@ -348,14 +348,14 @@ impl Relay {
         self.unheard.answered(peer, now, took);
     }
 
-    /// A peer says nothing any more, or takes nothing.
-    pub(crate) fn silent(&mut self, peer: &PeerId) {
-        self.unheard.silent(peer);
+    /// A peer takes nothing any more, and will be left.
+    pub(crate) fn stuck(&mut self, peer: &PeerId) {
+        self.unheard.stuck(peer);
     }
 
     /// A peer is gone.
-    pub(crate) fn gone(&mut self, peer: &PeerId) {
-        self.unheard.gone(peer);
+    pub(crate) fn gone(&mut self, peer: &PeerId, now: Instant) {
+        self.unheard.gone(peer, now);
     }
 
     /// Which of our topics each peer relays, and in which of our meshes it is.
@@ -498,6 +498,8 @@ fn peer_scores() -> PeerScoreParams {
 
 #[cfg(test)]
 mod tests {
+    use devp2p::clock::now;
+
     use super::*;
 
     fn topic() -> PubsubTopic {
@@ -506,7 +508,7 @@ mod tests {
 
     fn joined() -> (Relay, Gossip) {
         let (mut relay, mut gossip) = Relay::new(ClusterId(1), MAX_RPC_BYTES).unwrap();
-        assert!(relay.join(&mut gossip, &topic(), Instant::now()).unwrap());
+        assert!(relay.join(&mut gossip, &topic(), now().instant).unwrap());
         (relay, gossip)
     }
 
@@ -575,20 +577,20 @@ mod tests {
         let (mut relay, mut gossip) = joined();
         assert_eq!(relay.counts(&gossip), [(topic(), 0)]);
         assert_eq!(relay.health(&gossip), [TopicHealth { topic: topic(), mesh_peers: 0 }]);
-        assert!(!relay.join(&mut gossip, &topic(), Instant::now()).unwrap(), "before");
+        assert!(!relay.join(&mut gossip, &topic(), now().instant).unwrap(), "before");
         let named: PubsubTopic = "/waku/2/default-waku/proto".parse().unwrap();
-        assert!(relay.join(&mut gossip, &named, Instant::now()).unwrap());
+        assert!(relay.join(&mut gossip, &named, now().instant).unwrap());
         assert_eq!(gossip.topics().count(), 2);
         assert!(gossip.get_topic_params(&IdentTopic::new(named.as_str())).is_some(), "it is scored");
         assert!(relay.leave(&mut gossip, &topic()));
         assert!(!relay.leave(&mut gossip, &topic()), "before");
         assert_eq!(gossip.topics().map(TopicHash::as_str).collect::<Vec<_>>(), [named.as_str()]);
         assert_eq!(
-            relay.publish(&mut gossip, &topic(), &Bytes::new(), Instant::now()),
+            relay.publish(&mut gossip, &topic(), &Bytes::new(), now().instant),
             Err(PublishError::NotSubscribed)
         );
         let foreign: PubsubTopic = "/waku/2/rs/2/1".parse().unwrap();
-        assert!(matches!(relay.join(&mut gossip, &foreign, Instant::now()), Err(RelayError::Subscribe { .. })));
+        assert!(matches!(relay.join(&mut gossip, &foreign, now().instant), Err(RelayError::Subscribe { .. })));
     }
 
     #[test]
@@ -640,16 +642,16 @@ mod tests {
         let (mut relay, mut gossip) = joined();
         let foreign: PubsubTopic = "/waku/2/rs/1/2".parse().unwrap();
         let data = Bytes::from_static(b"x");
-        assert_eq!(relay.publish(&mut gossip, &foreign, &data, Instant::now()), Err(PublishError::NotSubscribed));
-        assert_eq!(relay.publish(&mut gossip, &topic(), &data, Instant::now()), Err(PublishError::NoPeers));
+        assert_eq!(relay.publish(&mut gossip, &foreign, &data, now().instant), Err(PublishError::NotSubscribed));
+        assert_eq!(relay.publish(&mut gossip, &topic(), &data, now().instant), Err(PublishError::NoPeers));
         assert_eq!(
-            relay.publish(&mut gossip, &topic(), &data, Instant::now()),
+            relay.publish(&mut gossip, &topic(), &data, now().instant),
             Err(PublishError::NoPeers),
             "not remembered as sent"
         );
         let huge = Bytes::from(vec![0; 153_574]);
         assert_eq!(
-            relay.publish(&mut gossip, &topic(), &huge, Instant::now()),
+            relay.publish(&mut gossip, &topic(), &huge, now().instant),
             Err(PublishError::TooLarge { frame_bytes: MAX_RPC_BYTES + 1, limit_bytes: MAX_RPC_BYTES })
         );
     }

@@ -5,8 +5,9 @@
 //! this: it offers again what came in its last seconds only. So:
 //! * What is published is kept until one of those it went to answers a ping that was sent after it. All that stands before a ping on a
 //!   connection has then arrived.
-//! * What went to peers that are all gone, one of them in silence, is sent again to those that have come since. Where all have ended
-//!   their connections as they should, it is taken to have arrived.
+//! * What went to peers that are all gone, one of them after a silence, is sent again to those that have come since. Silence is a ping without
+//!   an answer, whoever ends the connection then: the other side may have given it up before us. Where all spoke to the end, it is taken
+//!   to have arrived.
 //! * A message is sent again within [`TOO_OLD`] only. Until then peers that had it after all know it as a duplicate.
 //!
 //! Limits: [`MESSAGES`] and [`BYTES`]; what is over is forgotten, the oldest first, and passes for arrived.
@@ -20,7 +21,7 @@ use bytes::Bytes;
 use libp2p::PeerId;
 
 use super::SEEN_TTL;
-use crate::topic::PubsubTopic;
+use crate::{behaviour::PING_INTERVAL, topic::PubsubTopic};
 
 /// Messages kept.
 pub(super) const MESSAGES: usize = 65_536;
@@ -34,6 +35,9 @@ pub(super) const AT_ONCE: usize = super::PEER_QUEUE_MESSAGES / 2;
 /// How long a message may have been on its way through our own queues when a ping overtakes it.
 const OVERTAKEN: Duration = Duration::from_secs(1);
 
+/// Who has not answered for so long has a ping to answer, and takes its time.
+const SILENCE: Duration = PING_INTERVAL.saturating_add(Duration::from_secs(5));
+
 /// From when on a message is not sent again: shortly before the network forgets it.
 const TOO_OLD: Duration = SEEN_TTL.saturating_sub(Duration::from_secs(10));
 
@@ -46,7 +50,7 @@ pub(super) struct Own {
     first: Instant,
     /// When it went out last.
     at: Instant,
-    /// Somebody it went to fell silent.
+    /// Somebody it went to fell silent, and is gone.
     is_doubtful: bool,
 }
 
@@ -67,33 +71,65 @@ pub(super) struct Unheard {
     bytes: usize,
     /// Somebody went; until then there is nothing to look for.
     has_anybody_gone: bool,
-    since: HashMap<PeerId, HashMap<PubsubTopic, Instant>>,
+    peers: HashMap<PeerId, Peer>,
+}
+
+/// A peer that relays topics of ours.
+#[derive(Debug)]
+struct Peer {
+    /// When it was heard to be there.
+    answered: Instant,
+    /// Since when it relays each topic. They are ours, so that they are few.
+    since: HashMap<PubsubTopic, Instant>,
+}
+
+impl Peer {
+    /// Was this sent to it?
+    fn had(&self, own: &Own) -> bool {
+        self.since.get(&own.topic).is_some_and(|since| *since <= own.at)
+    }
 }
 
 impl Unheard {
-    /// A peer relays a topic from now on. Gossip takes no more topics of a peer than there are in a cluster.
+    /// A peer relays a topic from now on.
     pub(super) fn subscribed(&mut self, peer: PeerId, topic: PubsubTopic, now: Instant) {
-        self.since.entry(peer).or_default().entry(topic).or_insert(now);
+        let peer = self.peers.entry(peer).or_insert_with(|| Peer { answered: now, since: HashMap::new() });
+        peer.since.entry(topic).or_insert(now);
     }
 
     /// It no longer does.
     pub(super) fn unsubscribed(&mut self, peer: &PeerId, topic: &PubsubTopic) {
-        if let Some(topics) = self.since.get_mut(peer) {
-            topics.remove(topic);
+        if let Some(peer) = self.peers.get_mut(peer) {
+            peer.since.remove(topic);
             self.has_anybody_gone = true;
         }
     }
 
-    /// It is gone.
-    pub(super) fn gone(&mut self, peer: &PeerId) {
-        self.since.remove(peer);
+    /// Its connection is over.
+    pub(super) fn gone(&mut self, peer: &PeerId, now: Instant) {
+        let Some(peer) = self.peers.remove(peer) else { return };
         self.has_anybody_gone = true;
+        if now.saturating_duration_since(peer.answered) > SILENCE {
+            self.doubt(&peer);
+        }
+    }
+
+    /// It takes nothing any more, and will be left.
+    pub(super) fn stuck(&mut self, peer: &PeerId) {
+        if let Some(peer) = self.peers.remove(peer) {
+            self.has_anybody_gone = true;
+            self.doubt(&peer);
+        }
+    }
+
+    fn doubt(&mut self, peer: &Peer) {
+        self.own.iter_mut().filter(|own| peer.had(own)).for_each(|own| own.is_doubtful = true);
     }
 
     /// We do not relay this topic any more.
     pub(super) fn left(&mut self, topic: &PubsubTopic) {
-        for topics in self.since.values_mut() {
-            topics.remove(topic);
+        for peer in self.peers.values_mut() {
+            peer.since.remove(topic);
         }
         self.keep_if(|_, own| own.topic != *topic);
     }
@@ -125,16 +161,10 @@ impl Unheard {
 
     /// A peer has answered a ping, `took` after it was sent.
     pub(super) fn answered(&mut self, peer: &PeerId, now: Instant, took: Duration) {
+        let Some(known) = self.peers.get_mut(peer) else { return };
+        known.answered = now;
         if let Some(until) = now.checked_sub(took + OVERTAKEN) {
-            let peer = *peer;
-            self.keep_if(|since, own| own.at > until || !had(since.get(&peer), own));
-        }
-    }
-
-    /// A peer says nothing any more, or takes nothing; it will be left.
-    pub(super) fn silent(&mut self, peer: &PeerId) {
-        if let Some(topics) = self.since.get(peer) {
-            self.own.iter_mut().filter(|own| had(Some(topics), own)).for_each(|own| own.is_doubtful = true);
+            self.keep_if(|peers, own| own.at > until || !peers.get(peer).is_some_and(|peer| peer.had(own)));
         }
     }
 
@@ -145,10 +175,10 @@ impl Unheard {
             return due;
         }
         let Due { again, lost } = &mut due;
-        self.keep_if(|since, own| {
-            let mut peers = since.values().filter_map(|topics| topics.get(&own.topic)).peekable();
-            let is_anybody_here = peers.peek().is_some();
-            if peers.any(|since| *since <= own.at) {
+        self.keep_if(|peers, own| {
+            let mut since = peers.values().filter_map(|peer| peer.since.get(&own.topic)).peekable();
+            let is_anybody_here = since.peek().is_some();
+            if since.any(|since| *since <= own.at) {
                 return true;
             }
             let is_too_old = now.saturating_duration_since(own.first) >= TOO_OLD;
@@ -166,10 +196,10 @@ impl Unheard {
         due
     }
 
-    fn keep_if(&mut self, mut keep: impl FnMut(&HashMap<PeerId, HashMap<PubsubTopic, Instant>>, &Own) -> bool) {
-        let Self { own, bytes, since, .. } = self;
+    fn keep_if(&mut self, mut keep: impl FnMut(&HashMap<PeerId, Peer>, &Own) -> bool) {
+        let Self { own, bytes, peers, .. } = self;
         own.retain(|own| {
-            let kept = keep(since, own);
+            let kept = keep(peers, own);
             if !kept {
                 *bytes -= own.data.len();
             }
@@ -178,13 +208,10 @@ impl Unheard {
     }
 }
 
-/// Did it go to a peer that has these topics since then?
-fn had(topics: Option<&HashMap<PubsubTopic, Instant>>, own: &Own) -> bool {
-    topics.and_then(|topics| topics.get(&own.topic)).is_some_and(|since| *since <= own.at)
-}
-
 #[cfg(test)]
 mod tests {
+    use devp2p::clock::now;
+
     use super::*;
 
     const SECOND: Duration = Duration::from_secs(1);
@@ -203,7 +230,7 @@ mod tests {
 
     impl World {
         fn new() -> Self {
-            let (a, b, start) = (PeerId::random(), PeerId::random(), Instant::now());
+            let (a, b, start) = (PeerId::random(), PeerId::random(), now().instant);
             let mut unheard = Unheard::default();
             unheard.subscribed(a, topic(1), start);
             unheard.subscribed(b, topic(1), start);
@@ -218,9 +245,10 @@ mod tests {
             self.unheard.published(topic(1), Bytes::from_static(data), self.at(seconds));
         }
 
+        /// Its ping was answered late in its life, or never.
         fn fall_silent(&mut self, peer: PeerId) {
-            self.unheard.silent(&peer);
-            self.unheard.gone(&peer);
+            let answered = self.unheard.peers[&peer].answered;
+            self.unheard.gone(&peer, answered + SILENCE + SECOND);
         }
 
         fn again(&mut self, seconds: u32) -> Vec<Bytes> {
@@ -284,10 +312,22 @@ mod tests {
     fn a_peer_that_ends_its_connection_has_what_it_was_sent() {
         let mut world = World::new();
         world.publish(b"x", 20);
-        world.unheard.gone(&world.a);
+        world.unheard.answered(&world.a, world.at(15), SECOND);
+        world.unheard.gone(&world.a, world.at(21));
         world.unheard.unsubscribed(&world.b, &topic(1));
         world.unheard.subscribed(world.a, topic(1), world.at(21));
         assert!(world.again(21).is_empty() && world.unheard.own.is_empty());
+    }
+
+    #[test]
+    fn who_takes_nothing_has_nothing() {
+        let mut world = World::new();
+        world.publish(b"x", 2);
+        world.unheard.stuck(&world.a);
+        world.unheard.stuck(&world.b);
+        world.unheard.gone(&world.a, world.at(3));
+        world.unheard.subscribed(world.a, topic(1), world.at(4));
+        assert_eq!(world.again(4), [&b"x"[..]]);
     }
 
     #[test]

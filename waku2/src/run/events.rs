@@ -119,7 +119,7 @@ impl Node {
 
     fn gone(&mut self, peer: &PeerId) {
         self.witnesses.iter().for_each(|witness| witness.disconnected(peer));
-        self.relay.gone(peer);
+        self.relay.gone(peer, now().instant);
         self.seeker.gone(now(), peer);
         self.forget_blame(peer);
         let at = now().instant;
@@ -149,10 +149,9 @@ impl Node {
                     self.relay.answered(&peer, now().instant, took);
                 }
             }
-            BehaviourEvent::Ping(ping::Event { peer, connection, result: Err(failure) })
+            BehaviourEvent::Ping(ping::Event { connection, result: Err(failure), .. })
                 if behaviour::is_silence(&failure) =>
             {
-                self.relay.silent(&peer);
                 self.swarm.close_connection(connection);
             }
             BehaviourEvent::Identify(_) | BehaviourEvent::Ping(_) => {}
@@ -256,7 +255,7 @@ impl Node {
         self.counters.unsent.fetch_add(unsent as u64, Relaxed);
         warn!(%peer, unsent, "a peer reads too slowly");
         if self.peers.too_slow(peer) {
-            self.relay.silent(peer);
+            self.relay.stuck(peer);
             self.leave(peer, &"it reads too slowly");
         }
     }
