@@ -55,8 +55,9 @@ use crate::{
     },
     keys::system_rng,
 };
-use keystore::KeystoresError;
+use keystore::{Held, KeystoresError};
 use list::ListError;
+use probe::Took;
 use prover::Members;
 use standing::{Standing, Stood};
 
@@ -108,6 +109,7 @@ pub(crate) struct Room {
     probe: Probe,
     /// The group of a file does not change, and whoever knows it must not take it for gone.
     _kept: Option<(Follow, watch::Sender<Option<Arc<Places>>>)>,
+    _held: Held,
 }
 
 /// The shares of our rate, which may change while ids are given out. Cheap to clone.
@@ -143,20 +145,22 @@ struct Followed {
 impl Room {
     /// Starts it. Keystores are opened, which takes a good part of a second each, all at a time.
     pub(crate) async fn start(config: Rln, directory: &Path) -> Result<(Self, Config), StartError> {
-        let made = spawn_blocking(|| {
+        let began = now().instant;
+        let made = spawn_blocking(move || {
             let verifier = Arc::new(Verifier::new(&mut system_rng()));
-            (Arc::clone(&verifier), Arc::new(Prover::new(verifier)))
+            (Arc::clone(&verifier), Arc::new(Prover::new(verifier)), now().instant.saturating_duration_since(began))
         });
-        let mut mine = match config.credentials {
+        let (mut mine, held) = match config.credentials {
             Some(credentials) => keystore::members(credentials, &config.group).await?,
-            None => Vec::new(),
+            None => Default::default(),
         };
+        let opening = if mine.is_empty() { Duration::ZERO } else { now().instant.saturating_duration_since(began) };
         let mut tasks = JoinSet::new();
         let followed = match config.group {
             Group::File(path) => of_file(&path, &mut mine).await?,
             Group::Chain(chain) => of_chain(chain, &mine, &mut tasks)?,
         };
-        let (verifier, prover) = made.await.map_err(|_| StartError::Ended)?;
+        let (verifier, prover, reading) = made.await.map_err(|_| StartError::Ended)?;
         let mut proofs = Config::new(verifier, followed.known.clone());
         proofs.terms = Terms { epochs: config.epochs, identifier: IDENTIFIER };
         let pool = Pool::new(prover);
@@ -173,8 +177,9 @@ impl Room {
             None => Arc::new(Nobody) as Arc<dyn Prove>,
         });
         let (known, health, members) = (followed.known, followed.health, followed.members);
-        let probe = Probe { known, health, members, standing, ids, mine, epochs: config.epochs };
-        Ok((Self { tasks, probe, _kept: followed.kept }, proofs))
+        let took = Took { reading, opening };
+        let probe = Probe { known, health, members, standing, ids, mine, epochs: config.epochs, took };
+        Ok((Self { tasks, probe, _kept: followed.kept, _held: held }, proofs))
     }
 
     /// What health and metrics look at.

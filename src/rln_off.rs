@@ -1,6 +1,6 @@
 //! Rate-limit proofs, in a program that was built without them: there are none.
 
-use std::path::Path;
+use std::{path::Path, time::Duration};
 
 use waku2::rln::Config;
 
@@ -54,6 +54,14 @@ pub(crate) enum Probe {}
 pub(crate) struct Numbers {
     pub(crate) members: u32,
     pub(crate) left: Vec<(u32, u64)>,
+    pub(crate) took: Took,
+}
+
+/// The same.
+#[derive(Debug, Default)]
+pub(crate) struct Took {
+    pub(crate) reading: Duration,
+    pub(crate) opening: Duration,
 }
 
 impl Probe {

@@ -676,9 +676,14 @@ const THREATS: &[(&str, &str, Met)] = &[
             "h80_a_message_whose_verifier_does_not_answer_is_ignored_and_its_peer_not_blamed",
             "h80_of_a_batch_those_are_let_go_whose_time_is_over",
             "h80_an_own_message_that_peers_would_blame_us_for_does_not_go_out",
+            "h80_a_verifier_that_does_not_answer_holds_up_nobody_who_asks_about_the_past",
+            "h80_what_nobody_judges_is_not_taken_and_asked_for_again",
+            "h80_while_no_root_is_known_nothing_passes_and_nobody_is_blamed",
             "h80_spammers_at_ten_times_the_limit_hold_up_no_honest_message",
             "row_of_an_epoch_far_from_our_clock_in_each_position",
             "a_root_that_is_learnt_counts_and_one_that_is_51_back_does_not",
+            "points_that_are_none_do_not_hold",
+            "two_messages_of_one_id_give_the_secret_away",
         ]),
     ),
     (
@@ -823,6 +828,8 @@ const THREATS: &[(&str, &str, Met)] = &[
             "f10_under_a_clock_that_is_a_day_off_epochs_are_others_until_it_is_right",
             "f10_under_a_clock_that_jumps_a_day_nothing_is_forgotten_and_nobody_blamed",
             "f10_a_clock_that_ran_a_day_ahead_and_came_back_finds_its_epochs_and_repeats_none",
+            "f10_a_clock_that_ran_ahead_for_long_and_came_back_finds_the_present_open",
+            "f10_a_damaged_ledger_under_a_clock_that_went_back_closes_what_it_was_written_in",
         ]),
     ),
     (

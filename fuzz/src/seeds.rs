@@ -327,11 +327,12 @@ fn element(hex_le: &Value) -> Option<[u8; 32]> {
     hex::decode(hex_le.as_str()?).ok()?.try_into().ok()
 }
 
-/// The published keystore, and the same for scrypt.
+/// The published keystore, the same for scrypt, and one that a browser wrote.
 pub(crate) fn keystore() -> Vec<Vec<u8>> {
     let published = include_str!("../../fixtures/rln/keystore.json");
     let scrypt = published.replace("pbkdf2", "scrypt").replace("\"c\": 1000000", "\"n\": 262144, \"r\": 1, \"p\": 8");
-    [published.to_owned(), scrypt].map(String::into_bytes).to_vec()
+    let browsers = include_str!("../../fixtures/rln/keystore-js-waku.json");
+    [published.to_owned(), scrypt, browsers.to_owned()].map(String::into_bytes).to_vec()
 }
 
 /// For cores: random choices, the same each time.

@@ -5,6 +5,7 @@
 //! |---|---|
 //! | [`share`] | which ids are ours, and for whom some are kept |
 //! | [`allot`] | which id is next |
+//! | [`shut`] | epochs that are over for good |
 //! | `file` | the ledger on disk |
 //!
 //! An id goes out only after it is on disk that it may have. Epochs go by their number, not by when the program started.
@@ -22,6 +23,7 @@ use waku2::rln::{
 pub mod allot;
 mod file;
 pub mod share;
+pub mod shut;
 
 pub use file::{Found, LedgerError, MAX_LEDGER_BYTES};
 pub use share::{MAX_CLASSES, MAX_MEMBERSHIPS, Membership, NoRange, NoReserve, Range, Reserve};
@@ -56,7 +58,7 @@ pub enum NoId {
     /// It is more than [`EPOCHS_APART`] from the current epoch.
     #[error("the epoch is not the current one")]
     NotCurrent,
-    /// It is past, or a damaged ledger could have been about it.
+    /// It is forgotten what went out in it, or a damaged ledger could have been about it.
     #[error("no message ids are given out in this epoch any more")]
     Closed,
     /// It cannot be written down.
@@ -139,8 +141,9 @@ impl Ids {
         self.reserve = reserve;
     }
 
-    /// An id in `epoch`, for this class, or for whoever there is nothing kept for; of a membership that is `usable`. It has been
-    /// written down that it went out. Blocks on the disk for one id in [`allot::BLOCK_IDS`], and one of a class.
+    /// An id in `epoch`, for this class, or for whoever there is nothing kept for; of a membership that is `usable`: of the ids of
+    /// these alone shares are kept. It has been written down that it went out. Blocks on the disk for one id in
+    /// [`allot::BLOCK_IDS`], and one of a class.
     ///
     /// # Errors
     /// [`NoId`]; nothing has gone out then.
@@ -151,7 +154,7 @@ impl Ids {
         class: Option<&str>,
         usable: impl Fn(&Commitment) -> bool,
     ) -> Result<Id, NoId> {
-        self.may_take(unix, epoch, class)?;
+        self.may_take(unix, epoch, class, &usable)?;
         let mut refusal = NoId::NotReady;
         for turn in 0..self.pool.0.len() {
             let place = (self.turn + turn) % self.pool.0.len();
@@ -173,22 +176,34 @@ impl Ids {
     /// What is left of an epoch.
     #[must_use]
     pub fn budget(&self, epoch: Epoch) -> Budget {
-        let all = self.pool.0.iter().map(|membership| membership.range.len()).sum();
-        let memberships = self.pool.0.iter().map(|one| (one.commitment, self.allot.left(epoch, one))).collect();
+        self.budget_of(epoch, |_| true)
+    }
+
+    /// The same of those memberships alone that count.
+    fn budget_of(&self, epoch: Epoch, counts: impl Fn(&Commitment) -> bool) -> Budget {
+        let pool: Vec<&Membership> = self.pool.0.iter().filter(|one| counts(&one.commitment)).collect();
+        let all = pool.iter().map(|membership| membership.range.len()).sum();
+        let memberships = pool.iter().map(|one| (one.commitment, self.allot.left(epoch, one))).collect();
         let kept = self.reserve.kept(all);
         let kept = kept.map(|(class, ids)| (Arc::clone(class), ids.saturating_sub(self.allot.taken(epoch, class))));
         Budget { epoch, all, memberships, kept: kept.collect() }
     }
 
-    fn may_take(&self, unix: Duration, epoch: Epoch, class: Option<&str>) -> Result<(), NoId> {
+    fn may_take(
+        &self,
+        unix: Duration,
+        epoch: Epoch,
+        class: Option<&str>,
+        usable: impl Fn(&Commitment) -> bool,
+    ) -> Result<(), NoId> {
         if self.length.at(unix).0.abs_diff(epoch.0) > EPOCHS_APART {
             return Err(NoId::NotCurrent);
         }
         if !self.allot.state().is_open(epoch) {
             return Err(NoId::Closed);
         }
-        let budget = self.budget(epoch);
-        match (self.pool.0.is_empty(), budget.left(), budget.left_for(class)) {
+        let budget = self.budget_of(epoch, usable);
+        match (budget.memberships.is_empty(), budget.left(), budget.left_for(class)) {
             (true, ..) => Err(NoId::NotReady),
             (_, 0, _) => Err(NoId::Spent),
             (_, _, 0) => Err(NoId::Kept),
@@ -287,6 +302,18 @@ mod tests {
         assert_eq!(ids.budget(Epoch(2_001)).left(), 10);
     }
 
+    /// A member that is not in the group, or not any more, has nothing to keep a share of.
+    #[test]
+    fn what_is_kept_for_a_class_is_kept_of_what_can_be_used() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut ids, _) = open(&folder.path().join("ids"), pool(&[(1, 10), (2, 10)]), &[("status", 60)]);
+        let mut many = |class: Option<&str>| {
+            std::iter::from_fn(|| ids.take(NOW, EPOCH, class, |who| *who == commitment(1)).ok()).count()
+        };
+        assert_eq!((many(None), many(Some("status"))), (4, 6));
+        assert_eq!(ids.budget(EPOCH).left(), 10, "of the other one");
+    }
+
     #[test]
     fn a_class_takes_of_the_rest_too() {
         let folder = tempfile::tempdir().unwrap();
@@ -348,6 +375,7 @@ mod tests {
         assert_eq!((found, take(&mut ids, None)), (Found::Ledger, Ok((1, 4))));
         drop(ids);
         fs::write(&path, "").unwrap();
+        fs::File::options().append(true).open(&path).unwrap().set_modified(std::time::UNIX_EPOCH + NOW).unwrap();
         let (mut ids, found) = open(&path, pool(&[(1, 10)]), &[]);
         assert_eq!((found, take(&mut ids, None)), (Found::Damaged(Epoch(2_001)), Err("Closed".into())));
         assert_eq!(ids.budget(EPOCH).left(), 0);

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `register` | becoming a member, in one run or in several |
 //! | `draft` | identities that are none yet |
+//! | `lock` | keeps others off while one works on them |
 
 use std::path::Path;
 
@@ -24,8 +25,10 @@ use waku_rln::{
         sealed::Kdf,
     },
 };
+use waku2::{Preset, rules::Row};
 
 mod draft;
+mod lock;
 mod register;
 
 pub use register::register;
@@ -34,6 +37,7 @@ use crate::{
     cli::{KeystoreCommand, MembersArgs, RlnCommand},
     config::{
         ConfigError,
+        network::rules,
         rln::{Chain, limit, of_command},
     },
     keys::system_rng,
@@ -100,6 +104,7 @@ async fn status(args: MembersArgs) -> anyhow::Result<()> {
     let members = status::members(&provider, &contract).await.map_err(faulted)?;
     if !args.json {
         say(format_args!("group      {} on chain {}: {members} members", contract.address, contract.chain))?;
+        say(format_args!("rules      {}", rules_of(&args.preset)))?;
     }
     let password = asked(&args.password, Asked::Once)?;
     let drafts = Drafts::beside(path, Kdf::default());
@@ -121,6 +126,12 @@ async fn status(args: MembersArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Whose word counts on a network where text and deployed nodes differ, if no flag says otherwise.
+fn rules_of(preset: &str) -> String {
+    let rules = rules(Preset::named(&preset.to_ascii_lowercase()));
+    Row::ALL.map(|row| format!("{}={}", row.name(), rules.of(row))).join(", ")
+}
+
 /// A line about an identity that is registered nowhere yet.
 fn tell_unfinished(draft: &Credential, as_json: bool) -> anyhow::Result<()> {
     let Membership { chain_id, address, .. } = &draft.membership;
@@ -137,23 +148,56 @@ fn tell_unfinished(draft: &Credential, as_json: bool) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A line about a membership, without its secrets.
+/// A line about a membership, without its secrets. Index and limit are the contract's, where it was asked and tells them.
 fn tell(credential: &Credential, status: Option<&Status>, as_json: bool) -> anyhow::Result<()> {
     let Membership { chain_id, address, index } = &credential.membership;
-    let commitment = hex(credential.identity.commitment());
-    let limit = credential.limit.map(waku_rln::Limit::get);
-    let life = status.map(|status| life(status.life));
+    let kept = Place { index: *index, limit: credential.limit.map(|limit| limit.get().into()) };
+    let told = status.map_or(kept, |status| kept.as_told(status));
+    let (commitment, life) = (hex(credential.identity.commitment()), status.map(|status| life(status.life)));
     if as_json {
-        say(
-            json!({"chain": chain_id, "contract": address, "index": index, "commitment": commitment, "limit": limit, "status": life}),
-        )?;
+        let mut line = json!({"chain": chain_id, "contract": address, "index": told.index, "commitment": commitment, "limit": told.limit, "status": life});
+        if kept.differs(&told) {
+            line["keystore"] = json!({"index": kept.index, "limit": kept.limit});
+        }
+        say(line)?;
         return Ok(());
     }
-    let limit = limit.map_or_else(|| "-".to_owned(), |limit| limit.to_string());
+    let (index, limit) = (told.index, told.limit_or_dash());
     // What a group's file is to have comes first, and the rest reads as a remark there.
     let life = life.map(|life| format!(", {life}")).unwrap_or_default();
-    say(format_args!("{commitment} {limit} # index {index}, contract {address} on chain {chain_id}{life}"))?;
+    let differs = if kept.differs(&told) { kept.otherwise() } else { String::new() };
+    say(format_args!("{commitment} {limit} # index {index}, contract {address} on chain {chain_id}{life}{differs}"))?;
     Ok(())
+}
+
+/// Where a member is, and how many messages an epoch it has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Place {
+    index: u32,
+    /// Keystores from before RLN v2 don't say.
+    limit: Option<u32>,
+}
+
+impl Place {
+    /// The contract's word, and what stands in the keystore where it has none.
+    fn as_told(self, status: &Status) -> Self {
+        Self { index: status.index.unwrap_or(self.index), limit: status.limit.or(self.limit) }
+    }
+
+    /// Does the contract say something else than the keystore? Where the keystore says nothing it does not.
+    fn differs(&self, told: &Self) -> bool {
+        self.index != told.index || self.limit.is_some_and(|limit| Some(limit) != told.limit)
+    }
+
+    fn limit_or_dash(&self) -> String {
+        self.limit.map_or_else(|| "-".to_owned(), |limit| limit.to_string())
+    }
+
+    /// What is wrong with a keystore that says this.
+    fn otherwise(&self) -> String {
+        let (index, limit) = (self.index, self.limit_or_dash());
+        format!("; the keystore has index {index} and {limit} messages instead: no proof can be made with that")
+    }
 }
 
 const fn life(life: Life) -> &'static str {
@@ -240,4 +284,35 @@ async fn add(path: &Path, credentials: Vec<Credential>, password: &Password) -> 
         Ok(save(&path, &keystore)?)
     })
     .await?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_rule_has_its_position() {
+        let live = rules_of("TWN");
+        assert!(live.contains("unproven=deployed") && live.contains("invalid-proof=text"), "{live}");
+        assert!(!rules_of("twn-spec").contains("deployed"));
+        assert_eq!(live.split(", ").count(), Row::ALL.len());
+    }
+
+    #[test]
+    fn the_contracts_word_counts_and_the_keystores_where_it_has_none() {
+        let status = |index, limit| Status { life: Life::Active, index, limit };
+        let kept = Place { index: 3, limit: Some(20) };
+        for (told, expected, differs) in [
+            (status(Some(3), Some(20)), (3, Some(20)), false),
+            (status(Some(4), Some(20)), (4, Some(20)), true),
+            (status(Some(3), Some(50)), (3, Some(50)), true),
+            (status(None, None), (3, Some(20)), false),
+        ] {
+            let told = kept.as_told(&told);
+            assert_eq!(((told.index, told.limit), kept.differs(&told)), (expected, differs));
+        }
+        let older = Place { limit: None, ..kept };
+        assert!(!older.differs(&older.as_told(&status(Some(3), Some(20)))), "it says nothing");
+        assert_eq!(older.limit_or_dash(), "-");
+    }
 }

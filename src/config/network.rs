@@ -190,17 +190,16 @@ fn policy(
         bytes_per_sec: bytes(flags.free_bandwidth, BYTES_PER_SEC),
         burst_bytes: bytes(flags.free_bandwidth_burst, BURST_BYTES),
     };
-    let rules = match (flags.network_rules, asks_for_proofs) {
+    let rules = match (flags.network_rules, rules(preset)) {
         (Some(Position::Deployed), _) if limited => return Err(NetworkError::NoFreeBandwidth),
         (Some(position), _) => Rules::all(position),
-        (None, false) => Rules::default(),
-        (None, true) if limited => {
+        (None, rules) if limited && rules.of(Row::Unproven) == Position::Deployed => {
             notices.push(
                 "with --free-bandwidth we forward messages without proofs, which peers of this network blame us for",
             );
-            Rules::live().with(Row::Unproven, Position::Text)
+            rules.with(Row::Unproven, Position::Text)
         }
-        (None, true) => Rules::live(),
+        (None, rules) => rules,
     };
     let window = flags.timestamp_window.map(Duration::from_secs);
     Ok(Policy {
@@ -210,6 +209,16 @@ fn policy(
         rules,
         ..Policy::default()
     })
+}
+
+/// The rules of a network where the operator says nothing: the text's, but on the live network, whose peers would blame us for some
+/// of it.
+#[must_use]
+pub fn rules(preset: Option<Preset>) -> Rules {
+    match preset {
+        Some(preset) if preset.name == Preset::TWN.name => Rules::live(),
+        _ => Rules::default(),
+    }
 }
 
 /// A network's cluster and its shards.
@@ -403,6 +412,18 @@ mod tests {
             assert_eq!((policy.rules, policy.free_bandwidth), (Rules::live(), Some(Budget::default())));
             assert!(asks_for_proofs);
         }
+    }
+
+    /// Nobody's neighbours reject anything there, so that the text counts.
+    #[test]
+    fn the_network_of_the_text_goes_by_the_text() {
+        let Network { policy, asks_for_proofs, .. } = read(&["--preset=twn-spec"]).unwrap();
+        assert_eq!((policy.rules, asks_for_proofs), (Rules::all(Position::Text), true));
+        assert_eq!(policy.free_bandwidth, Some(Budget::default()));
+        let limited = read(&["--preset=twn-spec", "--free-bandwidth=1000"]).unwrap();
+        assert_eq!((limited.policy.rules, limited.notices), (Rules::all(Position::Text), vec![]));
+        let deployed = read(&["--preset=twn-spec", "--network-rules=deployed"]).unwrap();
+        assert_eq!(deployed.policy.rules, Rules::all(Position::Deployed));
     }
 
     #[test]

@@ -615,6 +615,30 @@ fn a_node_of_nwaku_compose_starts() {
     assert!(told.iter().all(|notice| !notice.contains("RLN")), "{told:?}");
 }
 
+/// What 64/WAKU2-NETWORK prints, and what the live network has in its place. The highest limit of a member is the contract's to
+/// say.
+#[test]
+fn net_16_the_parameters_of_the_text_and_those_of_the_live_network() {
+    let text = (11_155_111, "0xCB33Aa5B38d79E3D9Fa8B10afF38AA201399a7e3");
+    let live = (59_141, "0xB9cd878C90E49F797B4431fBF4fb333108CB90e6");
+    for (preset, (id, address)) in [("twn-spec", text), ("twn", live)] {
+        let flags = [format!("--preset={preset}"), PROVEN[1].to_owned()];
+        let config = read("node", &flags).unwrap();
+        let contract = chain(&config).unwrap().contract;
+        assert_eq!((contract.chain, contract.address.to_string()), (id, address.to_owned()), "{preset}");
+        assert_eq!(v2(&config).rln.as_ref().unwrap().epochs.secs(), 600, "{preset}");
+        let network = &v2(&config).network;
+        assert_eq!((network.cluster, network.shards), (waku2::ClusterId(1), 8), "{preset}");
+        assert_eq!(network.policy.timestamp_window, Some(Duration::from_secs(20)), "{preset}");
+        let line = ["causeway", "rln", "register", &flags[0]].map(str::to_owned);
+        let Command::Rln(args) = Cli::without_environment(line).unwrap().command else { panic!("rln") };
+        let crate::cli::RlnCommand::Register(args) = args.command else { panic!("register") };
+        assert_eq!((args.rln_relay_user_message_limit, &*args.preset), (100, preset));
+    }
+    assert_eq!(waku2::rln::check::MAX_EPOCH_GAP, Duration::from_secs(20));
+    assert_eq!(membership::contract::DEPTH, 20);
+}
+
 #[test]
 fn a_bridge_relays() {
     assert!(read("bridge", &["--relay=false".to_owned()]).unwrap_err().contains("causeway legacy"));

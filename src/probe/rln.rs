@@ -1,5 +1,7 @@
 //! Rate-limit proofs, by the names of nwaku; zero where they are not verified.
 
+use std::time::Duration;
+
 use waku2::{handle::Counters, validate::Reason};
 
 use super::{Amount, Sample, counter, gauge, read};
@@ -8,11 +10,11 @@ use crate::rln::Numbers;
 /// Nanoseconds in a second.
 const NANOS: f64 = 1e9;
 
-/// What is no valid message, by nwaku's words for it: `invalid_epoch` is of its older releases, of which newer ones say the same in
-/// `timestamp_mismatch`. What it has no word for has ours.
+/// What is no valid message, by nwaku's words for it: of an epoch that is not that of the message's time it says
+/// `timestamp_mismatch`, and of one that is far from our clock too. What it has no word for has ours.
 const INVALID: [(Reason, &str); 6] = [
     (Reason::OutsideWindow, "invalid_timestamp"),
-    (Reason::Epoch, "invalid_epoch"),
+    (Reason::Epoch, "timestamp_mismatch"),
     (Reason::UnknownRoot, "invalid_root"),
     (Reason::InvalidProof, "invalid_proof"),
     (Reason::MalformedProof, "malformed_proof"),
@@ -27,10 +29,16 @@ pub(super) fn samples(node: &waku2::Handle) -> Vec<Sample> {
         counter("waku_rln_messages_total", "Messages whose proof was looked at, or missed", read(&rln.looked_at)),
         counter("waku_rln_spam_messages_total", "Messages beyond their sender's rate, and repeated ones", spam),
         counter("waku_rln_proof_verification_total", "Proofs verified", read(&rln.verified)),
-        Sample {
-            amount: Amount::Gauge(read(&rln.last_nanos) as f64 / NANOS),
-            ..gauge("waku_rln_proof_verification_duration_seconds", "What a proof of the last batch took", 0)
-        },
+        seconds(
+            "waku_rln_proof_verification_duration_seconds",
+            "What a proof of the last batch took",
+            Duration::from_nanos(read(&rln.last_nanos)),
+        ),
+        seconds(
+            "waku_rln_proof_generation_duration_seconds",
+            "What the last proof of an own message took, its turn included",
+            Duration::from_nanos(read(&rln.last_proving_nanos)),
+        ),
         Sample {
             amount: Amount::Seconds(read(&rln.nanos) as f64 / NANOS),
             ..counter("rln_verification_seconds", "What verifying has taken in all", 0)
@@ -79,11 +87,29 @@ pub(super) fn membership(numbers: &Numbers) -> Vec<Sample> {
         gauge("waku_rln_number_registered_memberships", "Members of the group", numbers.members.into()),
         gauge("waku_rln_remaining_proofs_per_epoch", "Own messages that may still be proven in this epoch", left),
     ];
+    // Nobody is put into a tree here: the contract has it.
+    samples.extend([
+        seconds(
+            "waku_rln_instance_creation_duration_seconds",
+            "What reading key and circuit took",
+            numbers.took.reading,
+        ),
+        seconds("waku_rln_membership_insertion_duration_seconds", "Nothing", Duration::ZERO),
+        seconds(
+            "waku_rln_membership_credentials_import_duration_seconds",
+            "What opening our keystores took",
+            numbers.took.opening,
+        ),
+    ]);
     samples.extend(numbers.left.iter().map(|(index, left)| Sample {
         labels: vec![("membership", index.to_string())],
         ..gauge("bridge_rln_budget_remaining", "The same by the index of the membership", *left)
     }));
     samples
+}
+
+fn seconds(name: &'static str, help: &'static str, took: Duration) -> Sample {
+    Sample { amount: Amount::Gauge(took.as_secs_f64()), ..gauge(name, help, 0) }
 }
 
 fn dropped(counters: &Counters, reason: Reason) -> u64 {
@@ -100,8 +126,20 @@ mod tests {
     async fn zero_where_no_proofs_are_verified() {
         let (events, _) = tokio::sync::mpsc::channel(1);
         let (node, _task) = waku2::run::start(Config::new([1; 32]), events).await.unwrap();
-        let told = samples(&node);
-        for name in ["waku_rln_messages_total", "waku_rln_spam_messages_total", "waku_rln_proof_verification_total"] {
+        let mut told = samples(&node);
+        told.extend(membership(&Numbers::default()));
+        for name in [
+            "waku_rln_messages_total",
+            "waku_rln_spam_messages_total",
+            "waku_rln_proof_verification_total",
+            "waku_rln_proof_verification_duration_seconds",
+            "waku_rln_proof_generation_duration_seconds",
+            "waku_rln_instance_creation_duration_seconds",
+            "waku_rln_membership_insertion_duration_seconds",
+            "waku_rln_membership_credentials_import_duration_seconds",
+            "waku_rln_number_registered_memberships",
+            "waku_rln_remaining_proofs_per_epoch",
+        ] {
             assert!(told.iter().any(|sample| sample.name == name), "{name}");
         }
         let types: Vec<&str> = told
@@ -109,7 +147,7 @@ mod tests {
             .filter(|sample| sample.name == "waku_rln_invalid_messages_total")
             .map(|sample| sample.labels[0].1.as_str())
             .collect();
-        assert_eq!(types[..4], ["invalid_timestamp", "invalid_epoch", "invalid_root", "invalid_proof"]);
+        assert_eq!(types[..4], ["invalid_timestamp", "timestamp_mismatch", "invalid_root", "invalid_proof"]);
         assert!(
             told.iter()
                 .all(|sample| matches!(sample.amount, Amount::Counter(0) | Amount::Gauge(0.0) | Amount::Seconds(0.0)))

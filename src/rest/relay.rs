@@ -155,6 +155,7 @@ fn refusal(error: &PublishError, topic: &PubsubTopic) -> String {
         PublishError::NotSubscribed => format!("Node not subscribed to topic: {topic}"),
         PublishError::TooLarge { limit_bytes, .. } => format!("Message size exceeded maximum of {limit_bytes} bytes"),
         PublishError::NoPeers => "NoPeersToPublish".to_owned(),
+        PublishError::Refused(reason) => reason.text().to_owned(),
         other => other.to_string(),
     }
 }
@@ -167,7 +168,7 @@ impl Unpublished {
                 answer::failed(format!("Failed to publish: {error}"))
             }
             Self::Refused(PublishError::NoProof(error)) => {
-                answer::failed(format!("Failed to publish: error appending RLN proof to message: {error}"))
+                answer::failed(format!("Failed to publish: error appending RLN proof to message: {}", error.words()))
             }
             Self::Refused(error) => answer::bad_request(format!("Failed to publish: {}", refusal(error, topic))),
         }

@@ -3,7 +3,7 @@
 //! Deriving a key of a password takes a third of a second, so credentials are opened at the same time, on threads that may block.
 
 use std::{
-    fs::File,
+    fs::{File, TryLockError},
     io::{self, Read as _},
     path::{Path, PathBuf},
 };
@@ -73,6 +73,11 @@ pub enum KeystoresError {
     /// Zero.
     #[error("--rln-relay-cred-path {0}: nobody has this commitment")]
     Commitment(PathBuf),
+    /// Another program has it.
+    #[error(
+        "--rln-relay-cred-path {0}: another program makes proofs with it, and two that share a membership would reveal its secret: stop that one, or give each a membership of its own, by its keystore or by --rln-relay-membership-index"
+    )]
+    InUse(PathBuf),
     /// The program ends.
     #[error("the work was broken off")]
     Ended,
@@ -151,9 +156,29 @@ pub(crate) async fn open(path: &Path, password: &Password) -> Result<Vec<Credent
     Ok(opened)
 }
 
-/// Our members: all of the group that the keystores have, or the one of the index. Which index a member has in a group that is a
-/// file, the file says.
-pub(super) async fn members(credentials: Credentials, group: &Group) -> Result<Vec<Mine>, KeystoresError> {
+/// Keystores that no other program makes proofs with, for as long as this lives.
+#[derive(Debug, Default)]
+pub(super) struct Held(#[expect(dead_code, reason = "it is held")] Vec<File>);
+
+/// Keeps other programs off a keystore, or, of one membership in it, those that want all. Where files can't be locked nobody is
+/// kept off. A copy of a keystore is another one.
+fn held(path: &Path, index: Option<u32>) -> Result<Option<File>, KeystoresError> {
+    let locked = File::open(path)
+        .map_err(TryLockError::Error)
+        .and_then(|file| if index.is_some() { file.try_lock_shared() } else { file.try_lock() }.map(|()| file));
+    match locked {
+        Ok(file) => Ok(Some(file)),
+        Err(TryLockError::WouldBlock) => Err(KeystoresError::InUse(path.to_owned())),
+        Err(TryLockError::Error(error)) => {
+            tracing::warn!(%error, keystore = %path.display(), "the keystore can't be locked: see that no other program makes proofs with it");
+            Ok(None)
+        }
+    }
+}
+
+/// Our members: all of the group that the keystores have, or the one of the index; and what keeps others off them. Which index a
+/// member has in a group that is a file, the file says.
+pub(super) async fn members(credentials: Credentials, group: &Group) -> Result<(Vec<Mine>, Held), KeystoresError> {
     let Credentials { files, password: asked, index, limit } = credentials;
     let password =
         spawn_blocking(move || ask::asked(&asked, Asked::Once)).await.map_err(|_| KeystoresError::Ended)??;
@@ -163,9 +188,10 @@ pub(super) async fn members(credentials: Credentials, group: &Group) -> Result<V
         let password = password.clone();
         opening.spawn(async move { open(&path, &password).await.map(|opened| (path, opened)) });
     }
-    let mut mine = Vec::new();
+    let (mut mine, mut locks) = (Vec::new(), Vec::new());
     while let Some(opened) = opening.join_next().await {
         let (path, opened) = opened.map_err(|_| KeystoresError::Ended)??;
+        locks.extend(held(&path, index)?);
         for credential in opened.into_iter().filter(|one| is_wanted(one, group, index)) {
             let limit = credential.limit.or(limit).ok_or_else(|| KeystoresError::NoLimit(path.clone()))?;
             let commitment = Commitment::new(*credential.identity.commitment());
@@ -178,7 +204,7 @@ pub(super) async fn members(credentials: Credentials, group: &Group) -> Result<V
     }
     // In one order after each start, whichever was opened first.
     mine.sort_by_key(|mine| (mine.index, mine.commitment));
-    if mine.is_empty() { Err(KeystoresError::NoMembership(index)) } else { Ok(mine) }
+    if mine.is_empty() { Err(KeystoresError::NoMembership(index)) } else { Ok((mine, Held(locks))) }
 }
 
 /// What is paid for and unused is to be known.
@@ -230,6 +256,35 @@ mod tests {
         }
     }
 
+    /// Two that share a membership would send two messages under one id.
+    #[tokio::test]
+    async fn a_keystore_is_one_programs_unless_each_has_an_index_of_its_own() {
+        let directory = tempfile::tempdir().unwrap();
+        let (file, secret) = (directory.path().join("keystore.json"), directory.path().join("password"));
+        std::fs::write(&secret, "sup3rsecure").unwrap();
+        let (mut keystore, mut rng) = (Keystore::default(), StdRng::seed_from_u64(1));
+        for index in [3, 7] {
+            let one = credential(&Contract::TWN.address.to_string(), index);
+            keystore.add(&one, &Password::new("sup3rsecure"), Kdf::Pbkdf2 { rounds: 1 }, &mut rng).unwrap();
+        }
+        file::save(&file, &keystore).unwrap();
+        let found = |index| {
+            let password = KeystorePasswordArgs { rln_cred_password_file: Some(secret.clone()), ..Default::default() };
+            let asked = Credentials { files: vec![file.clone()], password, index, limit: None };
+            let group = Group::Chain(Chain { contract: Contract::TWN, providers: Vec::new() });
+            async move { members(asked, &group).await }
+        };
+        let in_use = |found: Result<_, KeystoresError>| matches!(found, Err(KeystoresError::InUse(_)));
+        let all = found(None).await.unwrap();
+        assert!(in_use(found(None).await) && in_use(found(Some(3)).await));
+        drop(all);
+        let (third, seventh) = (found(Some(3)).await.unwrap(), found(Some(7)).await.unwrap());
+        assert!(in_use(found(None).await));
+        assert!(open(&file, &Password::new("sup3rsecure")).await.is_ok(), "who only looks is not kept off");
+        drop((third, seventh));
+        assert!(found(None).await.is_ok());
+    }
+
     #[tokio::test]
     async fn all_of_the_contract_or_the_one_of_the_index() {
         let directory = tempfile::tempdir().unwrap();
@@ -246,7 +301,11 @@ mod tests {
             let password = KeystorePasswordArgs { rln_cred_password_file: Some(secret.clone()), ..Default::default() };
             let asked = Credentials { files: vec![file.clone()], password, index, limit: None };
             let group = group.clone();
-            async move { members(asked, &group).await.map(|mine| mine.iter().map(|mine| mine.index).collect::<Vec<_>>()) }
+            async move { members(asked, &group).await }
+        };
+        let found = |index| {
+            let found = found(index);
+            async move { found.await.map(|(mine, _)| mine.iter().map(|mine| mine.index).collect::<Vec<_>>()) }
         };
         assert_eq!(found(None).await.unwrap(), [3, 7]);
         assert_eq!(found(Some(7)).await.unwrap(), [7]);

@@ -1,8 +1,11 @@
 //! What health and metrics tell of proofs.
 
-use std::sync::{
-    Arc, Mutex,
-    atomic::{AtomicU32, Ordering::Relaxed},
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU32, Ordering::Relaxed},
+    },
+    time::Duration,
 };
 
 use devp2p::clock::now;
@@ -23,6 +26,16 @@ pub(crate) struct Probe {
     pub(super) ids: Option<Arc<Mutex<Ids>>>,
     pub(super) mine: Vec<Mine>,
     pub(super) epochs: EpochLength,
+    pub(super) took: Took,
+}
+
+/// How long the start took.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Took {
+    /// To read key and circuit.
+    pub(crate) reading: Duration,
+    /// To open the keystores; the time in which a person types the password is part of it.
+    pub(crate) opening: Duration,
 }
 
 /// Numbers.
@@ -32,6 +45,8 @@ pub(crate) struct Numbers {
     pub(crate) members: u32,
     /// Messages left in this epoch, by the index of a membership of ours.
     pub(crate) left: Vec<(u32, u64)>,
+    /// How long the start took.
+    pub(crate) took: Took,
 }
 
 impl Probe {
@@ -69,6 +84,6 @@ impl Probe {
             .unwrap_or_default(),
             None => Vec::new(),
         };
-        Numbers { members: self.members.load(Relaxed), left }
+        Numbers { members: self.members.load(Relaxed), left, took: self.took }
     }
 }

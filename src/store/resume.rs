@@ -6,6 +6,7 @@
 //! the next node is asked for the rest. Live messages come beside it. What is here is known again, so that nothing is kept twice.
 //!
 //! Limits: one question at a time; an absence of [`Resuming::most`]. Nobody to ask: tried again, less and less often, up to `PATIENCE`.
+//! So it is when the verifier of proofs does not answer: of a page nothing is taken then, and it is asked for again.
 
 use std::{
     collections::BTreeMap,
@@ -24,14 +25,11 @@ use bridge::{
     content_topic,
 };
 use devp2p::clock::now;
-use tokio::{
-    task::spawn_blocking,
-    time::{Instant, interval, sleep},
-};
+use tokio::time::{Instant, interval, sleep};
 use waku2::{
-    PubsubTopic, Shard, WakuMessage,
+    PubsubTopic, Shard,
     handle::WeakHandle,
-    rln::past::Past,
+    rln::past::{Past, Unanswered},
     service::{Protocol, Target},
     store::{
         Query, Selection,
@@ -205,6 +203,8 @@ enum Trouble {
     Page(#[from] PageError),
     #[error("the archive can't be written")]
     NotKept,
+    #[error(transparent)]
+    Unjudged(#[from] Unanswered),
 }
 
 impl Resuming {
@@ -294,12 +294,10 @@ impl Resuming {
         }
     }
 
-    /// Whether each has a valid proof. Verifying blocks, so it is done elsewhere; what it does not survive is not valid.
-    async fn judged(&self, entries: &[Kept]) -> Vec<bool> {
-        let none = || vec![false; entries.len()];
-        let Some(past) = self.proofs.clone() else { return none() };
-        let messages: Vec<WakuMessage> = entries.iter().map(|kept| kept.message.clone()).collect();
-        spawn_blocking(move || past.holds(&messages, now())).await.unwrap_or_else(|_| none())
+    /// Whether each has a valid proof.
+    async fn judged(&self, entries: &[Kept]) -> Result<Vec<bool>, Unanswered> {
+        let Some(past) = &self.proofs else { return Ok(vec![false; entries.len()]) };
+        past.judge(entries.iter().map(|kept| kept.message.clone()).collect(), now()).await
     }
 
     /// Keeps what came: the time of the last message, and how many were new, by route.
@@ -311,7 +309,7 @@ impl Resuming {
         let (at, mut reached, mut pending) = (now().unix_secs(), None, Vec::new());
         let mut discarded = answer.discarded;
         let entries: Vec<Kept> = answer.entries.into_iter().filter_map(|entry| entry.kept).collect();
-        let valid = self.judged(&entries).await;
+        let valid = self.judged(&entries).await?;
         for (kept, proven) in entries.into_iter().zip(valid) {
             reached = reached.max(kept.message.timestamp);
             if self.require_proof && !proven {
@@ -361,7 +359,7 @@ fn write(file: &Path, secs: u64) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use waku2::{
-        ContentTopic, Meta,
+        ContentTopic, Meta, WakuMessage,
         hash::message_hash,
         rln::{
             Verify,
@@ -390,6 +388,17 @@ mod tests {
 
     /// A node that asked another one, and kept one message of what it was told.
     async fn told_one(require_proof: bool, proofs: Option<Past>, valid: bool) -> Resuming {
+        let (resuming, kept) = telling_one(require_proof, proofs, valid).await;
+        assert_eq!(kept.unwrap().0, Some(7), "it is not asked for again");
+        resuming
+    }
+
+    /// The same, and what came of keeping it.
+    async fn telling_one(
+        require_proof: bool,
+        proofs: Option<Past>,
+        valid: bool,
+    ) -> (Resuming, Result<(Option<i64>, BTreeMap<Arc<str>, u64>), Trouble>) {
         let (events, _) = tokio::sync::mpsc::channel(1);
         let (node, _task) = waku2::run::start(waku2::Config::new([1; 32]), events).await.unwrap();
         let wanted = config::archive::Archive { place: Place::Memory, retention: archive::Retention::default() };
@@ -418,9 +427,8 @@ mod tests {
         let message = if valid { proven(message) } else { message };
         let hash = message_hash(&pubsub_topic, &message);
         let entry = Entry { hash, kept: Some(Kept { pubsub_topic, message, stored_at: 7 }) };
-        let (reached, _) = resuming.keep(Answer { entries: vec![entry], discarded: 0 }, None).await.unwrap();
-        assert_eq!(reached, Some(7), "it is not asked for again");
-        resuming
+        let kept = resuming.keep(Answer { entries: vec![entry], discarded: 0 }, None).await;
+        (resuming, kept)
     }
 
     #[tokio::test]
@@ -469,6 +477,33 @@ mod tests {
             let page = resuming.history.archive().page(&archive::Query::messages()).await.unwrap();
             let proven = page.rows.iter().filter(|row| row.proven).count();
             assert_eq!((page.rows.len(), proven), (rows, of_these_proven), "{require_proof} {valid}");
+        }
+    }
+
+    /// Answers once the other end is gone.
+    #[derive(Debug)]
+    struct Silent(std::sync::Mutex<std::sync::mpsc::Receiver<()>>);
+
+    impl Verify for Silent {
+        fn verify(&self, proofs: &[RateLimitProof]) -> Vec<bool> {
+            let _ = self.0.lock().unwrap().recv();
+            vec![true; proofs.len()]
+        }
+    }
+
+    #[tokio::test]
+    async fn h80_what_nobody_judges_is_not_taken_and_asked_for_again() {
+        for require_proof in [true, false] {
+            let ((go, gone), (follow, known)) = (std::sync::mpsc::sync_channel(1), follow());
+            follow.now(Element::from(1));
+            let silent = Arc::new(Silent(std::sync::Mutex::new(gone)));
+            let past = Past::new(&waku2::rln::Config::new(silent, known)).within(Duration::ZERO);
+            let (resuming, kept) = telling_one(require_proof, Some(past), true).await;
+            assert!(matches!(kept, Err(Trouble::Unjudged(Unanswered))));
+            let progress = &resuming.progress;
+            assert_eq!((progress.came.load(Relaxed), progress.discarded.load(Relaxed)), (0, 0));
+            assert_eq!(resuming.history.archive().totals().await.unwrap().rows, 0);
+            drop(go);
         }
     }
 

@@ -151,6 +151,18 @@ fn a_registration_that_is_killed_is_finished_by_the_next_one() {
     let status = asked(&["rln", "status"], &url, &directory, &[PASSWORD]);
     let expected = format!("{commitment} 100 # index {FIRST}, ");
     assert!(status.stdout.contains(&expected) && status.stdout.contains("active"), "{status:?}");
+    assert!(!status.stdout.contains("instead"), "{status:?}");
+    assert_eq!(files(&directory), ["data", "keystore.json"], "no lock is left behind");
+
+    // The contract's word counts, and that the keystore has another one is said.
+    registry.limits_all(50);
+    let status = asked(&["rln", "status"], &url, &directory, &[PASSWORD]);
+    let expected = format!("{commitment} 50 # index {FIRST}, ");
+    let differs = format!("active; the keystore has index {FIRST} and 100 messages instead");
+    assert!(status.stdout.contains(&expected) && status.stdout.contains(&differs), "{status:?}");
+    let status = asked(&["rln", "status"], &url, &directory, &["--json", PASSWORD]);
+    let line: Value = serde_json::from_str(status.stdout.lines().last().unwrap()).unwrap();
+    assert_eq!((line["limit"].as_u64(), line["keystore"]["limit"].as_u64()), (Some(50), Some(100)), "{status:?}");
 }
 
 #[test]

@@ -82,6 +82,11 @@ impl Registry {
         self.state().members.clone()
     }
 
+    /// All members have this limit from now on, whatever they registered for.
+    pub(crate) fn limits_all(&self, limit: u64) {
+        self.state().members.iter_mut().for_each(|(_, own)| *own = limit);
+    }
+
     /// How many transactions are in blocks, and how many of these did nothing.
     pub(crate) fn transactions(&self) -> (usize, usize) {
         let state = self.state();

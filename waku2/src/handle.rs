@@ -531,6 +531,7 @@ impl Handle {
         let attached = attach.attach(message, class, devp2p::clock::now()).await;
         let counters = &self.shared.counters.rln;
         rln::counters::Counters::one(if attached.is_ok() { &counters.attached } else { &counters.not_attached });
+        counters.last_proving_nanos.store(attach.last_nanos(), Ordering::Relaxed);
         Ok(attached?)
     }
 

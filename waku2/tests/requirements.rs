@@ -5,6 +5,7 @@
 
 #[path = "requirements/lightpush.rs"]
 mod lightpush;
+#[expect(dead_code, reason = "nothing is untested here")]
 #[path = "../../tests/support/tested.rs"]
 mod tested;
 
@@ -12,10 +13,17 @@ use std::{fs, path::Path};
 
 use tested::Met::{self, By, Untested};
 
-const NO_PROOFS: Met = Untested("no test registers with the contract; its parts are shown in other packages");
 /// Requirement, what it asks, and how it is met.
 const REQUIREMENTS: [(u8, &str, Met); 30] = [
-    (1, "relay with rate-limit proofs over eight shards of cluster 1", NO_PROOFS),
+    (
+        1,
+        "relay with rate-limit proofs over eight shards of cluster 1",
+        By(&[
+            "net_1_on_each_of_the_eight_shards_what_is_proven_passes_and_nothing_else_does",
+            "the_waku_network_by_name_and_by_its_cluster",
+            "a_member_is_heard_within_its_rate_and_nobody_else_is",
+        ]),
+    ),
     (
         2,
         "metadata with every peer, and the end where it fails or names another cluster",
@@ -131,7 +139,16 @@ const REQUIREMENTS: [(u8, &str, Met); 30] = [
             "never_more_than_the_budget",
         ]),
     ),
-    (16, "the network's parameters of proofs", NO_PROOFS),
+    (
+        16,
+        "the network's parameters of proofs",
+        By(&[
+            "net_16_the_parameters_of_the_text_and_those_of_the_live_network",
+            "net_16_the_contract_of_the_text_takes_gas_alone_and_a_hundred_messages_at_most",
+            "presets_are_of_two_chains_and_two_flavours",
+            "an_epoch_counts_for_twenty_seconds_beyond_either_edge",
+        ]),
+    ),
     (
         17,
         "messages that violate them rejected",
@@ -139,6 +156,8 @@ const REQUIREMENTS: [(u8, &str, Met); 30] = [
             "row_of_an_epoch_far_from_our_clock_in_each_position",
             "row_of_another_epoch_than_the_times_in_each_position",
             "row_of_a_malformed_proof_in_each_position",
+            "row_of_an_unknown_root_in_each_position",
+            "row_of_other_forms_in_each_position",
         ]),
     ),
     (

@@ -4,9 +4,9 @@
 //! only below what is written down as reserved, which grows by [`BLOCK_IDS`]: a crash loses what is left of a block, and never
 //! repeats one.
 //!
-//! Epochs are kept while there is room for them, [`MAX_EPOCHS`] of them, the latest. Of those forgotten the latest is remembered,
-//! and nothing is given out in it or before it, wherever the clock goes. A clock that has run ahead and comes back finds its epochs
-//! as they were.
+//! Epochs are kept while there is room for them, [`MAX_EPOCHS`] of them: those nearest to the one that is asked for. In those that
+//! are forgotten nothing is given out any more, wherever the clock goes ([`super::shut`]); in all others something may be, so that
+//! a clock that ran ahead or fell behind, for however long, finds the present open once it is right.
 //!
 //! What a class has taken is counted in the same way, so that no crash gives it what is kept for it a second time. Limit:
 //! [`MAX_CLASSES`] an epoch, of which those go that nothing is kept for any more.
@@ -15,8 +15,13 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use waku2::rln::epoch::Epoch;
 
-use super::share::{MAX_CLASSES, Membership, Range, Reserve};
+use super::{
+    share::{MAX_CLASSES, Membership, Range, Reserve},
+    shut::Shut,
+};
 use crate::contract::Commitment;
+
+pub use super::shut::MAX_SHUT;
 
 /// Ids that are written down as given out at a time. So many are lost by a crash at most, for each membership.
 pub const BLOCK_IDS: u64 = 4;
@@ -33,6 +38,8 @@ pub const EPOCHS_APART: u64 = 1;
 pub struct State {
     /// In this epoch and all before it nothing is given out any more.
     pub closed: Option<Epoch>,
+    /// Nor in these.
+    pub shut: Shut,
     /// For each epoch and identity: the first id that has not been reserved.
     pub reserved: BTreeMap<Epoch, BTreeMap<Commitment, u64>>,
     /// For each epoch and class: how many ids it may have taken.
@@ -40,34 +47,41 @@ pub struct State {
 }
 
 impl State {
-    /// Nothing was written down, though something may have been given out: nothing is, up to the last epoch that could be meant.
+    /// What was written down up to the epoch `last` is lost: nothing is given out up to the last epoch that could be meant.
     #[must_use]
-    pub fn lost(current: Epoch) -> Self {
-        let closed = Some(Epoch(current.0.saturating_add(EPOCHS_APART)));
+    pub fn lost(last: Epoch) -> Self {
+        let closed = Some(Epoch(last.0.saturating_add(EPOCHS_APART)));
         Self { closed, ..Self::default() }
     }
 
     /// May anything be given out in this epoch?
     #[must_use]
     pub fn is_open(&self, epoch: Epoch) -> bool {
-        self.closed.is_none_or(|closed| epoch > closed)
+        self.closed.is_none_or(|closed| epoch > closed) && !self.shut.contains(epoch)
     }
 
     pub(super) fn reserved(&self, epoch: Epoch, commitment: &Commitment) -> u64 {
         self.reserved.get(&epoch).and_then(|members| members.get(commitment)).copied().unwrap_or_default()
     }
 
-    /// With everything below `until` reserved. Forgets the earliest epochs when there are too many.
+    /// With everything below `until` reserved. Forgets the epochs furthest from this one when there are too many.
     fn with(mut self, epoch: Epoch, commitment: Commitment, until: u64) -> Self {
         let members = self.reserved.entry(epoch).or_default();
         let reserved = members.entry(commitment).or_default();
         *reserved = until.max(*reserved);
         while self.reserved.len() > MAX_EPOCHS {
-            let forgotten = self.reserved.pop_first().map(|(epoch, _)| epoch);
-            self.closed = self.closed.max(forgotten);
+            self.forget_furthest(epoch);
         }
         self.taken.retain(|epoch, _| self.reserved.contains_key(epoch));
         self
+    }
+
+    /// Of two equally far the one that is past.
+    fn forget_furthest(&mut self, from: Epoch) {
+        let far = |epoch: &Epoch| (epoch.0.abs_diff(from.0), *epoch < from);
+        let Some(furthest) = self.reserved.keys().copied().max_by_key(far) else { return };
+        self.reserved.remove(&furthest);
+        self.shut.add(furthest, from);
     }
 
     pub(super) fn taken(&self, epoch: Epoch, class: &str) -> u64 {
@@ -142,7 +156,7 @@ impl Allot {
             return Next::Ready(id);
         }
         let state = self.state.clone().with(epoch, commitment, range.block(id, BLOCK_IDS));
-        // An epoch earlier than all that are kept would be forgotten at once.
+        // It is the nearest to itself, so it was not forgotten; and if it were, nothing would go out.
         if state.is_open(epoch) { Next::Write(id, state) } else { Next::Spent }
     }
 
@@ -272,8 +286,31 @@ mod tests {
             assert_eq!(ids(&mut allot, epoch), Some(0), "{epoch}");
         }
         assert_eq!(ids(&mut allot, 1_000), None, "it is closed by now");
-        assert_eq!(ids(&mut allot, 1_144), Some(1));
+        assert_eq!(ids(&mut allot, 1_144), None, "and so is that to which the clock had run ahead");
+        assert_eq!(ids(&mut allot, 1_143), Some(0));
         assert_eq!(allot.state().reserved.len(), MAX_EPOCHS);
+    }
+
+    #[test]
+    fn f10_a_clock_that_ran_ahead_for_long_and_came_back_finds_the_present_open() {
+        let (mut allot, membership) = (Allot::default(), membership(1, 100));
+        let ids = |allot: &mut Allot, epoch| take(allot, epoch, &membership).map(|(id, _)| id);
+        assert_eq!(ids(&mut allot, 1_000), Some(0));
+        // A day ahead, for longer than epochs are kept.
+        for epoch in 1_144..1_164 {
+            assert_eq!(ids(&mut allot, epoch), Some(0), "{epoch}");
+        }
+        let mut allot = Allot::new(allot.state().clone());
+        assert_eq!(ids(&mut allot, 1_000), None, "it was forgotten");
+        // The way back, and on until the time is reached to which the clock had run.
+        for epoch in 1_020..1_144 {
+            assert_eq!(allot.left(Epoch(epoch), &membership), 100, "{epoch}");
+            assert_eq!(ids(&mut allot, epoch), Some(0), "{epoch}");
+        }
+        for epoch in 1_144..1_164 {
+            assert_eq!((ids(&mut allot, epoch), allot.left(Epoch(epoch), &membership)), (None, 0), "{epoch}");
+        }
+        assert_eq!(ids(&mut allot, 1_164), Some(0), "here nothing ever went out");
     }
 
     #[test]
@@ -358,6 +395,7 @@ mod tests {
                     },
                 }
                 prop_assert!(disk.reserved.len() <= MAX_EPOCHS && allot.next.len() <= 3 * MAX_EPOCHS);
+                prop_assert!(disk.shut.spans().count() <= MAX_SHUT);
             }
         }
     }

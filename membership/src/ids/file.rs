@@ -1,9 +1,9 @@
 //! The ledger of ids on disk: bytes, and the file: core and shell.
 //!
 //! A few hundred bytes, written whole beside their place, synced, moved there, and the folder synced: there is always one whole
-//! ledger, of before or of after. Text with a checksum, so that what was cut off or changed is noticed. A ledger of version 1 does not
-//! say what classes have taken.
-//! Limits: [`MAX_LEDGER_BYTES`].
+//! ledger, of before or of after. Text with a checksum, so that what was cut off or changed is noticed. A damaged one could have
+//! been about anything up to when it was written, which its file tells, or to the present: whichever is later. A ledger of version
+//! 1 does not say what classes have taken. Limits: [`MAX_LEDGER_BYTES`].
 
 use std::{
     fmt::Write as _,
@@ -11,6 +11,7 @@ use std::{
     io::{self, Read as _, Write as _},
     path::{Path, PathBuf},
     sync::Arc,
+    time::UNIX_EPOCH,
 };
 
 use waku2::rln::{
@@ -90,7 +91,8 @@ impl Ledger {
             Some((found, state)) if found == length.secs() => Ok((ledger, state, Found::Ledger)),
             Some((found, _)) => Err(LedgerError::EpochLength { path: path.to_owned(), expected: length.secs(), found }),
             None => {
-                let state = State::lost(current);
+                // A clock that has gone back since must not make the epochs of before look new.
+                let state = State::lost(current.max(written(path, length)));
                 let until = state.closed.unwrap_or(current);
                 // Copied, not moved: a crash between the two must not look like a first life.
                 fs::copy(path, path.with_extension("damaged")).map_err(failed)?;
@@ -120,6 +122,12 @@ impl Ledger {
     }
 }
 
+/// The epoch in which the file was written last, as far as that is known.
+fn written(path: &Path, length: EpochLength) -> Epoch {
+    let written = fs::metadata(path).and_then(|file| file.modified()).ok();
+    length.at(written.and_then(|time| time.duration_since(UNIX_EPOCH).ok()).unwrap_or_default())
+}
+
 fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
     let file = match File::open(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -135,6 +143,9 @@ fn encode(length: EpochLength, state: &State) -> String {
     // Writing to a string never fails.
     if let Some(Epoch(closed)) = state.closed {
         let _ = writeln!(text, "closed {closed}");
+    }
+    for (Epoch(first), Epoch(last)) in state.shut.spans() {
+        let _ = writeln!(text, "shut {first} {last}");
     }
     for (Epoch(epoch), members) in &state.reserved {
         for (commitment, until) in members {
@@ -176,6 +187,10 @@ impl State {
         let words: Vec<&str> = line.split(' ').collect();
         match words[..] {
             ["closed", epoch] => self.closed = Some(Epoch(epoch.parse().ok()?)),
+            ["shut", first, last] => {
+                let (first, last) = (Epoch(first.parse().ok()?), Epoch(last.parse().ok()?));
+                (first <= last).then(|| self.shut.add_span(first, last))?;
+            }
             ["reserved", epoch, commitment, until] => {
                 let element = Element::canonical(hex::decode(commitment).ok()?.try_into().ok()?)?;
                 let members = self.reserved.entry(Epoch(epoch.parse().ok()?)).or_default();
@@ -198,21 +213,31 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::ids::shut::Shut;
 
     fn length() -> EpochLength {
         EpochLength::default()
+    }
+
+    /// As if it had been written at this time.
+    fn write_at(path: &Path, bytes: &[u8], secs: u64) {
+        fs::write(path, bytes).unwrap();
+        let file = File::options().append(true).open(path).unwrap();
+        file.set_modified(UNIX_EPOCH + std::time::Duration::from_secs(secs)).unwrap();
     }
 
     fn state() -> State {
         let members = BTreeMap::from([1, 2].map(|who| (Commitment::new(Element::from(who)).unwrap(), who * 10)));
         let taken = BTreeMap::from([("a class".into(), 4), ("\u{e9}".into(), 8)]);
         let (reserved, taken) = (BTreeMap::from([(Epoch(7), members)]), BTreeMap::from([(Epoch(7), taken)]));
-        State { closed: Some(Epoch(5)), reserved, taken }
+        let mut shut = Shut::default();
+        [20, 21, 30].into_iter().for_each(|epoch| shut.add(Epoch(epoch), Epoch(7)));
+        State { closed: Some(Epoch(5)), shut, reserved, taken }
     }
 
     #[test]
     fn a_ledger_of_the_first_version_is_read() {
-        let older = State { taken: BTreeMap::new(), ..state() };
+        let older = State { taken: BTreeMap::new(), shut: Shut::default(), ..state() };
         let text = encode(length(), &older).replace(FIRST_LINE, OLDER_FIRST_LINE);
         let body = text.split_inclusive('\n').filter(|line| !line.starts_with("crc32c")).collect::<String>();
         let whole = format!("{body}crc32c {:08x}\n", crc32c::crc32c(body.as_bytes()));
@@ -262,13 +287,25 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("ids");
         for damaged in cuts.chain(flips).step_by(7) {
-            fs::write(&path, &damaged).unwrap();
+            write_at(&path, &damaged, 8 * 600);
             let (_ledger, state, found) = Ledger::open(&path, length(), Epoch(9)).unwrap();
             assert_eq!(found, Found::Damaged(Epoch(10)), "{}", String::from_utf8_lossy(&damaged));
             assert!(!state.is_open(Epoch(9)) && !state.is_open(Epoch(10)) && state.is_open(Epoch(11)));
             assert_eq!(fs::read(path.with_extension("damaged")).unwrap(), damaged);
             assert!(decode(&fs::read(&path).unwrap()).is_some(), "the next life finds a whole one");
         }
+    }
+
+    /// Nobody knows the time yet after a start, and the ledger is gone: what was given out before the start is not given out again
+    /// once the clock is right.
+    #[test]
+    fn f10_a_damaged_ledger_under_a_clock_that_went_back_closes_what_it_was_written_in() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ids");
+        write_at(&path, b"damaged", 2_000 * 600 + 599);
+        let (_ledger, state, found) = Ledger::open(&path, length(), Epoch(9)).unwrap();
+        assert_eq!(found, Found::Damaged(Epoch(2_001)));
+        assert!(!state.is_open(Epoch(2_000)) && !state.is_open(Epoch(2_001)) && state.is_open(Epoch(2_002)));
     }
 
     #[test]
@@ -284,9 +321,11 @@ mod tests {
         fn any_state_comes_back_and_any_change_is_noticed(
             closed in proptest::option::of(any::<u64>()),
             entries in proptest::collection::vec((any::<u64>(), 1..u64::MAX, any::<u64>()), 0..20),
+            shut in proptest::collection::vec(any::<u64>(), 0..12),
             place in any::<usize>(), by in 1..=u8::MAX,
         ) {
             let mut state = State { closed: closed.map(Epoch), ..State::default() };
+            shut.into_iter().for_each(|epoch| state.shut.add(Epoch(epoch), Epoch(7)));
             for (epoch, who, until) in entries {
                 state.taken.entry(Epoch(epoch)).or_default().insert(who.to_string().into(), until);
                 let members = state.reserved.entry(Epoch(epoch)).or_default();

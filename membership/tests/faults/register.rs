@@ -95,6 +95,27 @@ fn receipt(success: bool, events: &[&[u64]]) -> Value {
     json!({"status": format!("{:#x}", u8::from(success)), "blockNumber": "0x9", "logs": logs})
 }
 
+/// The contract of the text, with its limit of 100 messages and nobody in it.
+#[tokio::test(start_paused = true)]
+async fn net_16_the_contract_of_the_text_takes_gas_alone_and_a_hundred_messages_at_most() {
+    // Selectors: memberExists(uint256), MAX_MESSAGE_LIMIT().
+    let answers = || vec![("eth_chainId", json!("0xaa36a7")), ("0x6bdcc8ab", word(0)), ("0x09aeb04c", word(100))];
+    let event = "0xb84da12e8207adb5ee3e5686338302ffe6634fbb95a9fd52f8a466ea2010152d";
+    let log = json!({"address": Contract::TWN_SPEC.address.to_string(), "topics": [event], "data": words(&[99, 6])});
+    let registered = json!({"status": "0x1", "blockNumber": "0x9", "logs": [log]});
+    let script = Script::new(answers(), vec![registered]);
+    let provider = Provider::new(Contract::TWN_SPEC.chain, vec![url("a")], script.clone()).unwrap();
+    let cost = |limit| register::cost(&provider, &Contract::TWN_SPEC, Address::ZERO, me(), limit);
+    assert_eq!(cost(100).await.unwrap().deposit, None);
+    for limit in [0, 101] {
+        assert_eq!(cost(limit).await.unwrap_err(), RegisterError::Limit { limit, lowest: 1, highest: 100 });
+    }
+    let registered = register::register(&provider, &Contract::TWN_SPEC, &account(), me(), 100).await.unwrap();
+    assert_eq!((registered.index, registered.limit), (6, 100));
+    let handed_in = script.handed_in.lock().unwrap().clone();
+    assert!(handed_in.len() == 1 && handed_in[0].contains("af7b4210"), "nothing is approved before");
+}
+
 /// Of the deposit: a calculator, a price of 10 of the token 0x..c0, what the account has, and what is approved.
 fn deposit(has: u64, approved: u64) -> Vec<(&'static str, Value)> {
     // Selectors: priceCalculator(), calculate(uint32), balanceOf(address), allowance(address,address).

@@ -1,13 +1,12 @@
 //! Identities on their way to be members: in a file of their own beside the keystore, until the contract has told their index.
 //!
-//! `keystore.json` has `keystore.unregistered.json`, sealed under the same password, and a lock while somebody works on it. It is of
-//! another application, so that nobody takes what is in it, which is at index 0, for a member. A draft is on disk before anything is
-//! paid, and leaves the file after its member is on disk in the keystore: after a crash at any time it is in one of the two, or in
-//! both. Limit: one draft for each contract. All here blocks: on the disk, and to derive keys.
+//! `keystore.json` has `keystore.unregistered.json`, sealed under the same password, and a lock ([`super::lock`]) while somebody
+//! works on it. It is of another application, so that nobody takes what is in it, which is at index 0, for a member. A draft is on
+//! disk before anything is paid, and leaves the file after its member is on disk in the keystore: after a crash at any time it is
+//! in one of the two, or in both. Limit: one draft for each contract. All here blocks: on the disk, and to derive keys.
 
 use std::{
-    fs::{self, File, TryLockError},
-    io,
+    fs, io,
     path::{Path, PathBuf},
 };
 
@@ -22,6 +21,7 @@ use waku_rln::{
     },
 };
 
+use super::lock::{Lock, NoLock};
 use crate::{keys::system_rng, rln::keystore::drafts_beside};
 
 /// Why an identity can't be kept, or not be moved.
@@ -58,7 +58,7 @@ pub(super) struct Drafts {
 #[derive(Debug)]
 pub(super) struct Locked {
     drafts: Drafts,
-    _lock: File,
+    _lock: Lock,
 }
 
 impl Drafts {
@@ -80,10 +80,9 @@ impl Drafts {
     /// Keeps others off.
     pub(super) fn lock(self) -> Result<Locked, DraftError> {
         let path = self.file.with_extension("lock");
-        let lock = File::create(&path).map_err(|error| DraftError::Lock(path.clone(), error))?;
-        lock.try_lock().map_err(|error| match error {
-            TryLockError::WouldBlock => DraftError::InUse(path),
-            TryLockError::Error(error) => DraftError::Lock(path, error),
+        let lock = Lock::take(path.clone()).map_err(|error| match error {
+            NoLock::InUse => DraftError::InUse(path),
+            NoLock::Io(error) => DraftError::Lock(path, error),
         })?;
         Ok(Locked { drafts: self, _lock: lock })
     }
@@ -254,6 +253,8 @@ mod tests {
         let text_member = Credential { membership: at(&text, 0), ..member(b"text", 0) };
         locked.finish(&text, &text_member, &word()).unwrap();
         assert!(!drafts_file.exists());
+        drop(locked);
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1, "the keystore alone stays");
         assert_eq!(load(&path, &Application::default()).unwrap().names().count(), 3);
     }
 

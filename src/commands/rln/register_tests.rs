@@ -97,6 +97,8 @@ impl World {
         let limit = Limit::new(limit).unwrap();
         assert_eq!((opened.membership, opened.limit), (at(&Contract::TWN, FIRST as u32), Some(limit)));
         assert!(!self.drafts().file().exists());
+        let left: Vec<_> = std::fs::read_dir(self.directory.path()).unwrap().map(|it| it.unwrap().path()).collect();
+        assert_eq!(left, [self.keystore()], "nothing else stays behind");
     }
 }
 

@@ -1,7 +1,7 @@
 //! Relay: subscriptions, messages, and what is polled.
 
 use serde_json::{Value, json};
-use waku2::{PublishError, PubsubTopic, rln::NoProof, signed::SignedError};
+use waku2::{PublishError, PubsubTopic, rln::NoProof, signed::SignedError, validate::Reason};
 
 use super::{
     case::{Case, Sent, ask, check_all, router},
@@ -122,7 +122,13 @@ fn published() -> Vec<Case> {
                 .begins(400, "Failed to publish: "),
             of().with(&hello())
                 .given(|state| state.publish = Err(PublishError::NoProof(NoProof::OutOfIds)))
-                .begins(500, "Failed to publish: error appending RLN proof to message: "),
+                .text(500, "Failed to publish: error appending RLN proof to message: could not get new message id to generate an rln proof: no message id left in this epoch"),
+            of().with(&hello())
+                .given(|state| state.publish = Err(PublishError::NoProof(NoProof::NotReady)))
+                .text(500, "Failed to publish: error appending RLN proof to message: could not generate rln-v2 proof: no membership is ready"),
+            of().with(&hello())
+                .given(|state| state.publish = Err(PublishError::Refused(Reason::InvalidProof)))
+                .text(400, "Failed to publish: RLN validation failed: its proof does not hold"),
             of().with(&hello())
                 .given(|state| state.publish = Err(PublishError::QueueFull))
                 .begins(500, "Failed to publish: "),

@@ -4,7 +4,6 @@
 use crate::{
     handle::{PublishError, Published},
     message::DecodeError,
-    rln::NoProof,
     rules::Position,
     shard::AutoshardError,
     topic::PubsubTopicError,
@@ -189,13 +188,7 @@ impl From<&PublishError> for Failure {
             }
             PublishError::NotSigned(error) => Self::new(Status::Invalid, Reason::from(*error).text()),
             PublishError::Refused(reason) => Self::new(Status::Invalid, reason.text()),
-            PublishError::NoProof(error @ NoProof::OutOfIds) => Self::new(
-                Status::OutOfProofs,
-                format!("could not get new message id to generate an rln proof: {error}"),
-            ),
-            PublishError::NoProof(error) => {
-                Self::new(Status::OutOfProofs, format!("could not generate rln-v2 proof: {error}"))
-            }
+            PublishError::NoProof(error) => Self::new(Status::OutOfProofs, error.words()),
             PublishError::Stopped => Self::new(Status::Internal, error.to_string()),
         }
     }
@@ -216,7 +209,7 @@ pub(crate) fn relayed(outcome: Result<Published, PublishError>) -> Result<u32, F
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::signed::SignedError;
+    use crate::{rln::NoProof, signed::SignedError};
 
     #[test]
     fn every_status_has_its_number() {
@@ -254,6 +247,16 @@ mod tests {
         assert!(
             large.text.starts_with("Message size exceeded maximum of 153600 bytes") && large.text.contains("153601")
         );
+    }
+
+    #[test]
+    fn clients_find_the_words_by_which_they_know_that_proofs_are_the_reason() {
+        let text = |error: PublishError| Failure::from(&error).text;
+        assert!(text(NoProof::OutOfIds.into()).starts_with("could not get new message id to generate an rln proof: "));
+        for error in [NoProof::NotReady, NoProof::Busy, NoProof::Failed] {
+            assert!(text(error.into()).starts_with("could not generate rln-v2 proof: "));
+        }
+        assert!(text(PublishError::Refused(Reason::InvalidProof)).starts_with("RLN validation failed"));
     }
 
     #[test]

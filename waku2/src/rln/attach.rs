@@ -5,11 +5,14 @@
 
 use std::{
     collections::VecDeque,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
 };
 
 use bytes::Bytes;
-use devp2p::clock::Now;
+use devp2p::clock::{self, Now};
 
 use super::{
     NoProof, Prove,
@@ -29,11 +32,12 @@ pub(crate) struct Attach {
     prover: Arc<dyn Prove>,
     epochs: EpochLength,
     made: Mutex<VecDeque<(Signal, Epoch, Bytes)>>,
+    last_nanos: AtomicU64,
 }
 
 impl Attach {
     pub(crate) fn new(prover: Arc<dyn Prove>, epochs: EpochLength) -> Self {
-        Self { prover, epochs, made: Mutex::default() }
+        Self { prover, epochs, made: Mutex::default(), last_nanos: AtomicU64::new(0) }
     }
 
     /// The message with a proof out of what is kept for `class`, encoded anew.
@@ -47,9 +51,19 @@ impl Attach {
         let known = self.remembered(signal, epoch);
         let proof = match known {
             Some(proof) => proof,
-            None => self.made(signal, epoch, &self.prover.prove(signal, epoch, class).await?),
+            None => {
+                let proof = self.prover.prove(signal, epoch, class).await?;
+                let took = clock::now().instant.saturating_duration_since(now.instant).as_nanos();
+                self.last_nanos.store(u64::try_from(took).unwrap_or(u64::MAX), Relaxed);
+                self.made(signal, epoch, &proof)
+            }
         };
         Ok(WakuMessage { rate_limit_proof: Some(proof), ..message }.encode())
+    }
+
+    /// Nanoseconds that the last proof took, from when it was asked for.
+    pub(crate) fn last_nanos(&self) -> u64 {
+        self.last_nanos.load(Relaxed)
     }
 
     /// That of the message's time, as deployed nodes want it; the present one where that is too far away to be valid.
@@ -78,7 +92,6 @@ impl Attach {
 mod tests {
     use std::time::Duration;
 
-    use devp2p::clock;
     use futures::{FutureExt, future::BoxFuture};
 
     use super::*;

@@ -33,6 +33,8 @@ pub struct Counters {
     pub nullifiers: AtomicU64,
     /// Peers that were left because of their invalid proofs.
     pub left: AtomicU64,
+    /// Nanoseconds the last proof of an own message took, from when it was asked for.
+    pub last_proving_nanos: AtomicU64,
     /// Own messages that got a proof.
     pub attached: AtomicU64,
     /// Own messages that got none.

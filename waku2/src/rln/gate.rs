@@ -87,6 +87,8 @@ impl Gate {
         match (self.roots.contains(&claim.root), rules.of(Row::UnknownRoot)) {
             (true, _) => Looked::Verify(claim),
             (false, Position::Text) => Looked::Hold(claim),
+            // While none is known at all it is ours that is missing, and nobody is to blame for that.
+            (false, Position::Deployed) if self.roots.is_empty() => Looked::Found(Finding::Busy),
             (false, Position::Deployed) => Looked::Found(Finding::UnknownRoot),
         }
     }

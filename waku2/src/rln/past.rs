@@ -5,14 +5,19 @@
 //! counted, so that such a proof is not valid, true as it may be; nor is any while no root is known. The time itself is not held against
 //! our clock, and what a member has spent in an epoch of the past is not counted.  Spec: 64/WAKU2-NETWORK, "discard messages without
 //! valid proof".
+//!
+//! [`Past::judge`] is the shell. Limits: one question at a time, [`ANSWER_WITHIN`] for its turn and its answer. A verifier that
+//! does not come back keeps the turn, so that no more than one thread is lost to it; who asks then is told [`Unanswered`].
 
 use std::{sync::Arc, time::Duration};
 
 use devp2p::clock::Now;
+use tokio::{sync::Semaphore, task::spawn_blocking, time::timeout};
 
 use super::{
     Config, Verify,
     check::{Claim, Terms, check},
+    pool::ANSWER_WITHIN,
     proof::RateLimitProof,
     roots::{Known, Roots},
 };
@@ -27,13 +32,46 @@ pub struct Past {
     verifier: Arc<dyn Verify>,
     group: Known,
     terms: Terms,
+    turn: Arc<Semaphore>,
+    within: Duration,
 }
+
+/// The verifier has not answered in its time, which is [`ANSWER_WITHIN`]: of no message is anything known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the verifier of proofs does not answer")]
+pub struct Unanswered;
 
 impl Past {
     /// By the rules of a network.
     #[must_use]
     pub fn new(config: &Config) -> Self {
-        Self { verifier: Arc::clone(&config.verifier), group: config.group.clone(), terms: config.terms }
+        let (verifier, group) = (Arc::clone(&config.verifier), config.group.clone());
+        Self { verifier, group, terms: config.terms, turn: Arc::new(Semaphore::new(1)), within: ANSWER_WITHIN }
+    }
+
+    /// The same with another time for an answer.
+    #[must_use]
+    pub fn within(self, within: Duration) -> Self {
+        Self { within, ..self }
+    }
+
+    /// As [`Self::holds`], on a thread that may block. None has a valid proof where the verifier does not survive them. Cancelling
+    /// lets the work go on unseen.
+    ///
+    /// # Errors
+    /// [`Unanswered`].
+    pub async fn judge(&self, messages: Vec<WakuMessage>, now: Now) -> Result<Vec<bool>, Unanswered> {
+        let (past, count) = (self.clone(), messages.len());
+        let answer = async {
+            let turn = Arc::clone(&self.turn).acquire_owned().await.map_err(|_| Unanswered)?;
+            let judged = spawn_blocking(move || {
+                let held = past.holds(&messages, now);
+                drop(turn);
+                held
+            });
+            Ok(judged.await.unwrap_or_else(|_| vec![false; count]))
+        };
+        timeout(self.within, answer).await.unwrap_or(Err(Unanswered))
     }
 
     /// Does each of `messages` have a valid proof? One answer for each, in their order. Blocking work of milliseconds for each.
@@ -58,6 +96,11 @@ fn claim(message: &WakuMessage, terms: &Terms, roots: &Roots, now: Now) -> Optio
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{
+        Mutex,
+        mpsc::{self, Receiver},
+    };
+
     use devp2p::clock;
 
     use super::*;
@@ -123,6 +166,39 @@ mod tests {
         follow.now(Element::from(1));
         assert_eq!(past.holds(&[whole], clock::now()), [true]);
         assert_eq!(past.holds(&[], clock::now()), [false; 0]);
+    }
+
+    /// Answers once it is let.
+    #[derive(Debug)]
+    struct Silent(Mutex<Receiver<()>>);
+
+    impl Verify for Silent {
+        fn verify(&self, proofs: &[RateLimitProof]) -> Vec<bool> {
+            self.0.lock().unwrap().recv().unwrap();
+            vec![true; proofs.len()]
+        }
+    }
+
+    #[tokio::test]
+    async fn h80_a_verifier_that_does_not_answer_holds_up_nobody_who_asks_about_the_past() {
+        let ((go, gone), (follow, known)) = (mpsc::sync_channel(3), follow());
+        follow.now(Element::from(1));
+        let past = Past::new(&Config::new(Arc::new(Silent(Mutex::new(gone))), known));
+        assert_eq!(past.within, ANSWER_WITHIN);
+        let impatient = past.clone().within(Duration::ZERO);
+        // The second waits for the turn of the first, which is still taken.
+        for _ in 0..2 {
+            assert_eq!(impatient.judge(vec![message(|_| ())], clock::now()).await, Err(Unanswered));
+        }
+        go.send(()).unwrap();
+        drop(past.turn.acquire().await.unwrap());
+        go.send(()).unwrap();
+        assert_eq!(past.judge(vec![message(|_| ())], clock::now()).await, Ok(vec![true]));
+        // One that it does not survive is not valid, and its turn is over.
+        drop(go);
+        for _ in 0..2 {
+            assert_eq!(past.judge(vec![message(|_| ())], clock::now()).await, Ok(vec![false]));
+        }
     }
 
     #[test]

@@ -169,6 +169,15 @@ fn row_of_an_unknown_root_in_each_position() {
     }
 }
 
+/// Before the group is known all roots are unknown, and the peers that bring them are as honest as any.
+#[test]
+fn h80_while_no_root_is_known_nothing_passes_and_nobody_is_blamed() {
+    in_each_position([Ignore(Reason::UnknownRoot), Ignore(Reason::Busy), Ignore(Reason::UnknownRoot)], |validator| {
+        validator.set_roots(Arc::default());
+        end(validator, &good("x", 1), true, at(SENT_SECS))
+    });
+}
+
 #[test]
 fn a_root_that_is_learnt_counts_and_one_that_is_51_back_does_not() {
     let mut validator = validator(Rules::live());

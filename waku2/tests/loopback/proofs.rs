@@ -1,11 +1,14 @@
 //! Relay with rate-limit proofs: what passes, what does not, and what waits.
 
-use std::sync::{Arc, atomic::Ordering::Relaxed};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, atomic::Ordering::Relaxed},
+};
 
 use bytes::Bytes;
 use libp2p::gossipsub::MessageAuthenticity;
 use waku2::{
-    Config, Event, PublishError, Published, PubsubTopic, WakuMessage,
+    Config, Event, Preset, PublishError, Published, PubsubTopic, Shard, WakuMessage,
     lightpush::{self, Client, Status},
     meter::Budget,
     rln::{
@@ -134,6 +137,52 @@ async fn net_3_what_is_proven_passes_and_nothing_else_goes_further() {
     assert_eq!(counters.rln.looked_at.load(Relaxed), 8);
     assert_eq!(counters.rln.verified.load(Relaxed), 4, "only what may pass otherwise is verified");
     assert_eq!(counters.traffic.topics()[0].1.proven, 2);
+}
+
+/// Waits until there is a peer on each of these topics.
+async fn on_all(node: &mut Node, topics: &[PubsubTopic]) {
+    let mut missing: BTreeSet<_> = topics.iter().cloned().collect();
+    node.wait("peers on all topics", |event| {
+        if let Event::RelayPeers { topic, count: 1.. } = event {
+            missing.remove(&topic);
+        }
+        missing.is_empty().then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn net_1_on_each_of_the_eight_shards_what_is_proven_passes_and_nothing_else_does() {
+    let (_follow, known) = group();
+    let Preset { cluster, shards, .. } = Preset::TWN;
+    let topics: Vec<PubsubTopic> = shards.iter().map(|index| Shard { cluster, index: *index }.into()).collect();
+    let names: Vec<String> = (0..8).map(|shard| format!("/waku/2/rs/1/{shard}")).collect();
+    assert!(topics.iter().map(PubsubTopic::as_str).eq(names.iter().map(String::as_str)));
+    let of = |policy, peers| Config { policy, topics: topics.clone(), ..config(peers) };
+    let mut member = Node::start(of(proving(&known, 1, LIMIT), vec![])).await;
+    let mut relay = Node::start(of(policy(&known), vec![member.addr()])).await;
+    on_all(&mut member, &topics).await;
+    on_all(&mut relay, &topics).await;
+    for (shard, topic) in topics.iter().enumerate() {
+        let sent = member.handle.publish(topic.clone(), fresh(format!("{shard} proven")).encode()).await.unwrap();
+        assert!(sent.peers == 1 && sent.proof.is_some(), "{topic}");
+        let received = relay.received().await;
+        assert_eq!((&received.pubsub_topic, received.proven), (topic, true));
+    }
+    // One who asks for no proofs, at the far end.
+    let mut stranger = Node::start(of(Policy::default(), vec![relay.addr()])).await;
+    on_all(&mut stranger, &topics).await;
+    let other = Member::new(2, root(1), LIMIT);
+    for (shard, topic) in topics.iter().enumerate() {
+        let publish = |message: WakuMessage| stranger.handle.publish(topic.clone(), message.encode());
+        assert_eq!(publish(fresh(format!("{shard} unproven"))).await.unwrap().peers, 1, "{topic}");
+        publish(other.prove_as(&fresh(format!("{shard} of another")), shard as u64)).await.unwrap();
+        for node in [&mut relay, &mut member] {
+            let received = node.received().await;
+            assert_eq!((&received.pubsub_topic, received.proven), (topic, true), "behind what had none");
+        }
+    }
+    assert_eq!((ignored(&relay, Reason::Unproven), ignored(&member, Reason::Unproven)), (8, 0));
 }
 
 #[tokio::test]
