@@ -68,7 +68,7 @@ fn samples(node: &waku2::Handle) -> Vec<Sample> {
         },
         counter("waku_relay_published", "Own messages sent", count(&c.published)),
         counter("waku_relay_unsent", "Messages not sent to a peer that reads too slowly", count(&c.unsent)),
-        counter("waku_relay_repeated", "Own messages sent again: their peers fell silent", count(&c.repeated)),
+        counter("waku_relay_repeated", "Own messages sent again: their peers were lost", count(&c.repeated)),
         counter("waku_relay_events_shed", "Messages that the bridge was too busy to hear of", count(&c.events_shed)),
         counter(
             "waku_peers_refused",

@@ -287,7 +287,7 @@ pub struct Counters {
     pub refused_peers: AtomicU64,
     /// Messages that gossip gave up sending to a peer that reads too slowly.
     pub unsent: AtomicU64,
-    /// Own messages sent again, because those they had gone to fell silent.
+    /// Own messages sent again, because those they had gone to were lost.
     pub repeated: AtomicU64,
     /// Events nobody took.
     pub events_shed: AtomicU64,

@@ -181,12 +181,12 @@ pub(crate) struct Membership {
     pub(crate) meshes: Vec<PubsubTopic>,
 }
 
-/// Own messages whose peers had all fallen silent.
+/// Own messages whose peers were all lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Repeated {
     /// Sent again to others.
     pub(crate) messages: u64,
-    /// Given up: too old.
+    /// Given up: too old, or not valid any more.
     pub(crate) lost: u64,
 }
 
@@ -287,9 +287,14 @@ impl Relay {
         Ok(published)
     }
 
-    /// Sends again what went only to peers that have fallen silent.
-    pub(crate) fn publish_again(&mut self, gossip: &mut Gossip, now: Instant) -> Repeated {
-        let Due { again, lost } = self.unheard.due(now);
+    /// Sends again what went only to peers that may not have had it, and are gone. Of this, peers take what is valid.
+    pub(crate) fn publish_again(
+        &mut self,
+        gossip: &mut Gossip,
+        now: Instant,
+        is_valid: impl Fn(&PubsubTopic, &Bytes) -> bool,
+    ) -> Repeated {
+        let Due { again, lost } = self.unheard.due(now, is_valid);
         let mut repeated = Repeated { lost, messages: 0 };
         for own in again {
             self.stranded.failed(&own.data);

@@ -17,7 +17,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use devp2p::clock::now;
+use devp2p::clock::{Now, now};
 use futures::{FutureExt, StreamExt};
 use libp2p::{
     Multiaddr, PeerId, Swarm,
@@ -373,7 +373,7 @@ impl Node {
         self.make_room(&relaying);
         self.seeker.tick(now(), &mut self.swarm, &self.peers, &relaying);
         self.tell_counts();
-        self.publish_again(at);
+        self.publish_again(now());
         self.peers.forgive();
         let gossip = &self.swarm.behaviour().gossip;
         let graylisted: Vec<PeerId> =
@@ -383,15 +383,20 @@ impl Node {
         }
     }
 
-    /// What those it went to may not have got, since they fell silent, goes to those that have come.
-    fn publish_again(&mut self, at: Instant) {
-        let Repeated { messages, lost } = self.relay.publish_again(&mut self.swarm.behaviour_mut().gossip, at);
+    /// What those it went to may not have got goes to those that have come since.
+    fn publish_again(&mut self, now: Now) {
+        let (validator, gossip) = (&self.validator, &mut self.swarm.behaviour_mut().gossip);
+        let is_valid = |topic: &_, data: &_| validator.may_repeat(topic, data, now);
+        let Repeated { messages, lost } = self.relay.publish_again(gossip, now.instant, is_valid);
         self.counters.repeated.fetch_add(messages, Relaxed);
         if messages > 0 {
-            info!(messages, "sent again what went to peers that fell silent");
+            info!(messages, "sent again what went to peers that are gone");
         }
         if lost > 0 {
-            warn!(messages = lost, "went to peers that fell silent, and no other came in time to send them again");
+            warn!(
+                messages = lost,
+                "may have reached nobody: the peers they went to are gone, and no other came in time"
+            );
         }
     }
 

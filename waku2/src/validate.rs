@@ -21,7 +21,7 @@ use crate::{
     rln::{
         self, Nobody,
         attach::Attach,
-        check::Claim,
+        check::{Claim, MAX_EPOCH_GAP},
         epoch::EpochLength,
         gate::{Gate, Looked},
         roots::Roots,
@@ -394,6 +394,18 @@ impl Validator {
         let Some(key) = self.policy.protected.get(topic) else { return Ok(()) };
         let message = decode(topic, data, self.policy.max_rpc_bytes()).map_err(|_| SignedError::Signature)?;
         signed::verify(key, topic, &message, now.unix_nanos())
+    }
+
+    /// Would peers still take this own message, which was valid when it went out?
+    #[must_use]
+    pub fn may_repeat(&self, topic: &PubsubTopic, data: &Bytes, now: Now) -> bool {
+        let near = |sent: i64| Duration::from_nanos(sent.abs_diff(now.unix_nanos())) <= MAX_EPOCH_GAP;
+        match self.before_proof(topic, data, now) {
+            // The epoch of a proof is that of the message's time.
+            Ok(message) => self.gate.is_none() || message.timestamp.is_some_and(near),
+            // Only our own owner publishes what is no message, and is not asked for reasons.
+            Err(verdict) => verdict == Verdict::Reject(Reason::Malformed),
+        }
     }
 
     /// The node has left `topic`.

@@ -1,4 +1,4 @@
-//! Own messages that are handed to gossip again: no peer's queue had room for them, or those that had it fell silent.
+//! Own messages that are handed to gossip again: no peer's queue had room for them, or those they went to are gone.
 //!
 //! libp2p's gossip notes a message as published even when no queue takes it, and from then on calls it a duplicate. A further attempt is
 //! therefore made under another id: that of the bytes, and a number that no other attempt has. Only this node knows the id: peers make theirs from the

@@ -5,10 +5,11 @@
 //! this: it offers again what came in its last seconds only. So:
 //! * What is published is kept until one of those it went to answers a ping that was sent after it. All that stands before a ping on a
 //!   connection has then arrived.
-//! * What went to peers that are all gone, one of them after a silence, is sent again to those that have come since. Silence is a ping without
-//!   an answer, whoever ends the connection then: the other side may have given it up before us. Where all spoke to the end, it is taken
-//!   to have arrived.
-//! * A message is sent again within [`TOO_OLD`] only. Until then peers that had it after all know it as a duplicate.
+//! * What went to peers that are all gone is sent again to those that have come since, where one of them cannot be told to have had it:
+//!   it was there to the end, but not for [`IN_FLIGHT`] after, or it ended in silence, which is a ping without an answer, whoever closes
+//!   the connection then: the other side may have given it up before us. All else is taken to have arrived.
+//! * A message is sent again within [`TOO_OLD`], while peers would take it. Who had it after all knows it for a duplicate in the first two
+//!   minutes; later it goes round once more, which harms less than one that never comes.
 //!
 //! Limits: [`MESSAGES`] and [`BYTES`]; what is over is forgotten, the oldest first, and passes for arrived.
 
@@ -20,7 +21,6 @@ use std::{
 use bytes::Bytes;
 use libp2p::PeerId;
 
-use super::SEEN_TTL;
 use crate::{behaviour::PING_INTERVAL, topic::PubsubTopic};
 
 /// Messages kept.
@@ -35,11 +35,14 @@ pub(super) const AT_ONCE: usize = super::PEER_QUEUE_MESSAGES / 2;
 /// How long a message may have been on its way through our own queues when a ping overtakes it.
 const OVERTAKEN: Duration = Duration::from_secs(1);
 
+/// How long a message may stand in queues and buffers, which are lost when a connection is reset.
+const IN_FLIGHT: Duration = Duration::from_secs(5);
+
 /// Who has not answered for so long has a ping to answer, and takes its time.
 const SILENCE: Duration = PING_INTERVAL.saturating_add(Duration::from_secs(5));
 
-/// From when on a message is not sent again: shortly before the network forgets it.
-const TOO_OLD: Duration = SEEN_TTL.saturating_sub(Duration::from_secs(10));
+/// From when on a message is not sent again: it is history by then.
+const TOO_OLD: Duration = Duration::from_secs(60 * 60);
 
 /// One own message.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,7 +53,7 @@ pub(super) struct Own {
     first: Instant,
     /// When it went out last.
     at: Instant,
-    /// Somebody it went to fell silent, and is gone.
+    /// Somebody it went to is gone and may not have had it.
     is_doubtful: bool,
 }
 
@@ -108,22 +111,21 @@ impl Unheard {
     /// Its connection is over.
     pub(super) fn gone(&mut self, peer: &PeerId, now: Instant) {
         let Some(peer) = self.peers.remove(peer) else { return };
-        self.has_anybody_gone = true;
-        if now.saturating_duration_since(peer.answered) > SILENCE {
-            self.doubt(&peer);
-        }
+        let is_silent = now.saturating_duration_since(peer.answered) > SILENCE;
+        self.doubt(&peer, |own| is_silent || now.saturating_duration_since(own.at) < IN_FLIGHT);
     }
 
     /// It takes nothing any more, and will be left.
     pub(super) fn stuck(&mut self, peer: &PeerId) {
         if let Some(peer) = self.peers.remove(peer) {
-            self.has_anybody_gone = true;
-            self.doubt(&peer);
+            self.doubt(&peer, |_| true);
         }
     }
 
-    fn doubt(&mut self, peer: &Peer) {
-        self.own.iter_mut().filter(|own| peer.had(own)).for_each(|own| own.is_doubtful = true);
+    fn doubt(&mut self, peer: &Peer, may_be_lost: impl Fn(&Own) -> bool) {
+        self.has_anybody_gone = true;
+        let doubtful = self.own.iter_mut().filter(|own| peer.had(own) && may_be_lost(own));
+        doubtful.for_each(|own| own.is_doubtful = true);
     }
 
     /// We do not relay this topic any more.
@@ -168,8 +170,8 @@ impl Unheard {
         }
     }
 
-    /// Looks for what has lost everybody it went to.
-    pub(super) fn due(&mut self, now: Instant) -> Due {
+    /// Looks for what has lost everybody it went to. Peers take what is valid.
+    pub(super) fn due(&mut self, now: Instant, is_valid: impl Fn(&PubsubTopic, &Bytes) -> bool) -> Due {
         let mut due = Due::default();
         if !self.has_anybody_gone {
             return due;
@@ -181,9 +183,11 @@ impl Unheard {
             if since.any(|since| *since <= own.at) {
                 return true;
             }
-            let is_too_old = now.saturating_duration_since(own.first) >= TOO_OLD;
-            *lost += u64::from(own.is_doubtful && is_too_old);
-            if !own.is_doubtful || is_too_old {
+            if !own.is_doubtful {
+                return false;
+            }
+            if now.saturating_duration_since(own.first) >= TOO_OLD || !is_valid(&own.topic, &own.data) {
+                *lost += 1;
                 return false;
             }
             let goes_out = is_anybody_here && again.len() < AT_ONCE;
@@ -245,14 +249,14 @@ mod tests {
             self.unheard.published(topic(1), Bytes::from_static(data), self.at(seconds));
         }
 
-        /// Its ping was answered late in its life, or never.
+        /// It has not answered for so long.
         fn fall_silent(&mut self, peer: PeerId) {
             let answered = self.unheard.peers[&peer].answered;
             self.unheard.gone(&peer, answered + SILENCE + SECOND);
         }
 
         fn again(&mut self, seconds: u32) -> Vec<Bytes> {
-            let due = self.unheard.due(self.at(seconds));
+            let due = self.unheard.due(self.at(seconds), |_, _| true);
             assert_eq!(due.lost, 0);
             due.again.into_iter().map(|own| own.data).collect()
         }
@@ -271,7 +275,7 @@ mod tests {
         world.unheard.subscribed(world.a, topic(2), world.at(50));
         assert!(world.again(50).is_empty(), "nobody of this topic is there");
         world.unheard.subscribed(world.a, topic(1), world.at(60));
-        let due = world.unheard.due(world.at(61));
+        let due = world.unheard.due(world.at(61), |_, _| true);
         assert_eq!(due.again.iter().map(|own| &own.data[..]).collect::<Vec<_>>(), [b"not"]);
         assert!(world.again(62).is_empty(), "once");
         // Once more, if that one falls silent as well.
@@ -309,14 +313,27 @@ mod tests {
     }
 
     #[test]
-    fn a_peer_that_ends_its_connection_has_what_it_was_sent() {
+    fn a_peer_that_ends_its_connection_has_what_it_was_sent_before() {
         let mut world = World::new();
-        world.publish(b"x", 20);
+        world.publish(b"x", 16);
         world.unheard.answered(&world.a, world.at(15), SECOND);
         world.unheard.gone(&world.a, world.at(21));
         world.unheard.unsubscribed(&world.b, &topic(1));
         world.unheard.subscribed(world.a, topic(1), world.at(21));
         assert!(world.again(21).is_empty() && world.unheard.own.is_empty());
+    }
+
+    #[test]
+    fn f11_what_may_not_have_left_before_a_reset_goes_out_again() {
+        let mut world = World::new();
+        world.publish(b"left", 16);
+        world.publish(b"not", 17);
+        for peer in [world.a, world.b] {
+            world.unheard.answered(&peer, world.at(15), SECOND);
+            world.unheard.gone(&peer, world.at(21));
+        }
+        world.unheard.subscribed(world.a, topic(1), world.at(22));
+        assert_eq!(world.again(22), [&b"not"[..]]);
     }
 
     #[test]
@@ -334,12 +351,14 @@ mod tests {
     fn what_is_too_old_is_counted_and_forgotten() {
         let mut world = World::new();
         world.publish(b"old", 1);
+        world.publish(b"invalid", 3);
         world.publish(b"new", 3);
         world.fall_silent(world.a);
         world.fall_silent(world.b);
-        assert_eq!(world.unheard.due(world.at(112)), Due { again: vec![], lost: 1 });
-        world.unheard.subscribed(world.a, topic(1), world.at(112));
-        assert_eq!(world.again(112), [&b"new"[..]]);
+        let due = world.unheard.due(world.at(3_602), |_, data| data != &b"invalid"[..]);
+        assert_eq!(due, Due { again: vec![], lost: 2 });
+        world.unheard.subscribed(world.a, topic(1), world.at(3_602));
+        assert_eq!(world.again(3_602), [&b"new"[..]]);
     }
 
     #[test]
@@ -359,7 +378,7 @@ mod tests {
         world.fall_silent(world.a);
         world.fall_silent(world.b);
         world.unheard.subscribed(world.a, topic(1), world.at(40));
-        let mut first = world.unheard.due(world.at(40)).again;
+        let mut first = world.unheard.due(world.at(40), |_, _| true).again;
         assert_eq!(first.len(), AT_ONCE);
         world.unheard.put_back(first.remove(0));
         assert_eq!(world.again(41).len(), 2, "the rest, and what nobody took");

@@ -147,6 +147,19 @@ fn row_of_an_epoch_far_from_our_clock_in_each_position() {
 }
 
 #[test]
+fn f11_what_is_sent_again_is_what_peers_would_still_take() {
+    let data = good("x", 1);
+    for (rln, window) in [(true, true), (true, false), (false, true), (false, false)] {
+        let mut validator = if rln { validator(Rules::live()) } else { Validator::new(Policy::default()) };
+        validator.policy.timestamp_window = window.then_some(Duration::from_secs(20));
+        let may = |secs| validator.may_repeat(&topic(), &data, at(secs));
+        assert!(may(SENT_SECS - 20) && may(SENT_SECS + 20));
+        assert_eq!(may(SENT_SECS + 21), !(rln || window), "{rln} {window}");
+    }
+    assert!(Validator::new(Policy::default()).may_repeat(&topic(), &Bytes::from_static(b"no message"), at(SENT_SECS)));
+}
+
+#[test]
 fn row_of_another_epoch_than_the_times_in_each_position() {
     let early = WakuMessage { timestamp: Some((SENT_SECS as i64 - 299) * 1_000_000_000), ..message("x") };
     let before = Epoch(SENT_SECS / 600 - 1);
