@@ -429,8 +429,10 @@ impl Server {
 
     /// Of those that have something to read the one that has had the least.
     fn next_reader(&self) -> Option<(Ticket, Next)> {
+        let alone = self.answers.len() == 1;
         let waiting = self.answers.iter().filter(|(_, running)| !running.is_reading);
-        let waiting = waiting.filter_map(|(ticket, running)| Some((running.share, *ticket, running.answer.next()?)));
+        let waiting =
+            waiting.filter_map(|(ticket, running)| Some((running.share, *ticket, running.answer.next(alone)?)));
         waiting.min_by_key(|(share, ticket, _)| (*share, *ticket)).map(|(_, ticket, next)| (ticket, next))
     }
 

@@ -7,7 +7,11 @@ use serde_json::Value;
 use super::*;
 use crate::{
     bloom::Bloom,
-    mail::{REQUEST_TOPIC, answer::MAX_PAGE_TOPICS, request::MAX_LIMIT},
+    mail::{
+        REQUEST_TOPIC,
+        answer::{FIRST_PAGE, LONE_PAGE, MAX_PAGE_TOPICS, NEXT_PAGE},
+        request::MAX_LIMIT,
+    },
     packet::{
         messages,
         p2p::{CURSOR_LEN, Completion, PlainRequest},
@@ -399,6 +403,24 @@ fn whisper_is_sent_each_envelope_alone() {
     envelopes.sort_unstable();
     envelopes.dedup();
     assert_eq!(envelopes.len(), 3);
+}
+
+#[test]
+fn pages_are_short_while_others_are_answered() {
+    let archive = many(1_000, A, 10);
+    for (askers, expected) in [(1, LONE_PAGE), (2, NEXT_PAGE)] {
+        let (mut server, now, mut asked) = (Server::new(Settings::default()), start(), Vec::new());
+        (0..askers).for_each(|n| server.asked(now, asker(n), ask(plain(&[A]))));
+        let read = |page: &PageQuery| {
+            asked.push(page.rows);
+            Ok(archive.page(page, page.rows))
+        };
+        let sent = serve_by(&mut server, now, read, &archive);
+        assert!(sent.values().all(|sent| sent.hashes().len() == 1_000));
+        assert_eq!(asked.iter().filter(|rows| **rows == FIRST_PAGE).count() as u64, askers);
+        let (first, second) = (asked[askers as usize], asked[askers as usize + 1]);
+        assert_eq!((first, second), (expected, expected), "{asked:?}");
+    }
 }
 
 #[test]
