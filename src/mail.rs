@@ -400,7 +400,7 @@ async fn page(history: &History, query: PageQuery) -> Result<Page, ArchiveFailed
     let archive::MailPage { envelopes, more } = history.archive().mail_page(&query).await.map_err(failed)?;
     let last = envelopes.last().map(Mail::position);
     let last = last.map(|place| Place { sent: place.sent_secs, hash: place.hash.into() });
-    // What is not what its hash says is left out; the next page begins behind it all the same.
+    // What can't be made is left out; the next page begins behind it all the same.
     Ok(Page { envelopes: rows::envelopes(&envelopes).into_iter().map(Arc::new).collect(), last, more })
 }
 

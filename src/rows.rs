@@ -2,7 +2,10 @@
 
 use archive::{EnvelopeHalf, Hash, Mail, MessageHalf, Mined, Row, Side};
 use bridge::{content_topic, mapping, policy::Policy, seen::Fingerprint};
-use waku0::{Envelope, Topic, envelope::Fields, keccak::Lanes};
+use waku0::{
+    Envelope, Topic,
+    envelope::{EnvelopeHash, Fields},
+};
 use waku2::{ContentTopic, Meta, PubsubTopic, WakuMessage, hash::message_hash};
 
 pub mod line;
@@ -75,24 +78,29 @@ fn content_of(pubsub: &PubsubTopic, message: &WakuMessage) -> Hash {
 /// The envelope that a row is; `None` where it is none, or has no nonce yet, or was written by something else.
 #[must_use]
 pub fn envelope(row: &Row) -> Option<Envelope> {
-    envelopes(&[Mail::of(row)?]).pop()
+    envelopes(&[Mail::of(row)?]).pop().filter(is_sound)
 }
 
-/// The envelopes that these are, side by side. What was written by something else, and has another hash than it says, is left out.
+/// The envelopes that these are, in their order. One that was made of a message, and comes out with another hash than it says, is left out: then
+/// something else wrote it. What came as an envelope was hashed when it was kept.
 #[must_use]
 pub fn envelopes(mail: &[Mail]) -> Vec<Envelope> {
-    let fields = |mail: &Mail| {
-        let data = if mail.wrapped { mapping::wrap(&mail.payload)? } else { mail.payload.clone() };
-        let (ttl, topic, nonce) = (mail.ttl, Topic(mail.topic), mail.mined.nonce);
-        Some(Fields { expiry: mail.sent_secs.checked_add(ttl)?, ttl, topic, data, nonce })
-    };
-    let (said, fields): (Vec<_>, Vec<_>) =
-        mail.iter().filter_map(|mail| Some((mail.mined.hash, fields(mail)?))).unzip();
-    let made = Envelope::new_all(Lanes::detected(), &fields);
-    made.into_iter()
-        .zip(said)
-        .filter_map(|(made, said)| made.ok().filter(|made| *made.hash().as_bytes() == said))
-        .collect()
+    let kept =
+        mail.iter().filter_map(|mail| Some((mail.wrapped, (fields(mail)?, EnvelopeHash::from(mail.mined.hash)))));
+    let (wrapped, kept): (Vec<_>, Vec<_>) = kept.unzip();
+    let made = Envelope::restore_all(&kept).into_iter().zip(wrapped);
+    made.filter_map(|(made, wrapped)| made.ok().filter(|made| !wrapped || is_sound(made))).collect()
+}
+
+/// Has it the hash that it says?
+fn is_sound(envelope: &Envelope) -> bool {
+    EnvelopeHash::of(envelope.raw()) == envelope.hash()
+}
+
+fn fields(mail: &Mail) -> Option<Fields> {
+    let data = if mail.wrapped { mapping::wrap(&mail.payload)? } else { mail.payload.clone() };
+    let (ttl, topic, nonce) = (mail.ttl, Topic(mail.topic), mail.mined.nonce);
+    Some(Fields { expiry: mail.sent_secs.checked_add(ttl)?, ttl, topic, data, nonce })
 }
 
 /// The message that a row is, and where it stands; `None` where it is none, or was written by something else.
