@@ -1,9 +1,10 @@
 //! Metrics in the text form of OpenMetrics, under the names that operators' dashboards know.
 //!
 //! Everything is read at the moment of the scrape from the counters that the rooms keep anyway, so there is no second
-//! account that could differ. The exporter appends `_total` to counters.
+//! account that could differ. The exporter appends `_total` to counters, also where the name ends so already, as nim's does; and
+//! each counter has a twin `_created`, which says when it began.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use prometheus_client::{
     collector::Collector,
@@ -12,7 +13,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use crate::probe::{Amount, Reading, Sample};
+use crate::probe::{Amount, Head, Reading, Sample};
 
 /// Encodes one reading.
 ///
@@ -20,15 +21,34 @@ use crate::probe::{Amount, Reading, Sample};
 /// Only if a metric can't be written, which would be a fault of ours.
 pub(crate) fn text(reading: &Reading) -> Result<String, fmt::Error> {
     let mut registry = Registry::default();
-    registry.register_collector(Box::new(Scrape(reading.samples.clone())));
+    registry.register_collector(Box::new(Scrape(reading.samples.clone(), reading.heads.clone())));
     let mut text = String::new();
     encode(&mut text, &registry)?;
-    Ok(text)
+    Ok(with_created(&text, reading.began))
 }
 
-/// The samples of one scrape, those of one name together.
+/// Puts the twin behind each counter: prometheus-client has none. All began with the program.
+fn with_created(text: &str, began: Duration) -> String {
+    let mut twins = String::with_capacity(2 * text.len());
+    let mut total = None;
+    for line in text.lines() {
+        twins.extend([line, "\n"]);
+        if let Some(family) = line.strip_prefix("# TYPE ") {
+            total = family.strip_suffix(" counter").map(|name| (name, format!("{name}_total")));
+        }
+        let Some((name, total)) = &total else { continue };
+        // Of the line of a counter, what is between its name and its number: label values have no line ends, but may have spaces.
+        let labels = line.strip_prefix(total.as_str()).and_then(|rest| rest.rsplit_once(' '));
+        if let Some((labels, _)) = labels {
+            twins.push_str(&format!("{name}_created{labels} {:?}\n", began.as_secs_f64()));
+        }
+    }
+    twins
+}
+
+/// The samples of one scrape, those of one name together; and names that have none.
 #[derive(Debug)]
-struct Scrape(Vec<Sample>);
+struct Scrape(Vec<Sample>, Vec<Head>);
 
 impl Collector for Scrape {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
@@ -41,6 +61,9 @@ impl Collector for Scrape {
                     labels => amount(&sample.amount, &mut metric.encode_family(&labels)?)?,
                 }
             }
+        }
+        for head in &self.1 {
+            encoder.encode_descriptor(head.name, head.help, None, kind(&head.amount))?;
         }
         Ok(())
     }
@@ -80,8 +103,13 @@ mod tests {
                 Amount::Histogram { sum: 1.5, count: 2, buckets: vec![(1.0, 1), (f64::INFINITY, 1)] },
             ),
         ];
-        let text = text(&Reading { samples, ..Reading::default() }).unwrap();
+        let head = Head { name: "errors", help: "Help", amount: Amount::Counter(0) };
+        let began = Duration::from_millis(1_700_000_000_500);
+        let text = text(&Reading { samples, heads: vec![head], began, ..Reading::default() }).unwrap();
         for line in [
+            "bridge_messages_created{direction=\"v1_to_v2\"} 1700000000.5",
+            "bridge_messages_created{direction=\"v2_to_v1\"} 1700000000.5",
+            "# TYPE errors counter",
             "# HELP bridge_messages Help",
             "# TYPE bridge_messages counter",
             "bridge_messages_total{direction=\"v1_to_v2\"} 2",
@@ -95,5 +123,6 @@ mod tests {
             assert!(text.lines().any(|l| l == line), "{line} is missing in:\n{text}");
         }
         assert_eq!(text.matches("# TYPE bridge_messages ").count(), 1);
+        assert_eq!(text.matches("_created").count(), 2, "{text}");
     }
 }

@@ -6,8 +6,10 @@ use std::{
 };
 
 mod crossing;
+mod devp2p;
 mod filter;
 mod mail;
+mod names;
 mod peers;
 mod process;
 mod relay;
@@ -64,6 +66,21 @@ pub(crate) struct Reading {
     pub(crate) queues: Vec<Queue>,
     /// All numbers, those of one name together.
     pub(crate) samples: Vec<Sample>,
+    /// Names without a number yet.
+    pub(crate) heads: Vec<Head>,
+    /// When this program began, as unix time: since then counters count.
+    pub(crate) began: Duration,
+}
+
+/// A name that has no number yet, since only use tells its labels.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Head {
+    /// Its name, for counters without `_total`.
+    pub(crate) name: &'static str,
+    /// What it will count.
+    pub(crate) help: &'static str,
+    /// Of which kind: the amount itself is told nowhere.
+    pub(crate) amount: Amount,
 }
 
 /// How full a queue is.
@@ -113,7 +130,7 @@ pub(crate) enum Amount {
 impl Probe {
     /// Looks once.
     pub(crate) async fn read(&self) -> Reading {
-        let mut reading = Reading::default();
+        let mut reading = Reading { began: self.began, ..Reading::default() };
         if let Some(v0) = &self.v0 {
             v0.read(&mut reading).await;
         }
@@ -147,6 +164,7 @@ impl Probe {
             labels: Vec::new(),
             amount: Amount::Gauge(secs),
         }));
+        names::complete(&mut reading, self.v0.is_some(), self.v2.is_some());
         reading
     }
 }

@@ -17,6 +17,7 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::time::{sleep_until, timeout};
 
 use crate::clock::now;
+use crate::counters::{count, count_by};
 use crate::dialler::Notice;
 use crate::disconnect::DisconnectReason;
 use crate::key::{NodeId, PublicKey};
@@ -166,6 +167,8 @@ impl Connection {
         };
         self.open = Some((id, inbox));
         let inbound = self.is_inbound();
+        let counters = &self.shared.counters;
+        count(if inbound { &counters.served_succeeded } else { &counters.dials_succeeded });
         // Fails only when the dialler has stopped; it never waits for us.
         let _ = self.shared.notices.send(Notice::Up { id, dialled: !inbound }).await;
         self.event = Some(ServerEvent::Opened { conn: self.conn, peer, addr: self.addr, inbound });
@@ -188,7 +191,7 @@ impl Connection {
         let wake_at = wake_at.min(self.writing.deadline);
         let turn = tokio::select! {
             delivered = deliver(&self.shared, &mut self.event), if !idle => Turn::Delivered(delivered),
-            written = self.writing.write(&mut self.writer, self.shared.limits.write_timeout), if writing => Turn::Written(written),
+            written = self.writing.write(&mut self.writer, &self.shared, self.shared.limits.write_timeout), if writing => Turn::Written(written),
             read = self.reader.read(&mut self.buffer), if reading => Turn::Read(read),
             bytes = self.purse.granted(), if starving => Turn::Granted(bytes),
             packet = next_packet(&mut self.open), if sendable => Turn::Packet(packet),
@@ -202,13 +205,19 @@ impl Connection {
             Turn::Written(Ok(())) => {}
             Turn::Written(Err(error)) => self.write_failed(error.kind()),
             Turn::Read(Ok(0)) => self.session.lost(CloseCause::Lost(ErrorKind::UnexpectedEof)),
-            Turn::Read(Ok(bytes)) => self.session.receive(now(), &self.buffer[..bytes]),
+            Turn::Read(Ok(bytes)) => self.receive(bytes),
             Turn::Granted(bytes) => self.session.grant(now(), bytes),
             Turn::Read(Err(error)) => self.session.lost(CloseCause::Lost(error.kind())),
             Turn::Packet(packet) => self.send(packet),
             Turn::Order(reason) => self.obey(reason),
             Turn::Due => self.tick(),
         }
+    }
+
+    /// Hands over so many bytes of the buffer.
+    fn receive(&mut self, bytes: usize) {
+        count_by(&self.shared.counters.bytes_in, bytes);
+        self.session.receive(now(), &self.buffer[..bytes]);
     }
 
     /// Hands a packet to the session, and with it as many as are there: they are written together.
@@ -248,7 +257,7 @@ impl Connection {
     fn write_failed(&mut self, kind: ErrorKind) {
         self.writing.abandon();
         if let Ok(bytes) = self.reader.try_read(&mut self.buffer) {
-            self.session.receive(now(), &self.buffer[..bytes]);
+            self.receive(bytes);
         }
         self.session.lost(CloseCause::Lost(kind));
     }
@@ -286,7 +295,7 @@ impl Connection {
                 self.writer.shutdown().await?;
                 return Ok(said);
             }
-            self.writing.write(&mut self.writer, GOODBYE_TIMEOUT).await?;
+            self.writing.write(&mut self.writer, &self.shared, GOODBYE_TIMEOUT).await?;
             said = true;
         }
     }
@@ -367,12 +376,18 @@ impl Writing {
     }
 
     /// Writes once. Safe to cancel.
-    async fn write(&mut self, writer: &mut OwnedWriteHalf, write_timeout: Duration) -> std::io::Result<()> {
+    async fn write(
+        &mut self,
+        writer: &mut OwnedWriteHalf,
+        shared: &Shared,
+        write_timeout: Duration,
+    ) -> std::io::Result<()> {
         let slices: Vec<_> = self.pieces.iter().take(MAX_SLICES).map(|piece| IoSlice::new(piece)).collect();
         let mut written = writer.write_vectored(&slices).await?;
         if written == 0 {
             return Err(ErrorKind::WriteZero.into());
         }
+        count_by(&shared.counters.bytes_out, written);
         while let Some(piece) = self.pieces.front_mut() {
             if written < piece.len() {
                 piece.advance(written);

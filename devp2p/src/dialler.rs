@@ -11,6 +11,7 @@ use tokio::time::{sleep_until, timeout};
 
 use crate::book::Entry;
 use crate::clock::now;
+use crate::counters::count;
 use crate::dial::Schedule;
 use crate::enode::{Enode, Host};
 use crate::key::NodeId;
@@ -91,12 +92,14 @@ async fn until(at: Option<Instant>) {
 }
 
 async fn dial(shared: Arc<Shared>, enode: Enode) {
+    count(&shared.counters.dials);
     let connected = timeout(shared.limits.dial_timeout, connect(&enode)).await;
     match connected {
         Ok(Ok((stream, addr))) => return conn::dialled(shared, stream, addr, enode.key).await,
         Ok(Err(error)) => tracing::debug!(%enode, %error, "cannot dial"),
         Err(_) => tracing::debug!(%enode, "dialling took too long"),
     }
+    count(&shared.counters.dials_unreached);
     // Fails only when the dialler has stopped.
     let _ = shared.notices.send(Notice::Failed { id: enode.key.id(), hopeless: false }).await;
 }

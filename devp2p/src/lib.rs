@@ -24,6 +24,7 @@ pub mod budget;
 pub mod clock;
 pub mod close;
 pub mod conn;
+pub mod counters;
 pub mod dial;
 mod dialler;
 pub mod disconnect;

@@ -13,6 +13,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use crate::clock::now;
 use crate::conn;
+use crate::counters::count;
 use crate::server::{Shared, StartError};
 
 /// Pause after a first failed accept.
@@ -72,6 +73,7 @@ pub(crate) async fn run(shared: Arc<Shared>, listener: TcpListener) {
 fn take(shared: &Arc<Shared>, stream: TcpStream, addr: SocketAddr) {
     match shared.place(now(), addr.ip()) {
         Ok(place) => {
+            count(&shared.counters.served);
             tokio::spawn(conn::accepted(Arc::clone(shared), stream, addr, place));
         }
         Err(refusal) => tracing::debug!(%addr, %refusal, "connection refused"),

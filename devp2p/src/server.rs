@@ -17,6 +17,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::budget::{DEFAULT_READ_BUDGET_BYTES, Spent};
 use crate::clock::Now;
+use crate::counters::Counters;
 use crate::dial::Schedule;
 use crate::dialler::{self, Heard, MAX_NOTICES, MAX_SUGGESTIONS, Notice};
 use crate::disconnect::DisconnectReason;
@@ -268,6 +269,7 @@ pub(crate) struct Shared {
     inbound: Mutex<Inbound>,
     budget: Arc<ReadBudget>,
     pub(crate) limits: Limits,
+    pub(crate) counters: Counters,
     pub(crate) events: mpsc::Sender<ServerEvent>,
     /// To the dialler.
     pub(crate) notices: mpsc::Sender<Notice>,
@@ -311,6 +313,7 @@ impl Shared {
             enode,
             listen_addrs,
             limits: config.limits,
+            counters: Counters::default(),
             events: outgoing.events,
             notices: outgoing.notices,
             suggestions: outgoing.suggestions,
@@ -478,6 +481,12 @@ impl ServerHandle {
     #[must_use]
     pub fn connections(&self) -> ConnectionCounts {
         self.shared.table().counts()
+    }
+
+    /// What was counted since the start.
+    #[must_use]
+    pub fn counters(&self) -> &Counters {
+        &self.shared.counters
     }
 
     /// Memory charged for packets in flight.

@@ -5,6 +5,7 @@
 mod support;
 
 use std::net::SocketAddr;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use devp2p::{
@@ -40,6 +41,36 @@ async fn packets_cross_in_order_both_ways() {
         assert_eq!(b.body().await, body);
         assert_eq!(a.body().await, body);
     }
+}
+
+#[tokio::test]
+async fn connections_and_their_bytes_are_counted_on_both_ends() {
+    let (a, at_a, mut b, _) = pair().await;
+    a.handle.try_send(at_a, Packet::new(WAKU0, 1, vec![7; 9])).unwrap();
+    b.body().await;
+    let (of_a, of_b) = (a.handle.counters(), b.handle.counters());
+    let read = [&of_a.served, &of_a.served_succeeded, &of_a.dials, &of_a.dials_succeeded].map(|n| n.load(Relaxed));
+    assert_eq!(read, [1, 1, 0, 0]);
+    let read = [&of_b.served, &of_b.dials, &of_b.dials_succeeded, &of_b.dials_unreached].map(|n| n.load(Relaxed));
+    assert_eq!(read, [0, 1, 1, 0]);
+    // Both have read a handshake and a Hello of some hundred bytes.
+    assert!([of_a, of_b].iter().all(|of| of.bytes_in.load(Relaxed) > 100));
+    assert!(of_b.bytes_out.load(Relaxed) > 100);
+}
+
+#[tokio::test]
+async fn a_dial_that_reaches_nobody_is_counted() {
+    let gone = Node::start(config(1, &[])).await;
+    let enode = gone.handle.enode().clone();
+    soon(gone.handle.shutdown()).await;
+    let node = Node::start(config(2, &[enode])).await;
+    let counted = async {
+        while node.handle.counters().dials_unreached.load(Relaxed) == 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    soon(counted).await;
+    assert_eq!(node.handle.counters().dials_succeeded.load(Relaxed), 0);
 }
 
 #[tokio::test]

@@ -33,6 +33,7 @@ impl Rooms {
             v0: v0.as_ref().map(|v0| V0Probe {
                 node: v0.node.clone(),
                 ledger: v0.ledger.clone(),
+                max_peers: v0.max_peers,
                 found: v0.discovery.sources().clone(),
             }),
             v2: v2.as_ref().map(|v2| V2Probe {

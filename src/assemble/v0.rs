@@ -40,6 +40,8 @@ pub(super) struct V0Room {
     /// Our signed record, which others may put into a list. Without an address of our own there is none.
     pub(super) record: Option<Enr>,
     pub(super) discovery: Discovery,
+    /// Peers that have room.
+    pub(super) max_peers: usize,
     /// How the node was set at the start.
     settings: waku0::Settings,
     /// Nodes that it is always to be connected to.
@@ -63,7 +65,7 @@ impl V0Room {
         let (epochs, closed_epochs) = mpsc::channel(accounts::EPOCHS);
         let advertised_ip = config.network.nat.external().or_else(|| bound_to(config.listen.ip()));
         let (sought, retention) = (config.discovery.clone(), config.accounting_retention);
-        let settings = config.settings.clone();
+        let (settings, max_peers) = (config.settings.clone(), config.limits.max_peers);
         let statics = config.static_nodes.iter().map(|node| node.key).collect();
         let config = waku0::run::Config {
             key: key.clone(),
@@ -83,7 +85,7 @@ impl V0Room {
         let queues = Queues { discv4: mpsc::channel(DISCV4_NODES), dns: mpsc::channel(DNS_NODES) };
         let discovery = Discovery::start(udp, sought.dns, node.clone(), queues)?;
         let record = discovery.record().cloned().or_else(|| record(&key, advertised_ip, node.enode()));
-        Ok(Self { node, ledger, record, discovery, settings, statics, task, keeper, database })
+        Ok(Self { node, ledger, record, discovery, max_peers, settings, statics, task, keeper, database })
     }
 
     /// What JSON-RPC is told of the node, whose key this is, and of the archive that it serves history from.

@@ -44,6 +44,7 @@ impl CrossingProbe {
         }
         let samples = [
             self.crossings(),
+            self.as_statusd(),
             self.lags(),
             depths(&status),
             tags(&status),
@@ -92,6 +93,18 @@ impl CrossingProbe {
             ..counter("waku_bridge_dropped", "What did not cross, as the bridge of nwaku counted it", dropped(reason))
         }));
         samples
+    }
+
+    /// As the bridge within statusd counted, which had waku/0 on its near side.
+    fn as_statusd(&self) -> Vec<Sample> {
+        let counters = self.bridge.counters();
+        let to_v1 = Direction::V2ToV1;
+        let dropped = DropReason::all().map(|reason| counters.dropped(to_v1, reason)).sum();
+        vec![
+            counter("waku_bridge_sent", "What crossed from waku/0", counters.crossed(Direction::V1ToV2)),
+            counter("waku_bridge_received_success", "What crossed to waku/0", counters.crossed(to_v1)),
+            counter("waku_bridge_received_failure", "What did not cross to waku/0, duplicates included", dropped),
+        ]
     }
 
     /// Those of the routes of this table, the latest of each direction.

@@ -24,6 +24,8 @@ const UNKNOWN: &str = "unknown";
 pub(super) async fn samples(node: &waku2::Handle) -> Vec<Sample> {
     let (connected, known) = (node.peers().await, node.known_peers().await.unwrap_or_default());
     let mut samples = by_protocol(&connected);
+    let unique = connected.len() as u64;
+    samples.push(gauge("waku_total_unique_peers", "Connected peers, each once", unique));
     samples.extend(by_shard(&connected));
     samples.extend(by_agent(&connected));
     samples.extend(serving(&connected));

@@ -17,6 +17,12 @@ pub(super) fn samples(node: &waku2::Handle) -> Vec<Sample> {
         counter("libp2p_pubsub_validation_failure", "Messages rejected", failure),
         counter("libp2p_pubsub_validation_ignore", "Messages ignored", counters.ignored_total()),
     ];
+    samples.extend([("in", &counters.wire.bytes_in), ("out", &counters.wire.bytes_out)].map(|(direction, bytes)| {
+        Sample {
+            labels: vec![("direction", direction.to_owned())],
+            ..counter("libp2p_network_bytes", "Bytes of all connections, encrypted", read(bytes))
+        }
+    }));
     samples.extend(by_topic(node));
     samples
 }

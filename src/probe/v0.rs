@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use waku0::{PeerInfo, limits::Meter, version::Version};
 
-use super::{Reading, Sample, counter, gauge, looks_like_a_bridge, read};
+use super::{Amount, Reading, Sample, counter, devp2p, gauge, looks_like_a_bridge, read};
 use crate::{
     discovery::{Found, Sources},
     storage::accounts::Ledger,
@@ -17,6 +17,8 @@ pub(crate) struct V0Probe {
     pub(crate) node: waku0::Handle,
     /// Its accounts.
     pub(crate) ledger: Ledger,
+    /// devp2p peers that have room.
+    pub(crate) max_peers: usize,
     /// What discovery has found.
     pub(crate) found: Sources,
 }
@@ -24,8 +26,11 @@ pub(crate) struct V0Probe {
 impl V0Probe {
     /// Adds what is seen here.
     pub(super) async fn read(&self, reading: &mut Reading) {
-        let mut samples = self.v1_peers().await;
+        let peers = self.node.peers().await;
+        let mut samples = self.v1_peers(&peers);
+        samples.extend(devp2p::samples(&self.node, &peers, self.max_peers));
         samples.extend(self.envelopes());
+        samples.extend(self.as_statusd());
         samples.extend(self.packets());
         samples.extend(self.connections());
         samples.extend(self.discovered());
@@ -34,8 +39,7 @@ impl V0Probe {
         reading.samples.extend(samples);
     }
 
-    async fn v1_peers(&self) -> Vec<Sample> {
-        let peers = self.node.peers().await;
+    fn v1_peers(&self, peers: &[PeerInfo]) -> Vec<Sample> {
         let running = |version, inbound| {
             let counts =
                 |peer: &&PeerInfo| peer.options.is_some() && peer.version == version && peer.inbound == inbound;
@@ -94,6 +98,51 @@ impl V0Probe {
         samples
     }
 
+    /// What statusd counts beside these.
+    fn as_statusd(&self) -> Vec<Sample> {
+        let c = self.node.counters();
+        // Its words for why an envelope is not kept; it has none for what cannot be read, has no time to live, or finds no room.
+        let failures = [
+            ("in_future", &c.rejected.future),
+            ("very_old", &c.rejected.very_old),
+            ("expired", &c.rejected.expired),
+            ("oversized", &c.rejected.too_large),
+            ("low_pow", &c.rejected.low_pow),
+            ("no_bloom_match", &c.rejected.not_wanted),
+        ];
+        let mut samples: Vec<Sample> = failures
+            .into_iter()
+            .map(|(kind, n)| Sample {
+                labels: vec![("type", kind.into())],
+                ..counter("waku_envelopes_cache_failures", "Envelopes not taken, in the words of statusd", read(n))
+            })
+            .collect();
+        let buckets: Vec<(f64, u64)> = c.sizes.classes().collect();
+        let count = buckets.iter().map(|(_, n)| n).sum();
+        samples.push(Sample {
+            name: "waku_envelopes_size_bytes",
+            help: "New envelopes taken from peers, by length",
+            labels: Vec::new(),
+            amount: Amount::Histogram { sum: c.sizes.bytes() as f64, count, buckets },
+        });
+        samples.push(counter(
+            "waku_rate_limits_processed",
+            "Packets that were held against the limits of peers",
+            read(&c.metered),
+        ));
+        let exceeded =
+            [("peer_id", [Meter::PeerPackets, Meter::PeerBytes]), ("ip", [Meter::IpPackets, Meter::IpBytes])];
+        samples.extend(exceeded.map(|(kind, meters)| Sample {
+            labels: vec![("type", kind.into())],
+            ..counter(
+                "waku_rate_limits_exceeded",
+                "What was beyond the limit of a peer or of its address",
+                meters.into_iter().map(|meter| c.excess.of(meter)).sum(),
+            )
+        }));
+        samples
+    }
+
     fn packets(&self) -> Vec<Sample> {
         let c = self.node.counters();
         let (confirmed, lost) = (read(&c.batches_confirmed), read(&c.epochs_shed));
@@ -106,7 +155,6 @@ impl V0Probe {
             counter("v1_peers_rotated", "waku/0 peers left for a better one", read(&c.rotated)),
             gauge("connected_peers", "waku/0 peers whose Status was exchanged", read(&c.peers)),
             gauge("rlpx_connected_peers", "waku/0 peers whose Status was exchanged", read(&c.peers)),
-            gauge("p2p_peers_absolute", "waku/0 peers whose Status was exchanged", read(&c.peers)),
         ];
         samples.extend(c.disconnects.by_reason().map(|(reason, n)| Sample {
             labels: vec![("reason", reason.into())],

@@ -13,6 +13,8 @@ pub struct Counters {
     pub received: AtomicU64,
     /// New envelopes taken from peers.
     pub validated: AtomicU64,
+    /// Of these, how many were how large.
+    pub sizes: Sizes,
     /// Envelopes that were here before.
     pub duplicates: AtomicU64,
     /// Copies of envelopes handed to connections.
@@ -57,6 +59,8 @@ pub struct Counters {
     pub too_slow: AtomicU64,
     /// Peers left because they sent too much.
     pub over_rate: AtomicU64,
+    /// Packets that were held against the limits of their peers and addresses.
+    pub metered: AtomicU64,
     /// What was more than peers may send, by meter.
     pub excess: Excesses,
     /// Peers left for any fault, slowness included.
@@ -185,6 +189,38 @@ impl Excesses {
     }
 }
 
+/// Bounds of the classes of size, in bytes: our own; statusd tells sizes in classes as well.
+pub const SIZES_BYTES: [u32; 10] =
+    [256, 1_024, 4_096, 16_384, 65_536, 262_144, 1_048_576, 4_194_304, 16_777_216, 67_108_864];
+
+/// How many envelopes were how large.
+#[derive(Debug, Default)]
+pub struct Sizes {
+    /// Not cumulative; the last one holds what is above every bound.
+    classes: [AtomicU64; SIZES_BYTES.len() + 1],
+    bytes: AtomicU64,
+}
+
+impl Sizes {
+    pub(crate) fn count(&self, bytes: usize) {
+        let place = SIZES_BYTES.partition_point(|bound| (*bound as usize) < bytes);
+        self.classes.get(place).into_iter().for_each(count);
+        count_by(&self.bytes, bytes);
+    }
+
+    /// Upper bounds in bytes, the last one infinite, and how many envelopes each holds.
+    pub fn classes(&self) -> impl Iterator<Item = (f64, u64)> + '_ {
+        let bounds = SIZES_BYTES.iter().map(|bound| f64::from(*bound)).chain([f64::INFINITY]);
+        bounds.zip(self.classes.iter().map(|class| class.load(Relaxed)))
+    }
+
+    /// All of them together.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.bytes.load(Relaxed)
+    }
+}
+
 /// Counts one more.
 pub(crate) fn count(counter: &AtomicU64) {
     count_by(counter, 1);
@@ -210,6 +246,15 @@ mod tests {
         [4, 4, 0x10, 0x7f, 0x80].map(DisconnectReason::from_code).into_iter().for_each(|reason| ends.count(reason));
         let counted: Vec<_> = ends.by_reason().filter(|(_, sum)| *sum > 0).collect();
         assert_eq!(counted, [("too_many_peers", 2), ("subprotocol_error", 1), ("unknown", 2)]);
+    }
+
+    #[test]
+    fn envelopes_are_counted_by_their_size() {
+        let sizes = Sizes::default();
+        [0, 256, 257, 67_108_865].into_iter().for_each(|bytes| sizes.count(bytes));
+        let filled: Vec<_> = sizes.classes().filter(|(_, n)| *n > 0).collect();
+        assert_eq!(filled, [(256.0, 2), (1_024.0, 1), (f64::INFINITY, 1)]);
+        assert_eq!(sizes.bytes(), 67_109_378);
     }
 
     #[test]

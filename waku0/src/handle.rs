@@ -258,6 +258,12 @@ impl Handle {
         self.server.connections()
     }
 
+    /// What the layer below counts.
+    #[must_use]
+    pub fn network_counters(&self) -> &devp2p::counters::Counters {
+        self.server.counters()
+    }
+
     /// Memory charged for packets on their way in.
     #[must_use]
     pub fn read_memory(&self) -> Spent {

@@ -422,6 +422,7 @@ impl Node {
             return Ok(());
         }
         let (rates, addresses, counters) = (&self.rates, &mut self.addresses, &*self.counters);
+        count(&counters.metered);
         let mut gate = Gate { rates, addresses, ip: running.remote.ip, counters };
         running.intake.packet(self.now.instant, len, &mut gate).map_err(|OverRate(meter)| Fault::OverRate(meter))
     }

@@ -103,6 +103,8 @@ async fn envelopes_cross_between_two_nodes() {
         assert!(told.traffic.bytes_in >= account.received.bytes && told.score.is_some() && told.since.unix_secs() > 0);
         assert_eq!(b.counters().validated.load(Relaxed), 1);
         assert_eq!(b.counters().duplicates.load(Relaxed), 0);
+        assert_eq!(b.counters().sizes.bytes(), to_b.raw().len() as u64);
+        assert!(b.counters().metered.load(Relaxed) > 0);
         assert!(b.post(to_b).await.unwrap().already_pooled);
         follows_and_changes(&a, &b, &mut at_a, &mut at_b).await;
 

@@ -3,7 +3,7 @@
 //! Identify, ping, metadata, peer exchange, relay and the services over what [`crate::transport`] brings. Each stream protocol has a time limit and a frame cap
 //! of its own; a stream on which nothing is said ends after it, and its connection stays: js-waku opens streams ahead of need.
 
-use std::{io, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 
 use libp2p::{
     Swarm, connection_limits, identify,
@@ -21,6 +21,7 @@ use crate::{
     relay::Gossip,
     service::streams,
     transport::{self, TransportError},
+    wire::Wire,
 };
 
 /// How long a metadata request may take, and an answer. Deployed nodes have no limit; a silent peer is left after it.
@@ -121,8 +122,10 @@ pub(crate) fn swarm(
     config: &Config,
     gossip: Gossip,
     services: streams::Behaviour,
+    wire: Arc<Wire>,
 ) -> Result<Swarm<Behaviour>, TransportError> {
-    let transport = transport::build(key, config.certificate.clone(), &config.name_servers, config.limits.handshake)?;
+    let handshake = config.limits.handshake;
+    let transport = transport::build(key, config.certificate.clone(), &config.name_servers, handshake, wire)?;
     let behaviour = Behaviour::new(key, config, gossip, services);
     let settings = swarm::Config::with_tokio_executor().with_idle_connection_timeout(IDLE);
     Ok(Swarm::new(transport, behaviour, key.public().to_peer_id(), settings))

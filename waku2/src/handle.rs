@@ -45,6 +45,7 @@ use crate::{
     traffic::Traffic,
     transport::Certificate,
     validate::{Policy, Reason},
+    wire::Wire,
 };
 
 /// Commands waiting for the node; a caller beyond it waits. Small: each holds a whole message.
@@ -301,6 +302,8 @@ pub struct Counters {
     pub left: AtomicU64,
     /// What was relayed, by topic and by size.
     pub traffic: Traffic,
+    /// Bytes of all connections.
+    pub wire: Arc<Wire>,
     /// Peer exchange, both sides of it.
     pub exchange: peer_exchange::Counters,
     /// Requests of peers to each service.

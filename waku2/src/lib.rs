@@ -84,6 +84,7 @@ pub mod traffic;
 pub mod transport;
 pub mod validate;
 mod websocket;
+pub mod wire;
 pub mod yamux;
 
 pub use announce::Announce;

@@ -169,8 +169,9 @@ fn build(config: Config, events: mpsc::Sender<Event>) -> Result<(Handle, Node), 
         handle.shared.filter.get_or_init(|| Arc::clone(filter));
     }
     handle.shared.served.get_or_init(|| server.served(&config.services.rate_limits));
-    let mut swarm =
-        behaviour::swarm(&key, &config, gossip, streams::Behaviour::new(server, Arc::clone(&handle.shared.lines)))?;
+    let services = streams::Behaviour::new(server, Arc::clone(&handle.shared.lines));
+    let wire = Arc::clone(&handle.shared.counters.wire);
+    let mut swarm = behaviour::swarm(&key, &config, gossip, services, wire)?;
     let listeners = Listeners::bind(&mut swarm, config.listen)?;
     let began = now().instant;
     let node = Node {

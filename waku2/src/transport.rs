@@ -11,7 +11,7 @@
 //!
 //! Spec: libp2p, addressing and connections; deployed: nwaku, go-waku and js-waku.
 
-use std::{fmt, net::SocketAddr, time::Duration};
+use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
 
 use hickory_resolver::config::{ConnectionConfig, NameServerConfig};
 use libp2p::{
@@ -28,7 +28,12 @@ use libp2p::{
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem, pem::PemObject};
 use tracing::warn;
 
-use crate::{ahead, mplex, websocket::Websocket, yamux};
+use crate::{
+    ahead, mplex,
+    websocket::Websocket,
+    wire::{Counted, Wire},
+    yamux,
+};
 
 /// Where names are looked up when the system does not say.  Deployed: nwaku's default.
 const PUBLIC_NAME_SERVERS: [SocketAddr; 2] = [
@@ -98,7 +103,7 @@ impl fmt::Debug for Certificate {
 }
 
 /// Builds the transport. Without `certificate` it listens on no `wss`; without `name_servers` the system's are asked; what is not
-/// encrypted and multiplexed within `handshake` is given up.
+/// encrypted and multiplexed within `handshake` is given up. `wire` counts what travels.
 ///
 /// # Errors
 /// See [`TransportError`].
@@ -107,11 +112,13 @@ pub(crate) fn build(
     certificate: Option<Certificate>,
     name_servers: &[SocketAddr],
     handshake: Duration,
+    wire: Arc<Wire>,
 ) -> Result<Boxed<(PeerId, StreamMuxerBox)>, TransportError> {
     let tcp = || named_tcp(name_servers);
     let certificate = certificate.map(|Certificate(config)| config);
     let transport = Websocket::new(tcp(), tcp(), certificate)?
         .or_transport(tcp())
+        .map(move |stream, _| Counted::new(stream, Arc::clone(&wire)))
         .upgrade(Version::V1Lazy)
         .authenticate(noise::Config::new(key)?)
         .multiplex(SelectUpgrade::new(yamux::Config, mplex::Config))

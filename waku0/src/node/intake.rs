@@ -165,6 +165,7 @@ impl Node {
             .insert(self.now.unix_secs(), entry)
             .inspect_err(|PoolFull| count(&self.counters.rejected.pool_full))?;
         count(&self.counters.validated);
+        self.counters.sizes.count(envelope.raw().len());
         self.actions.push_back(Action::Deliver { envelope: Arc::clone(&envelope), from: conn });
         if !self.light {
             self.forward(envelope);
