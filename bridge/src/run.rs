@@ -227,14 +227,14 @@ impl Shell {
         while let Some(action) = self.bridge.next_action() {
             self.carry(action);
         }
-        let (v1_peers, v2_peers) = self.bridge.peers();
         if let Some(scribe) = &mut self.scribe {
-            scribe.write(v1_peers > 0 && v2_peers > 0);
+            scribe.write();
         }
         if let Some(keeper) = &mut self.keeper {
             keeper.write();
         }
         self.look_at_the_clock(clock::now());
+        let (v1_peers, v2_peers) = self.bridge.peers();
         self.handle.set_status(Status {
             v1_peers,
             v2_peers,

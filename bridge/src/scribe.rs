@@ -1,9 +1,7 @@
 //! The shell's hand on the journal: gathers notes, gives them away a batch at a time, and says whose beginning is on disk.
 //!
 //! One batch is under way at a time; what comes meanwhile goes together into the next, so that a slow disk makes larger batches
-//! and not a longer queue. Ends are kept back for [`ENDS_SETTLE`], and then wait for a beginning to go with, a second at most. What has crossed
-//! while, or shortly before, a side was without peers is kept back until both sides have some again: it may have been in a connection that was
-//! lost, and our nodes repeat it when a peer comes, if they live until then.
+//! and not a longer queue. Ends are kept back for [`ENDS_SETTLE`], and then wait for a beginning to go with, a second at most.
 
 use std::collections::VecDeque;
 
@@ -15,7 +13,6 @@ use tokio::{
 use crate::{
     job::JobId,
     journal::{Batch, ENDS_SETTLE, MAX_NOTES, Note, WRITE_ENDS_AFTER},
-    seen::State,
 };
 
 #[derive(Debug)]
@@ -48,13 +45,12 @@ impl Scribe {
     /// Notes that are not on disk.
     pub(crate) fn waiting(&self) -> usize {
         let given = if self.under_way.is_some() { self.given } else { 0 };
-        self.notes.len() + self.ends.len() + given
+        self.notes.len() + self.ends.0.len() + given
     }
 
-    /// Gives away what is to be written, if nothing is under way. `whole`: both sides have peers.
-    pub(crate) fn write(&mut self, whole: bool) {
+    /// Gives away what is to be written, if nothing is under way.
+    pub(crate) fn write(&mut self) {
         let now = now();
-        self.ends.set_whole(now, whole);
         if self.under_way.is_some() || (self.begun.is_empty() && self.ends.due().is_none_or(|due| now < due)) {
             return;
         }
@@ -107,60 +103,29 @@ impl Scribe {
 
 /// Ends that are kept back, the oldest first. Beyond [`MAX_NOTES`] none is taken.
 #[derive(Debug, Default)]
-struct Ends {
-    settling: VecDeque<(Instant, Note)>,
-    /// Of what has crossed while a side has no peers, and when that is so.
-    in_doubt: Option<Vec<Note>>,
-}
+struct Ends(VecDeque<(Instant, Note)>);
 
 impl Ends {
     fn push(&mut self, at: Instant, note: Note) {
-        if self.len() >= MAX_NOTES {
-            return;
-        }
-        match &mut self.in_doubt {
-            Some(in_doubt) if has_crossed(&note) => in_doubt.push(note),
-            _ => self.settling.push_back((at, note)),
-        }
-    }
-
-    fn len(&self) -> usize {
-        self.settling.len() + self.in_doubt.as_ref().map_or(0, Vec::len)
-    }
-
-    fn set_whole(&mut self, now: Instant, whole: bool) {
-        match (whole, self.in_doubt.take()) {
-            (true, None) => {}
-            // What is repeated now has its time too.
-            (true, Some(in_doubt)) => self.settling.extend(in_doubt.into_iter().map(|note| (now, note))),
-            (false, Some(in_doubt)) => self.in_doubt = Some(in_doubt),
-            (false, None) => {
-                let settling = std::mem::take(&mut self.settling);
-                let (crossed, others): (Vec<_>, Vec<_>) = settling.into_iter().partition(|(_, note)| has_crossed(note));
-                self.settling = others.into();
-                self.in_doubt = Some(crossed.into_iter().map(|(_, note)| note).collect());
-            }
+        if self.0.len() < MAX_NOTES {
+            self.0.push_back((at, note));
         }
     }
 
     /// When some are to be written even if nothing begins.
     fn due(&self) -> Option<Instant> {
-        self.settling.front().map(|(at, _)| *at + ENDS_SETTLE + WRITE_ENDS_AFTER)
+        self.0.front().map(|(at, _)| *at + ENDS_SETTLE + WRITE_ENDS_AFTER)
     }
 
     /// Those that may be written.
     fn settled(&mut self, now: Instant) -> impl Iterator<Item = Note> + '_ {
-        let count = self.settling.partition_point(|(at, _)| *at + ENDS_SETTLE <= now);
-        self.settling.drain(..count).map(|(_, note)| note)
+        let count = self.0.partition_point(|(at, _)| *at + ENDS_SETTLE <= now);
+        self.0.drain(..count).map(|(_, note)| note)
     }
 
     fn all(&mut self) -> impl Iterator<Item = Note> + '_ {
-        self.settling.drain(..).map(|(_, note)| note).chain(self.in_doubt.take().unwrap_or_default())
+        self.0.drain(..).map(|(_, note)| note)
     }
-}
-
-fn has_crossed(note: &Note) -> bool {
-    matches!(note, Note::Ended { state: State::Done, .. })
 }
 
 #[expect(clippy::disallowed_methods, reason = "shell")]
@@ -173,7 +138,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::{drop_reason::DropReason, seen::Fingerprint};
+    use crate::seen::{Fingerprint, State};
 
     fn end(sent: u64) -> Note {
         let content = Fingerprint::from_bytes([7; 32]);
@@ -193,46 +158,12 @@ mod tests {
         assert_eq!(ends.due(), None);
     }
 
-    #[test]
-    fn f11_what_crossed_as_a_side_was_lost_is_kept_back_until_it_is_there_and_has_had_its_time() {
-        let (start, second) = (now(), Duration::from_secs(1));
-        let dropped = Note::Ended {
-            content: Fingerprint::from_bytes([9; 32]),
-            sent: 9,
-            state: State::Dropped(DropReason::Late),
-            envelope: None,
-            message: None,
-        };
-        let mut ends = Ends::default();
-        ends.push(start, end(1));
-        ends.push(start + 4 * second, end(2));
-        assert_eq!(ends.settled(start + ENDS_SETTLE).collect::<Vec<_>>(), [end(1)]);
-        ends.set_whole(start + ENDS_SETTLE, false);
-        ends.push(start + 6 * second, end(3));
-        ends.push(start + 6 * second, dropped.clone());
-        ends.set_whole(start + 900 * second, false);
-        assert_eq!(
-            ends.settled(start + 900 * second).collect::<Vec<_>>(),
-            [dropped],
-            "what was not sent is not in doubt"
-        );
-        assert_eq!((ends.due(), ends.len()), (None, 2));
-        let back = start + 901 * second;
-        ends.set_whole(back, true);
-        ends.set_whole(back + second, true);
-        assert_eq!(ends.settled(back + ENDS_SETTLE - second).count(), 0);
-        assert_eq!(ends.settled(back + ENDS_SETTLE).collect::<Vec<_>>(), [end(2), end(3)]);
-        ends.set_whole(back, false);
-        ends.push(back, end(4));
-        assert_eq!((ends.all().collect::<Vec<_>>(), ends.len()), (vec![end(4)], 0), "at an end in order");
-    }
-
     #[tokio::test]
     async fn a_beginning_goes_at_once_and_takes_no_fresh_end_along() {
         let (batches, mut given) = mpsc::channel(1);
         let mut scribe = Scribe::new(batches);
         scribe.end(end(1));
-        scribe.write(true);
+        scribe.write();
         assert!(given.try_recv().is_err());
         let begun = Note::Begun {
             content: Fingerprint::from_bytes([8; 32]),
@@ -242,7 +173,7 @@ mod tests {
             cargo: crate::journal::Cargo::Envelope(bytes::Bytes::new()),
         };
         scribe.begin(JobId(1), begun.clone());
-        scribe.write(true);
+        scribe.write();
         let batch = given.try_recv().unwrap();
         assert_eq!((&batch.notes[..], scribe.waiting()), (&[begun][..], 2));
         batch.done.send(()).unwrap();
