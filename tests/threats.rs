@@ -745,6 +745,7 @@ const THREATS: &[(&str, &str, Met)] = &[
             "f01_killed_twenty_times_a_mailserver_has_all_that_it_ever_gave_and_nothing_twice",
             "f01_after_an_hour_away_mail_and_store_tell_of_it_alike",
             "f01_a_mail_server_that_dies_while_it_answers_is_left_for_the_next",
+            "f01_a_store_node_that_dies_while_it_answers_is_left_for_the_next",
         ]),
     ),
     (

@@ -215,6 +215,27 @@ async fn f01_a_mail_server_that_dies_while_it_answers_is_left_for_the_next() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn f01_a_store_node_that_dies_while_it_answers_is_left_for_the_next() {
+    let [first, second, own] = [directory(), directory(), directory()];
+    archived(first.path(), times(MANY).map(|(n, sent)| message(n, sent)));
+    let rows = std::fs::read_to_string(first.path().join("rows.jsonl")).expect("rows");
+    archived(second.path(), rows.lines().map(|line| rows::line::read(line.as_bytes()).expect("a row")));
+    let [dies, lives] = [&first, &second].map(|data| Bridge::node_in(data.path(), &["--store"], &[]));
+    let peers = [&dies, &lives].map(|node| format!("--staticnode-v2={}", node.libp2p));
+    was_away(own.path(), &[&peers[0]]).await;
+
+    let flags = [&*peers[0], &peers[1], "--store", "--store-resume"];
+    let bridge = Bridge::start_in(own.path(), &flags);
+    until("something comes", || {
+        stopped(&bridge, "v2_to_v1").iter().any(|missing| missing["count"].as_u64() > Some(0)).then_some(())
+    });
+    dies.kill();
+    assert_eq!(filled(&bridge, "v2_to_v1", 1), u64::from(MANY), "each once");
+    assert_eq!(bridge.terminate(STOP), Some(0));
+    assert_eq!(lives.terminate(STOP), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_no_mail_server_gives_stays_missing_and_is_asked_for_again() {
     let [data, own] = [directory(), directory()];
     let server = mailserver(data.path(), FEW);
