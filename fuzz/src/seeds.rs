@@ -9,7 +9,7 @@ use serde_json::Value;
 use waku0::{
     bloom::Bloom,
     packet::{
-        p2p::CURSOR_LEN,
+        p2p::{CURSOR_LEN, Completion},
         sync::{SyncRequest, SyncResponse},
     },
     payload::{Content, plaintext},
@@ -367,5 +367,15 @@ pub(crate) fn mail() -> Vec<Vec<u8>> {
         let cases = recorded[list].as_array().into_iter().flatten();
         cases.flat_map(|case| keys.iter().filter_map(|key| hex::decode(case[*key].as_str()?).ok())).collect()
     };
-    [all("requests", &["payload_rlp", "messages_request_rlp"]), all("responses", &["packet_rlp"])].concat()
+    let request = std::array::from_fn(|at| *b"ERROR=".get(at).unwrap_or(&7));
+    let named_as_an_error =
+        Completion::Done { request, last: Some([8; 32].into()), cursor: None }.encode_list().to_vec();
+    let error = [&request[..6], &[7; 32], &[0xff; 700]].concat();
+    let not_text = [&[0xb9][..], &(error.len() as u16).to_be_bytes(), &error].concat();
+    [
+        all("requests", &["payload_rlp", "messages_request_rlp"]),
+        all("responses", &["packet_rlp"]),
+        vec![named_as_an_error, not_text],
+    ]
+    .concat()
 }

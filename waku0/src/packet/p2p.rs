@@ -281,7 +281,8 @@ impl Completion {
         Ok(Self::Done { request, last, cursor })
     }
 
-    /// The body of a P2P Request Complete, as a string: the form in use.
+    /// The body of a P2P Request Complete, as a string: the form in use. An end of a page with a last envelope is read as an error
+    /// when the request's name begins with `ERROR=`; the form has nothing else to tell them apart by.
     #[must_use]
     pub fn encode(&self) -> Bytes {
         let bytes = match self {
@@ -321,8 +322,11 @@ impl Completion {
     }
 }
 
+/// The text of an error, at most [`MAX_ERROR_TEXT`] bytes of it. What is not UTF-8 becomes longer as it is read, so it is cut again.
 pub(super) fn shortened(text: &[u8]) -> String {
-    String::from_utf8_lossy(&text[..text.len().min(MAX_ERROR_TEXT)]).into_owned()
+    let mut text = String::from_utf8_lossy(&text[..text.len().min(MAX_ERROR_TEXT)]).into_owned();
+    text.truncate(text.floor_char_boundary(MAX_ERROR_TEXT));
+    text
 }
 
 pub(crate) fn decode_cursor(bytes: &[u8]) -> Result<Option<Cursor>, P2pError> {
@@ -530,6 +534,8 @@ mod tests {
         let failed = Completion::Failed { request: [7; 32], text: "x".repeat(5_000) };
         let Ok(Completion::Failed { text, .. }) = Completion::decode(&failed.encode()) else { panic!() };
         assert_eq!(text.len(), MAX_ERROR_TEXT);
+        let not_text = shortened(&[0xff; MAX_ERROR_TEXT]);
+        assert_eq!(not_text, "\u{fffd}".repeat(MAX_ERROR_TEXT / 3), "what stands for a byte takes three");
     }
 
     proptest! {
