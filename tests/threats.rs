@@ -846,6 +846,7 @@ const THREATS: &[(&str, &str, Met)] = &[
             "f11_a_node_that_is_gone_is_sought_ever_more_seldom",
             "f11_another_node_serves_when_one_is_gone",
             "f11_what_is_sent_again_is_what_peers_would_still_take",
+            "f11_what_crossed_as_its_far_side_was_lost_stays_open_until_that_side_is_back_and_it_has_had_its_time",
             "f11_what_may_not_have_left_before_a_reset_goes_out_again",
             "f11_what_went_only_to_peers_that_fell_silent_goes_out_again_when_one_comes",
             "f01_what_was_relayed_is_there_after_a_kill_and_another_node_learns_what_it_missed",

@@ -6,7 +6,13 @@ use bytes::Bytes;
 use waku0::envelope::Envelope;
 use waku2::topic::PubsubTopic;
 
-use crate::{crossing::Crossing, history::Kept, job::JobId, journal::Note, seal::SealJob};
+use crate::{
+    crossing::{Crossing, Direction},
+    history::Kept,
+    job::JobId,
+    journal::Note,
+    seal::SealJob,
+};
 
 /// What the shell is to do.
 #[derive(Debug, Clone)]
@@ -41,7 +47,12 @@ pub enum Action {
         note: Note,
     },
     /// Write this down at some time; no answer is wanted.
-    End(Note),
+    End {
+        /// Which way it was going.
+        direction: Direction,
+        /// What is written.
+        note: Note,
+    },
     /// Give this to the archive, and answer with [`crate::Bridge::kept`]. Only with [`crate::Config::archive`].
     Keep {
         /// Whose it is.

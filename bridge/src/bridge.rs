@@ -223,7 +223,8 @@ impl Bridge {
             && let Some((state, envelope, message)) = self.end_of_left(*content, *sent)
         {
             let (content, sent) = (*content, *sent);
-            self.actions.push_back(Action::End(Note::Ended { content, sent, state, envelope, message }));
+            let note = Note::Ended { content, sent, state, envelope, message };
+            self.actions.push_back(Action::End { direction: unfinished.direction(), note });
         }
     }
 

@@ -5,7 +5,7 @@ use devp2p::clock::Now;
 use crate::{
     action::Action,
     bridge::Bridge,
-    crossing::{Conversion, Outcome},
+    crossing::{Conversion, Direction, Outcome},
     drop_reason::DropReason,
     job::JobId,
     journal::Note,
@@ -85,9 +85,10 @@ impl Bridge {
         Some((key, state, noted))
     }
 
-    fn note_end(&mut self, key: SeenKey, sent: u64, state: State) {
+    fn note_end(&mut self, direction: Direction, key: SeenKey, sent: u64, state: State) {
         let (envelope, message) = self.seen.get(key).map_or((None, None), |entry| (entry.envelope, entry.message));
-        self.actions.push_back(Action::End(Note::Ended { content: key.content(), sent, state, envelope, message }));
+        let note = Note::Ended { content: key.content(), sent, state, envelope, message };
+        self.actions.push_back(Action::End { direction, note });
     }
 
     /// Remembers and reports the end of a passage.
@@ -107,7 +108,7 @@ impl Bridge {
         if let Some((key, state, noted)) = passage.key.and_then(|key| self.last_way(key, state, passage.noted)) {
             self.seen.set_state(key, state);
             if noted {
-                self.note_end(key, passage.sent, state);
+                self.note_end(passage.direction, key, passage.sent, state);
             }
         }
         match (outcome, passage.message) {

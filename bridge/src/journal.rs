@@ -31,6 +31,9 @@ pub const MAX_NOTES: usize = 262_144;
 /// costs a little; a busy machine or a slow peer keeps bytes here for seconds.
 pub const ENDS_SETTLE: Duration = Duration::from_secs(5);
 
+/// How long an end stays open whose far side was lost before it had settled. For as long our node may repeat what it sent there.
+pub const MAX_DOUBT: Duration = Duration::from_secs(3_600);
+
 /// How long a settled end may wait to be written, when nothing begins.
 pub const WRITE_ENDS_AFTER: Duration = Duration::from_secs(1);
 

@@ -227,14 +227,17 @@ impl Shell {
         while let Some(action) = self.bridge.next_action() {
             self.carry(action);
         }
+        let (v1_peers, v2_peers) = self.bridge.peers();
         if let Some(scribe) = &mut self.scribe {
-            scribe.write();
+            scribe.write(|direction| match direction {
+                Direction::V1ToV2 => v2_peers > 0,
+                Direction::V2ToV1 => v1_peers > 0,
+            });
         }
         if let Some(keeper) = &mut self.keeper {
             keeper.write();
         }
         self.look_at_the_clock(clock::now());
-        let (v1_peers, v2_peers) = self.bridge.peers();
         self.handle.set_status(Status {
             v1_peers,
             v2_peers,
@@ -275,9 +278,9 @@ impl Shell {
                     scribe.begin(job, note);
                 }
             }
-            Action::End(note) => {
+            Action::End { direction, note } => {
                 if let Some(scribe) = &mut self.scribe {
-                    scribe.end(note);
+                    scribe.end(direction, note);
                 }
             }
             Action::Keep { job, kept } => {

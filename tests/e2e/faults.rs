@@ -37,6 +37,9 @@ fn carries(bridge: &Bridge, text: &str) -> String {
 fn f03_a_bridge_carries_without_its_journal_and_writes_it_again_when_there_is_room() {
     let data = tempfile::tempdir().expect("a directory");
     let bridge = Bridge::bridge_with_little_disk(data.path(), 1 << 20);
+    // What crosses to a side that is lost at once stays open.
+    let stays = Output::of(&["listen", &bridge.libp2p, "--timeout=600"]);
+    stays.wait_for_error_line("listening for");
     carries(&bridge, "before");
     bridge.limit_files("0");
     carries(&bridge, "meanwhile");
@@ -51,6 +54,7 @@ fn f03_a_bridge_carries_without_its_journal_and_writes_it_again_when_there_is_ro
     let has = |line: &str| bridge.get("/metrics").1.lines().any(|metric| metric == line);
     eventually("all is written down", || has("bridge_journal_waiting 0.0") || has("bridge_journal_waiting 0"));
     bridge.kill();
+    drop(stays);
     assert!(is_done(&Bridge::start_in(data.path(), &[])), "what was written down is forgotten");
 }
 

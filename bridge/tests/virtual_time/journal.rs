@@ -381,7 +381,7 @@ impl Mortal {
         while let Some(action) = self.bridge.next_action() {
             match action {
                 Action::Begin { job, note } => self.notes.push((Some(job), note)),
-                Action::End(note) => self.notes.push((None, note)),
+                Action::End { note, .. } => self.notes.push((None, note)),
                 Action::Report(crossing) => self.crossed.push(crossing),
                 action => self.asked.push(action),
             }

@@ -174,7 +174,7 @@ impl World {
                     self.begun += 1;
                     self.noting.push(job);
                 }
-                Action::End(_) => {
+                Action::End { .. } => {
                     self.begun -= 1;
                     assert!(self.begun >= 0, "nothing ends that has not begun");
                 }

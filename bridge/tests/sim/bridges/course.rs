@@ -136,7 +136,7 @@ impl World {
     fn carry(&mut self, bridge: usize, action: Action) {
         match action {
             Action::Begin { job, note } => self.soon(bridge, 30, Answered::Noted { job, note: Box::new(note) }),
-            Action::End(note) => self.soon(bridge, 1_000, Answered::EndWritten(note)),
+            Action::End { note, .. } => self.soon(bridge, 1_000, Answered::EndWritten(note)),
             Action::Keep { job, kept } => self.soon(bridge, 40, Answered::Kept { job, kept }),
             Action::Publish { job, data, .. } => {
                 self.is_noted(bridge, job);

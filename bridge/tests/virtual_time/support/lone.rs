@@ -196,7 +196,7 @@ impl Lone {
                 Action::Seal(job) => self.to_seal.push(job),
                 Action::CancelSeal(job) => self.cancelled.push(job),
                 Action::Begin { job, note } => self.begun.push((job, note)),
-                Action::End(note) => self.ended.push(note),
+                Action::End { note, .. } => self.ended.push(note),
                 Action::Keep { job, kept } => self.to_keep.push((job, *kept)),
                 Action::Report(crossing) => self.reports.push(crossing),
             }

@@ -337,7 +337,7 @@ impl World {
                 Action::CancelSeal(_) => {}
                 // A disk takes its time too.
                 Action::Begin { job, .. } => self.soon(place, Event::Noted { place, job }),
-                Action::End(_) => {}
+                Action::End { .. } => {}
                 Action::Keep { job, kept } => {
                     self.places[place].kept.push(*kept);
                     self.soon(place, Event::Kept { place, job });
