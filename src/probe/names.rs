@@ -8,7 +8,7 @@
 //! - What happens here and is not counted is such a head too, since zero would be untrue: streams by protocol, calls by who
 //!   named the peer, errors as nwaku sorts them, those of lists in DNS, and messages of discovery over UDP.
 //!
-//! Limits: of `waku_relay_network_bytes` there is only `net`, not what gossip repeats; of geth's meters there are none by protocol and code.
+//! Limit: of geth's meters there are none by protocol and code.
 
 use std::collections::HashSet;
 
@@ -70,7 +70,7 @@ const OF_NODES: &[Family] = &[
     counter(
         "waku_relay_network_bytes",
         &[("topic", &[]), ("type", &[]), ("direction", &[])],
-        "Bytes of messages accepted, and of our own, each once",
+        "Bytes of messages: net each once, gross with what is repeated",
     ),
     gauge("waku_relay_total_msg_bytes_per_shard", &[("shard", &[])], "Bytes of all messages of a topic"),
     gauge("waku_relay_max_msg_bytes_per_shard", &[("shard", &[])], "Its largest message"),

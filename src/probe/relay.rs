@@ -1,6 +1,6 @@
 //! What relay carried, by the names of nwaku and of its libp2p.
 
-use waku2::traffic::Carried;
+use waku2::{PubsubTopic, traffic::Carried};
 
 use super::{Amount, Sample, counter, gauge, read};
 
@@ -39,15 +39,22 @@ fn sizes(node: &waku2::Handle) -> Sample {
     }
 }
 
-/// Without what gossip repeats: `net`, as nwaku calls it.
+/// Each message once is `net` as nwaku calls it; `gross` has all that gossip repeats, and what was not accepted.
 fn by_topic(node: &waku2::Handle) -> Vec<Sample> {
     let topics = node.counters().traffic.topics();
-    let bytes = topics.iter().flat_map(|(topic, carried)| {
-        [("in", carried.bytes_in), ("out", carried.bytes_out)].map(|(direction, bytes)| Sample {
-            labels: vec![("topic", topic.to_string()), ("type", "net".to_owned()), ("direction", direction.to_owned())],
-            ..counter("waku_relay_network_bytes", "Bytes of messages accepted, and of our own, each once", bytes)
+    let bytes = |topic: &PubsubTopic, kind: &str, incoming, outgoing| {
+        [("in", incoming), ("out", outgoing)].map(|(direction, bytes)| Sample {
+            labels: vec![("topic", topic.to_string()), ("type", kind.to_owned()), ("direction", direction.to_owned())],
+            ..counter(
+                "waku_relay_network_bytes",
+                "Bytes of messages: net each once, gross with what is repeated",
+                bytes,
+            )
         })
-    });
+    };
+    let net = topics.iter().flat_map(|(topic, carried)| bytes(topic, "net", carried.bytes_in, carried.bytes_out));
+    let gross = node.counters().gross.topics().into_iter();
+    let gross = gross.flat_map(|(topic, carried)| bytes(&topic, "gross", carried.incoming, carried.outgoing));
     let family = |name, help, amount: fn(&Carried) -> u64| {
         topics.iter().map(move |(topic, carried)| Sample {
             labels: vec![("shard", topic.to_string())],
@@ -57,5 +64,5 @@ fn by_topic(node: &waku2::Handle) -> Vec<Sample> {
     let all = family("waku_relay_total_msg_bytes_per_shard", "Bytes of all messages of a topic", Carried::bytes);
     let largest = family("waku_relay_max_msg_bytes_per_shard", "Its largest message", |carried| carried.largest);
     let average = family("waku_relay_avg_msg_bytes_per_shard", "Its messages on average", Carried::average);
-    bytes.chain(all).chain(largest).chain(average).collect()
+    net.chain(gross).chain(all).chain(largest).chain(average).collect()
 }

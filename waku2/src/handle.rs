@@ -29,6 +29,7 @@ use crate::{
     message::WakuMessage,
     peer_exchange,
     relay::PROTOCOL,
+    relay::gross::Gross,
     rln::{self, NoProof, attach::Attach, past::Past},
     seek,
     service::{
@@ -302,6 +303,8 @@ pub struct Counters {
     pub left: AtomicU64,
     /// What was relayed, by topic and by size.
     pub traffic: Traffic,
+    /// The same with all that gossip repeats.
+    pub gross: Gross,
     /// Bytes of all connections.
     pub wire: Arc<Wire>,
     /// Peer exchange, both sides of it.

@@ -11,6 +11,7 @@
 //! * libp2p ends the stream of a peer whose frame does not decode and, at the fifth, hears no more of it until it connects again.
 //!   Deployed nodes lower its score by a tenth of a point for each instead.
 
+pub mod gross;
 mod stranded;
 mod unheard;
 

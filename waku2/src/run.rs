@@ -46,7 +46,7 @@ use crate::{
     listen::Listeners,
     metadata::Metadata,
     peers::PeerBook,
-    relay::{self, Gossip, Relay, RelayError, Repeated},
+    relay::{self, Gossip, Relay, RelayError, Repeated, gross::Gross},
     rln::past::Past,
     seek::{SeekError, Seeker},
     service::{Services, serve::Server, streams},
@@ -140,7 +140,8 @@ pub async fn start(config: Config, events: mpsc::Sender<Event>) -> Result<(Handl
 fn build(config: Config, events: mpsc::Sender<Event>) -> Result<(Handle, Node), StartError> {
     let key = keypair(config.key)?;
     let peer_id = key.public().to_peer_id();
-    let (relay, gossip, subscriptions) = joined(&config)?;
+    let counters = Arc::<Counters>::default();
+    let (relay, gossip, subscriptions) = joined(&config, &counters.gross)?;
     if let Some(addr) = config.announce.foreign(peer_id) {
         return Err(StartError::Announce { addr: addr.clone(), own: peer_id });
     }
@@ -152,7 +153,7 @@ fn build(config: Config, events: mpsc::Sender<Event>) -> Result<(Handle, Node), 
         peer_id,
         addresses: Arc::default(),
         health: Arc::default(),
-        counters: Arc::default(),
+        counters: Arc::clone(&counters),
         clock_skew: seeker.clock_skew(),
         discv5: OnceLock::new(),
         nodes: config.services.nodes.clone(),
@@ -170,7 +171,7 @@ fn build(config: Config, events: mpsc::Sender<Event>) -> Result<(Handle, Node), 
     }
     handle.shared.served.get_or_init(|| server.served(&config.services.rate_limits));
     let services = streams::Behaviour::new(server, Arc::clone(&handle.shared.lines));
-    let wire = Arc::clone(&handle.shared.counters.wire);
+    let wire = Arc::clone(&counters.wire);
     let mut swarm = behaviour::swarm(&key, &config, gossip, services, wire)?;
     let listeners = Listeners::bind(&mut swarm, config.listen)?;
     let began = now().instant;
@@ -220,9 +221,10 @@ fn told_first(filter: Option<Arc<Filter>>, others: Vec<Arc<dyn Witness>>) -> Vec
     filter.into_iter().map(|filter| filter as Arc<dyn Witness>).chain(others).collect()
 }
 
-/// Gossip that is on all topics of the start.
-fn joined(config: &Config) -> Result<(Relay, Gossip, Subscriptions), StartError> {
-    let (mut relay, mut gossip) = Relay::new(config.cluster, config.policy.max_rpc_bytes())?;
+/// Gossip that is on all topics of the start, and counts what it carries.
+fn joined(config: &Config, gross: &Gross) -> Result<(Relay, Gossip, Subscriptions), StartError> {
+    let (mut relay, gossip) = Relay::new(config.cluster, config.policy.max_rpc_bytes())?;
+    let mut gossip = gross.watch(gossip);
     let mut subscriptions = Subscriptions::new(config.cluster);
     for topic in &config.topics {
         if subscriptions.add(topic)? {

@@ -94,6 +94,24 @@ async fn a_message_crosses_byte_for_byte() {
 }
 
 #[tokio::test]
+async fn what_is_passed_on_counts_as_gross() {
+    let [a, mut b, mut c] = row().await;
+    let data = message("counted").encode();
+    assert_eq!(publish(&a, data.clone()).await, SENT);
+    (b.received().await, c.received().await);
+    let carried = |node: &Node| node.handle.counters().gross.topics().get(&topic()).copied().unwrap_or_default();
+    // The message as gossip frames it, without the frame's own head.
+    let len = (data.len() + topic().as_str().len()) as u64;
+    let [from_a, by_b, at_c] = [&a, &b, &c].map(carried);
+    assert_eq!((from_a.incoming, at_c.outgoing), (0, 0));
+    for bytes in [from_a.outgoing, by_b.incoming, by_b.outgoing, at_c.incoming] {
+        assert!((len..len + 8).contains(&bytes), "{bytes} of {len}");
+    }
+    let (_, net) = b.handle.counters().traffic.topics()[0];
+    assert_eq!((net.bytes_in, net.bytes_out), (data.len() as u64, 0));
+}
+
+#[tokio::test]
 async fn publishing_answers_by_cause() {
     let mut a = Node::start(config(vec![])).await;
     let data = message("once").encode();
