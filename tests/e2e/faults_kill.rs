@@ -65,5 +65,6 @@ async fn f28_a_side_that_is_away_while_the_bridge_starts_again_gets_all_once_whe
     load.carried(IN_EACH_LIFE).await.expect("a bridge that carries");
     let report = load.end().await.expect("each once");
     assert!(report.written > 0, "what waited for v0 was written down: {report:?}");
+    assert_eq!(report.repeated, 0, "gossip still knows what it has had");
     drop(bridge);
 }

@@ -34,6 +34,9 @@ const TTL: u32 = 3_600;
 const PAYLOAD: usize = 300;
 /// What waits for the load: minutes of it.
 const EVENTS: usize = 8_192;
+/// How long before a line is cut the bridge may have sent what it cannot know to have come: if it is killed too before the line is mended, it sends
+/// that again, under the same name. Gossip knows a name for two minutes.
+const IN_DOUBT: Duration = Duration::from_secs(10);
 /// Proof of work that the bridge asks for, and nonces that are tried: a few hundred do.
 const POW: f64 = 0.002;
 const NONCES: u64 = 1 << 26;
@@ -82,6 +85,8 @@ pub(crate) struct Load {
     task: JoinHandle<Result<()>>,
     /// Numbers of messages that a bridge had written down, as on their way or as across, when it was killed.
     written: BTreeSet<u64>,
+    /// Numbers of posts that were in doubt when the far line was cut, of each direction.
+    doubtful: [BTreeSet<u64>; 2],
 }
 
 /// What was seen if nothing was wrong.
@@ -93,6 +98,8 @@ pub(crate) struct Report {
     pub(crate) messages: usize,
     /// Of these what was written down when a bridge was killed: all of it came.
     pub(crate) written: usize,
+    /// What was in doubt when a line was cut and came once more, as the same envelope or message.
+    pub(crate) repeated: usize,
 }
 
 impl Load {
@@ -139,6 +146,7 @@ impl Load {
             posted,
             task: tokio::spawn(worker.run(inbox)),
             written: BTreeSet::new(),
+            doubtful: Default::default(),
         })
     }
 
@@ -174,7 +182,13 @@ impl Load {
     }
 
     /// Cuts or mends the line to the client of a side: 0 is v0, 1 is v2.
-    pub(crate) fn set(&self, side: usize, carries: Carries) {
+    pub(crate) fn set(&mut self, side: usize, carries: Carries) {
+        if carries == Carries::Down {
+            let posted = *self.posted.borrow();
+            let in_doubt = (IN_DOUBT.as_secs_f64() / self.pace.every.as_secs_f64()) as u64;
+            // What begins on the other side ends here.
+            self.doubtful[1 - side].extend(posted.saturating_sub(in_doubt)..=posted);
+        }
         self.lines[side].set(carries);
     }
 
@@ -211,7 +225,7 @@ impl Load {
         let _ = self.orders.send(order).await;
         let account = account.await;
         self.task.await??;
-        judge(&account?, &self.written)
+        judge(&account?, &self.written, &self.doubtful)
     }
 }
 
@@ -331,10 +345,14 @@ async fn line(behind: u16) -> Result<Link> {
     Ok(Link::new(line, behind, 1).await?)
 }
 
-fn judge(account: &Account, written: &BTreeSet<u64>) -> Result<Report> {
-    for (side, name) in account.iter().zip(["v0", "v2"]) {
-        let doubled = side.came.iter().find(|(_, names)| names.len() != 1);
-        ensure!(doubled.is_none(), "from {name}, more than once: {doubled:?}");
+fn judge(account: &Account, written: &BTreeSet<u64>, doubtful: &[BTreeSet<u64>; 2]) -> Result<Report> {
+    let mut repeated = 0;
+    for ((side, doubtful), name) in account.iter().zip(doubtful).zip(["v0", "v2"]) {
+        for (n, names) in side.came.iter().filter(|(_, names)| names.len() != 1) {
+            let is_a_repetition = matches!(&names[..], [one, again] if one == again);
+            ensure!(doubtful.contains(n) && is_a_repetition, "from {name}, more than once: {n} as {names:?}");
+            repeated += 1;
+        }
         let invented = side.came.keys().find(|n| !side.sent.contains(n));
         ensure!(invented.is_none(), "from {name}, never sent: {invented:?}");
     }
@@ -347,7 +365,7 @@ fn judge(account: &Account, written: &BTreeSet<u64>) -> Result<Report> {
     if !lost.is_empty() {
         bail!("of {} messages that were written down {} were lost: {lost:?}", written.len(), lost.len());
     }
-    Ok(Report { envelopes: to_v2.sent.len(), messages: to_v0.came.len(), written: written.len() })
+    Ok(Report { envelopes: to_v2.sent.len(), messages: to_v0.came.len(), written: written.len(), repeated })
 }
 
 fn payload(n: u64) -> Bytes {
