@@ -44,6 +44,7 @@ pub(crate) struct Filter {
 #[serde(rename_all = "camelCase")]
 struct SubscribeRequest {
     /// Comes back with the answer.
+    #[serde(deserialize_with = "words")]
     request_id: String,
     /// About what; one at least.
     #[serde(deserialize_with = "some_topics")]
@@ -58,6 +59,7 @@ struct SubscribeRequest {
 #[serde(rename_all = "camelCase")]
 struct UnsubscribeAllRequest {
     /// Comes back with the answer.
+    #[serde(deserialize_with = "words")]
     request_id: String,
 }
 
@@ -71,9 +73,22 @@ struct SubscriptionResponse {
     status_desc: String,
 }
 
+fn is_blank(text: &str) -> bool {
+    text.trim().is_empty()
+}
+
+/// A name that says something.
+fn words<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let words = String::deserialize(deserializer)?;
+    if is_blank(&words) { Err(D::Error::custom("Field `requestId` is empty")) } else { Ok(words) }
+}
+
 fn some_topics<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
     let topics = Vec::<String>::deserialize(deserializer)?;
-    if topics.is_empty() { Err(D::Error::custom("Field `contentFilters` is empty")) } else { Ok(topics) }
+    match topics.is_empty() || topics.iter().any(|topic| is_blank(topic)) {
+        true => Err(D::Error::custom("Field `contentFilters` is empty")),
+        false => Ok(topics),
+    }
 }
 
 impl SubscribeRequest {
@@ -229,9 +244,8 @@ async fn unsubscribe_all(State(filter): State<Filter>, request: Request) -> Resp
     };
     let slow = "Failed to unsubscribe from all contentFilters due to timeout!";
     let done = called(filter.client.unsubscribe_all(), slow).await;
-    if done.is_ok() {
-        filter.cache.lock().reset();
-    }
+    // Whatever the service says, the client takes nothing from it any more.
+    filter.cache.lock().reset();
     answered(request_id, done)
 }
 

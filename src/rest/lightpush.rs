@@ -64,9 +64,12 @@ pub(super) fn router(lightpush: Arc<dyn Lightpush>) -> OpenApiRouter {
     OpenApiRouter::new().routes(routes!(push_v1)).routes(routes!(push_v3)).with_state(lightpush)
 }
 
-async fn called<T>(call: Answer<'_, Result<T, PushRefused>>) -> Result<T, PushRefused> {
-    let slow = || Failure { status: Status::Unavailable, text: "Push request timed out".to_owned() };
-    timeout(CALL_TIME, call).await.unwrap_or_else(|_| Err(slow().into()))
+/// What is said when the service takes too long.
+const SLOW: &str = "Push request timed out";
+
+/// What came of a call; `None` when it took too long.
+async fn called(call: Answer<'_, Result<Pushed, PushRefused>>) -> Option<Result<Pushed, PushRefused>> {
+    timeout(CALL_TIME, call).await.ok()
 }
 
 /// Publishes a message by a service, over 2.0.0-beta1.
@@ -76,7 +79,6 @@ async fn called<T>(call: Answer<'_, Result<T, PushRefused>>) -> Result<T, PushRe
     (status = 408, description = "The body takes too long", body = String, content_type = "text/plain"),
     (status = 413, description = "The body is too long", body = String, content_type = "text/plain"),
     (status = 429, description = "The service is asked too often", body = String, content_type = "text/plain"),
-    (status = 500, description = "It went wrong here", body = String, content_type = "text/plain"),
     (status = 503, description = "There is no service, or it has not published", body = String, content_type = "text/plain")))]
 async fn push_v1(State(lightpush): State<Arc<dyn Lightpush>>, Body(request): Body<PushRequest>) -> Response {
     let push = match request.push() {
@@ -84,14 +86,14 @@ async fn push_v1(State(lightpush): State<Arc<dyn Lightpush>>, Body(request): Bod
         Err(words) => return answer::bad_request(words),
     };
     match called(lightpush.push(push)).await {
-        Ok(_) => answer::ok(),
-        Err(PushRefused::NoPeer(none)) => answer::text(StatusCode::SERVICE_UNAVAILABLE, none.to_string()),
-        Err(PushRefused::Failed(Failure { status: Status::TooManyRequests, .. })) => {
+        Some(Ok(_)) => answer::ok(),
+        None => answer::text(StatusCode::SERVICE_UNAVAILABLE, SLOW),
+        Some(Err(PushRefused::NoPeer(none))) => answer::text(StatusCode::SERVICE_UNAVAILABLE, none.to_string()),
+        Some(Err(PushRefused::Failed(Failure { status: Status::TooManyRequests, .. }))) => {
             // Sic.
             answer::text(StatusCode::TOO_MANY_REQUESTS, "Request rate limmit reached")
         }
-        Err(PushRefused::Failed(Failure { status: Status::Internal, text })) => answer::failed(text),
-        Err(PushRefused::Failed(Failure { text, .. })) => {
+        Some(Err(PushRefused::Failed(Failure { text, .. }))) => {
             answer::text(StatusCode::SERVICE_UNAVAILABLE, format!("Failed to request a message push: {text}"))
         }
     }
@@ -120,13 +122,12 @@ async fn push_v3(State(lightpush): State<Arc<dyn Lightpush>>, request: Request) 
         Err(words) => return refusal(StatusCode::BAD_REQUEST, words),
     };
     match called(lightpush.push(push)).await {
-        // A service may call that a success.
-        Ok(Pushed { peers: Some(0) }) => refusal(status(Status::NoPeers), "No peers to relay to"),
-        Ok(Pushed { peers }) => {
+        None => refusal(StatusCode::SERVICE_UNAVAILABLE, SLOW),
+        Some(Ok(Pushed { peers })) => {
             Json(PushResponse { relay_peer_count: peers, ..PushResponse::default() }).into_response()
         }
-        Err(PushRefused::NoPeer(none)) => refusal(StatusCode::SERVICE_UNAVAILABLE, none.to_string()),
-        Err(PushRefused::Failed(Failure { status: code, text })) => refusal(status(code), text),
+        Some(Err(PushRefused::NoPeer(none))) => refusal(StatusCode::SERVICE_UNAVAILABLE, none.to_string()),
+        Some(Err(PushRefused::Failed(Failure { status: code, text }))) => refusal(status(code), text),
     }
 }
 

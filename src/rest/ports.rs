@@ -12,6 +12,8 @@ use waku2::{
     subscriptions::SubscribeError,
 };
 
+pub(crate) use waku2::service::NoPeer;
+
 use crate::{cli::LogLevel, logging::LevelRefused};
 
 /// What comes later.
@@ -57,17 +59,6 @@ pub(crate) trait Peers: Send + Sync + Debug {
 pub(crate) trait Levels: Send + Sync + Debug {
     /// From now on nothing below this.
     fn set(&self, level: LogLevel) -> Result<(), LevelRefused>;
-}
-
-/// No peer for a service.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum NoPeer {
-    /// None is known, and none is looked for.
-    #[error("No suitable service peer & no discovery method")]
-    NotSought,
-    /// None is known, although they are looked for.
-    #[error("No suitable service peer & none discovered")]
-    NoneFound,
 }
 
 /// What a filter is asked for: 12/WAKU2-FILTER.
@@ -198,8 +189,6 @@ pub(crate) struct LegacyPage {
     pub(crate) messages: Vec<WakuMessage>,
     /// Where the next page begins, if there is one.
     pub(crate) cursor: Option<Index>,
-    /// What the service says went wrong.
-    pub(crate) error: Option<String>,
 }
 
 /// Why there is no page.

@@ -95,13 +95,35 @@ impl Relay {
         }
     }
 
-    async fn follow(&self, topics: Vec<PubsubTopic>) -> Result<(), String> {
+    /// Joins all of these and has them followed; where one is refused, none.
+    async fn join_all(
+        &self,
+        topics: &[PubsubTopic],
+        follow: impl FnOnce(&Shared) -> Result<(), String> + Send,
+    ) -> Result<(), String> {
         let mut ours = self.ours.lock().await;
+        let mut joined = Ok(());
         for topic in topics {
-            self.join(&mut ours, topic.clone()).await?;
-            self.cache.lock().follow_pubsub(topic);
+            joined = self.join(&mut ours, topic.clone()).await;
+            if joined.is_err() {
+                break;
+            }
         }
-        Ok(())
+        let followed = joined.and_then(|()| follow(&self.cache));
+        if followed.is_err() {
+            for topic in topics {
+                self.leave(&mut ours, topic).await;
+            }
+        }
+        followed
+    }
+
+    async fn follow(&self, topics: Vec<PubsubTopic>) -> Result<(), String> {
+        let follow = |cache: &Shared| {
+            topics.iter().for_each(|topic| cache.lock().follow_pubsub(topic.clone()));
+            Ok(())
+        };
+        self.join_all(&topics, follow).await
     }
 
     async fn unfollow(&self, topics: Vec<PubsubTopic>) -> Result<(), String> {
@@ -114,12 +136,9 @@ impl Relay {
     }
 
     async fn follow_content(&self, topics: Vec<ContentTopic>) -> Result<(), String> {
-        let mut ours = self.ours.lock().await;
         let shards: BTreeSet<_> = topics.iter().map(|topic| self.sharding.topic_of(topic)).collect::<Result<_, _>>()?;
-        for shard in shards {
-            self.join(&mut ours, shard).await?;
-        }
-        self.cache.lock().follow_content(&topics).map_err(|error| error.to_string())
+        let follow = |cache: &Shared| cache.lock().follow_content(&topics).map_err(|error| error.to_string());
+        self.join_all(&Vec::from_iter(shards), follow).await
     }
 
     async fn unfollow_content(&self, topics: Vec<ContentTopic>) -> Result<(), String> {

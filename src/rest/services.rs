@@ -16,8 +16,8 @@ use waku2::{
 use super::{
     cache::Shared,
     ports::{
-        Answer, Criteria, FilterClient, FilterRefused, FilterService, Index, LegacyPage, Lightpush, NoPeer, Push,
-        PushRefused, Store, StorePage, StoreQuery, StoreRefused, Stored, Wanted,
+        Answer, Criteria, FilterClient, FilterRefused, FilterService, Index, LegacyPage, Lightpush, Push, PushRefused,
+        Store, StorePage, StoreQuery, StoreRefused, Stored, Wanted,
     },
     relay::Sharding,
 };
@@ -35,7 +35,7 @@ impl Lightpush for lightpush::Client {
         Box::pin(async move {
             let Push { pubsub_topic, message } = push;
             Self::push(self, pubsub_topic, &message).await.map_err(|error| match error {
-                PushError::NoPeer => NoPeer::NoneFound.into(),
+                PushError::NoPeer(none) => none.into(),
                 PushError::Failed(failure) => failure.into(),
             })
         })
@@ -228,7 +228,7 @@ impl Store for OwnHistory {
             let page = self.0.page(wanted.query(Vec::new(), cursor, true)).await?;
             let cursor = page.more.then(|| server::end(&page, forward).and_then(server::index)).flatten();
             let messages = page.entries.into_iter().filter_map(|entry| Some(entry.kept?.message)).collect();
-            Ok(LegacyPage { messages, cursor: cursor.map(Index::from), error: None })
+            Ok(LegacyPage { messages, cursor: cursor.map(Index::from) })
         })
     }
 }
@@ -249,7 +249,7 @@ impl Elsewhere {
         }
         let shard = topic.and_then(|topic| topic.as_str().parse::<Shard>().ok()).map(|shard| shard.index);
         let known = self.0.candidates(&[protocol], shard).await;
-        known.into_iter().next().ok_or_else(|| NoPeer::NoneFound.into())
+        known.into_iter().next().ok_or_else(|| self.0.no_peer().into())
     }
 }
 
@@ -260,6 +260,17 @@ fn unasked(error: AskError) -> StoreRefused {
 
 fn unread(error: wire::ResponseError) -> StoreRefused {
     StoreRefused::Failed(format!("BAD_RESPONSE: {error}"))
+}
+
+/// What a service of 2.0.0-beta4 has against a query.  Deployed: the words of nwaku.
+const fn words(outcome: legacy::Outcome) -> Option<&'static str> {
+    match outcome {
+        legacy::Outcome::Ok => None,
+        legacy::Outcome::InvalidCursor => Some("BAD_REQUEST: invalid cursor"),
+        legacy::Outcome::TooManyRequests => Some("TOO_MANY_REQUESTS"),
+        legacy::Outcome::Unavailable => Some("SERVICE_UNAVAILABLE"),
+        legacy::Outcome::Unknown(_) => Some("UNKNOWN"),
+    }
 }
 
 impl Store for Elsewhere {
@@ -299,13 +310,9 @@ impl Store for Elsewhere {
             let answer = self.0.ask(target, Protocol::StoreLegacy, request).await.map_err(unasked)?;
             let legacy::Response { messages, cursor, outcome, .. } =
                 legacy::Response::decode(answer).map_err(unread)?;
-            match outcome {
-                legacy::Outcome::Ok => Ok(LegacyPage { messages, cursor: cursor.map(Index::from), error: None }),
-                legacy::Outcome::TooManyRequests => Err(StoreRefused::TooMany),
-                outcome => {
-                    let error = Some(format!("{outcome:?}"));
-                    Ok(LegacyPage { messages: Vec::new(), cursor: None, error })
-                }
+            match words(outcome) {
+                None => Ok(LegacyPage { messages, cursor: cursor.map(Index::from) }),
+                Some(words) => Err(StoreRefused::Failed(words.to_owned())),
             }
         })
     }

@@ -77,9 +77,6 @@ struct StoreV1Response {
     /// Where the next page begins; missing on the last.
     #[serde(skip_serializing_if = "Option::is_none")]
     cursor: Option<HistoryCursor>,
-    /// What the service says went wrong.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    error_message: Option<String>,
 }
 
 /// A place in the history.
@@ -133,7 +130,6 @@ impl From<LegacyPage> for StoreV1Response {
             // This version has no proofs.
             messages: page.messages.into_iter().map(Message::pushed).collect(),
             cursor: page.cursor.map(HistoryCursor::from),
-            error_message: page.error,
         }
     }
 }
@@ -202,7 +198,6 @@ async fn messages_v3(
     (status = 200, description = "A page", body = StoreV1Response),
     (status = 400, description = "The query is wrong", body = String, content_type = "text/plain"),
     (status = 412, description = "There is no history here, and nobody to ask", body = String, content_type = "text/plain"),
-    (status = 429, description = "The service is asked too often", body = String, content_type = "text/plain"),
     (status = 500, description = "There is no answer", body = String, content_type = "text/plain")))]
 async fn messages_v1(
     State(stores): State<Stores>,

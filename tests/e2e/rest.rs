@@ -87,6 +87,52 @@ fn two_nodes_are_joined_and_heard_by_rest_alone() {
 }
 
 #[test]
+fn without_a_service_peer_each_route_says_whether_any_is_looked_for() {
+    let push = json!({"pubsubTopic": "/waku/2/rs/0/0", "message": {"payload": "aGk=", "contentTopic": "/a/1/b/c"}})
+        .to_string();
+    let filter = json!({"requestId": "7", "contentFilters": ["/a/1/b/c"], "pubsubTopic": "/waku/2/rs/0/0"}).to_string();
+    for (flags, words) in [
+        (&[][..], "No suitable service peer & no discovery method"),
+        (&["--discv5-discovery", "--discv5-udp-port=0"], "No suitable service peer & none discovered"),
+    ] {
+        let (_data, lone) = node(flags);
+        for path in ["/store/v3/messages", "/store/v1/messages"] {
+            assert_eq!(lone.get(path), (412, words.to_owned()), "{path}");
+        }
+        for (method, path, body) in [
+            ("GET", "/filter/v2/subscriptions/7", ""),
+            ("POST", "/filter/v2/subscriptions", &filter),
+            ("DELETE", "/filter/v2/subscriptions", &filter),
+            ("DELETE", "/filter/v2/subscriptions/all", "{\"requestId\":\"7\"}"),
+        ] {
+            let (status, told) = lone.ask(method, path, body);
+            let told: Value = serde_json::from_str(&told).unwrap_or_else(|error| panic!("{error}: {told}"));
+            assert_eq!((status, told), (503, json!({"requestId": "7", "statusDesc": words})), "{method} {path}");
+        }
+        assert_eq!(lone.ask("POST", "/lightpush/v1/message", &push), (503, words.to_owned()));
+        let (status, told) = lone.ask("POST", "/lightpush/v3/message", &push);
+        assert_eq!((status, told), (503, json!({"statusDesc": words}).to_string()));
+    }
+}
+
+#[test]
+fn a_node_that_serves_lightpush_serves_itself() {
+    let push = json!({"pubsubTopic": "/waku/2/rs/0/0", "message": {"payload": "aGk=", "contentTopic": "/a/1/b/c"}})
+        .to_string();
+    let (_data, lone) = node(&["--lightpush"]);
+    let unheard = "not_published_to_any_peer";
+    let refused = (503, format!("Failed to request a message push: {unheard}"));
+    assert_eq!(lone.ask("POST", "/lightpush/v1/message", &push), refused);
+    let refused = (505, json!({"statusDesc": unheard}).to_string());
+    assert_eq!(lone.ask("POST", "/lightpush/v3/message", &push), refused);
+    let (_other, _peer) = node(&["--staticnode", &lone.libp2p]);
+    until("a peer", || (lone.ask("POST", "/lightpush/v1/message", &push) == (200, "OK".into())).then_some(()));
+    let (status, told) = lone.ask("POST", "/lightpush/v3/message", &push);
+    let told: Value = serde_json::from_str(&told).unwrap_or_else(|error| panic!("{error}: {told}"));
+    assert_eq!((status, told), (200, json!({"relayPeerCount": 1})));
+}
+
+#[test]
 fn the_level_of_the_log_is_changed_while_it_runs() {
     let (_data, node) = node(&["--rest-admin"]);
     assert_eq!(node.ask("POST", "/admin/v1/log-level/debug", ""), (200, "OK".into()));

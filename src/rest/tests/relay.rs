@@ -219,6 +219,19 @@ async fn topics_come_and_go_with_who_follows_them() {
 }
 
 #[tokio::test]
+async fn one_topic_that_is_refused_refuses_all() {
+    let world = World::new();
+    let router = router(&world);
+    for bad in ["/waku/2/rs/2/0", "/waku/2/default-waku/proto"] {
+        let names = json!(["/waku/2/rs/1/4", bad]);
+        assert_eq!(ask(&router, "POST", SUBSCRIPTIONS, Sent::json(&names)).await.status, 400);
+        assert!(!world.state().relayed.contains(&topic("/waku/2/rs/1/4")), "{bad}");
+        let polled = ask(&router, "GET", "/relay/v1/messages/%2Fwaku%2F2%2Frs%2F1%2F4", Sent::nothing()).await;
+        assert_eq!(polled.status, 404, "{bad}");
+    }
+}
+
+#[tokio::test]
 async fn a_content_topic_is_polled_when_it_was_asked_for_and_when_it_came_by() {
     let world = World::new();
     let path = "/relay/v1/auto/messages/%2Fmyapp%2F1%2Flatest%2Fproto";

@@ -38,7 +38,7 @@ pub(super) const ROWS: &[Row] = &[
     ("GET", "/filter/v2/messages/{contentTopic}", &[200, 400]),
     ("GET", "/store/v3/messages", &[200, 400, 412, 429, 500]),
     ("GET", "/store/v1/messages", &[200, 400, 412, 500]),
-    ("POST", "/lightpush/v1/message", &[200, 400, 429, 500, 503]),
+    ("POST", "/lightpush/v1/message", &[200, 400, 429, 503]),
     ("POST", "/lightpush/v3/message", &[200, 400, 413, 420, 421, 429, 500, 503, 504, 505]),
     ("GET", "/admin/v1/peers", &[200, 500]),
     ("POST", "/admin/v1/peers", &[200, 400]),
@@ -55,8 +55,9 @@ pub(super) const ROWS: &[Row] = &[
     ("POST", "/admin/v1/log-level/{level}", &[200, 400, 503]),
 ];
 
-/// Statuses of the table that cannot come about here: a node can always tell who it is.
-const IMPOSSIBLE: [(&str, &str, u16); 2] = [("GET", "/info", 500), ("GET", "/debug/v1/info", 500)];
+/// Statuses of the table that cannot come about here: a node can always tell who it is, and of what a push fails on is told as 503.
+const IMPOSSIBLE: [(&str, &str, u16); 3] =
+    [("GET", "/info", 500), ("GET", "/debug/v1/info", 500), ("POST", "/lightpush/v1/message", 500)];
 
 fn cases() -> Vec<Case> {
     [debug::cases(), relay::cases(), filter::cases(), store::cases(), lightpush::cases(), admin::cases()]

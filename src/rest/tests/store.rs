@@ -100,12 +100,10 @@ async fn a_page_is_told_in_the_shape_of_nwaku() {
             store_time: 8,
             digest: Bytes::from_static(&[0xfb, 0xff]),
         }),
-        error: Some("e".to_owned()),
     });
     let expected = json!({"messages": [
         {"payload": "aGk=", "contentTopic": "/a", "version": 0, "timestamp": 7, "ephemeral": false}],
-        "cursor": {"pubsubTopic": "/waku/2/rs/1/1", "senderTime": 7, "storeTime": 8, "digest": {"data": "+/8="}},
-        "errorMessage": "e"});
+        "cursor": {"pubsubTopic": "/waku/2/rs/1/1", "senderTime": 7, "storeTime": 8, "digest": {"data": "+/8="}}});
     assert_eq!(get(&world, V1).await.json(), expected);
 }
 

@@ -111,7 +111,7 @@ impl Subscriber {
         let serving = self.client().node(topic).cloned();
         let outcome = match serving {
             Some(node) => self.unsubscribe_at(&node, topic, content_topics).await,
-            None => Err(nothing()),
+            None => Err(self.nothing().await),
         };
         if outcome.as_ref().map_err(|error| error.status) != Err(Status::BadRequest) {
             self.client().unsubscribed(topic, content_topics);
@@ -142,7 +142,7 @@ impl Subscriber {
             self.client().wanted().map(|(topic, of)| (topic.clone(), of.iter().cloned().collect())).collect();
         let nodes = self.nodes();
         self.client().unsubscribed_all();
-        let mut outcome = if nodes.is_empty() { Err(nothing()) } else { Ok(()) };
+        let mut outcome = if nodes.is_empty() { Err(self.nothing().await) } else { Ok(()) };
         let mut told: Vec<PeerId> = Vec::new();
         for (topic, node) in nodes {
             let done = match node.generation {
@@ -169,13 +169,29 @@ impl Subscriber {
         let mut peers: Vec<PeerId> = self.nodes().into_iter().map(|(_, node)| node.peer).collect();
         peers.sort_unstable();
         peers.dedup();
-        let mut outcome = if peers.is_empty() { Err(nothing()) } else { Ok(()) };
+        let mut outcome = if peers.is_empty() { Err(self.nothing().await) } else { Ok(()) };
         for peer in peers {
             let pinged = self.ask(peer.into(), Operation::Ping, None, &[]).await;
             self.client().pinged(now().instant, &peer, &pinged);
             outcome = outcome.and(pinged);
         }
         outcome
+    }
+
+    /// What is wrong where nobody serves us: there may be nobody who could.
+    async fn nothing(&self) -> FilterError {
+        match self.node() {
+            Ok(node) if node.candidates(self.protocols(), None).await.is_empty() => {
+                FilterError::new(Status::Unavailable, node.no_peer().to_string())
+            }
+            Ok(_) => FilterError::new(Status::NotFound, "NOT_FOUND: peer has no subscriptions"),
+            Err(stopped) => stopped,
+        }
+    }
+
+    /// What service nodes are asked in.
+    const fn protocols(&self) -> &'static [Protocol] {
+        if self.legacy { &[Protocol::FilterSubscribe, Protocol::FilterV1] } else { &[Protocol::FilterSubscribe] }
     }
 
     /// Subscribes at some node; says who failed last, if anybody was asked.
@@ -186,13 +202,11 @@ impl Subscriber {
         avoid: Option<PeerId>,
     ) -> Result<Node, (FilterError, Option<PeerId>)> {
         let node = self.node().map_err(|error| (error, None))?;
-        let protocols: &[Protocol] =
-            if self.legacy { &[Protocol::FilterSubscribe, Protocol::FilterV1] } else { &[Protocol::FilterSubscribe] };
         let shard = topic.as_str().parse::<Shard>().ok().map(|shard| shard.index);
-        let mut targets = node.candidates(protocols, shard).await;
+        let mut targets = node.candidates(self.protocols(), shard).await;
         // Stable: the others stay in their order.
         targets.sort_by_key(|target| Some(target.peer) == avoid);
-        let mut failure = (FilterError::new(Status::Unavailable, "No suitable service peer & none discovered"), None);
+        let mut failure = (FilterError::new(Status::Unavailable, node.no_peer().to_string()), None);
         for target in targets.into_iter().take(TRIES) {
             let peer = target.peer;
             match self.subscribe_at(target, topic, requests).await {
@@ -343,10 +357,6 @@ impl Subscriber {
 
 /// The words for a node that speaks another generation.
 const UNSUPPORTED: &str = "it does not serve filter";
-
-fn nothing() -> FilterError {
-    FilterError::new(Status::NotFound, "NOT_FOUND: peer has no subscriptions")
-}
 
 fn unasked(peer: PeerId, error: &AskError) -> FilterError {
     match error {

@@ -11,7 +11,7 @@ use crate::{
     handle::Handle,
     message::WakuMessage,
     run::system_rng,
-    service::{AskError, Protocol},
+    service::{AskError, NoPeer, Protocol},
     shard::Shard,
     topic::PubsubTopic,
 };
@@ -35,9 +35,9 @@ pub struct Pushed {
 /// Why a message was not published.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PushError {
-    /// No node to ask is known.
-    #[error("no peer is known that serves lightpush on this shard")]
-    NoPeer,
+    /// No node to ask is known that serves lightpush on this shard.
+    #[error(transparent)]
+    NoPeer(#[from] NoPeer),
     /// What the node said of it, or what became of the call.
     #[error(transparent)]
     Failed(#[from] Failure),
@@ -60,7 +60,7 @@ impl Client {
     /// Has `message` published, on the shard of its content topic unless a pubsub topic is named. Cancelling leaves open whether it was.
     ///
     /// # Errors
-    /// [`PushError`]: what the node said; 503 when none can be reached, 500 when it answers badly.
+    /// [`PushError`]: what the node said; 503 when none can be reached, 500 when it answers badly, 505 when the message went to nobody.
     pub async fn push(&self, topic: Option<PubsubTopic>, message: &WakuMessage) -> Result<Pushed, PushError> {
         let pubsub_topic = match topic {
             Some(topic) => topic,
@@ -69,8 +69,8 @@ impl Client {
         let push = server::Push { pubsub_topic, data: message.encode() };
         let node = &self.node.shared;
         if node.lightpush.is_some() && node.nodes.lightpush.is_empty() {
-            let peers = publish(&self.node, self.node.peer_id(), push, self.config.proves).await?;
-            return Ok(Pushed { peers: Some(peers) });
+            let published = publish(&self.node, self.node.peer_id(), push, self.config.proves).await;
+            return Ok(Pushed { peers: Some(published.map_err(unheard)?) });
         }
         self.ask(&push).await
     }
@@ -79,7 +79,7 @@ impl Client {
         let shard = push.pubsub_topic.as_str().parse::<Shard>().ok().map(|shard| shard.index);
         let id = request_id(&mut system_rng());
         let requests = requests(&id, push);
-        let mut failure = PushError::NoPeer;
+        let mut failure = self.node.no_peer().into();
         for target in self.node.candidates(&PROTOCOLS, shard).await.into_iter().take(TRIES) {
             match self.node.ask_one_of(target, &requests).await {
                 Ok((Protocol::LightpushV3, answer)) => return Ok(read(&id, answer)?),
@@ -116,6 +116,11 @@ fn unasked(error: &AskError) -> Failure {
     }
 }
 
+/// Of a node that has nobody to send it to.  Deployed: nwaku, whose interface has a number of its own for that.
+fn unheard(failure: Failure) -> Failure {
+    if failure == Failure::no_peers() { Failure { status: Status::NoPeers, ..failure } } else { failure }
+}
+
 fn bad_answer(why: impl std::fmt::Display) -> Failure {
     Failure::new(Status::Internal, format!("bad response: {why}"))
 }
@@ -127,7 +132,7 @@ fn read(id: &str, answer: Bytes) -> Result<Pushed, Failure> {
         return Err(bad_answer("of another request"));
     }
     match (status, peers) {
-        (Some(Status::Success), Some(0)) => Err(Failure::no_peers()),
+        (Some(Status::Success), Some(0)) => Err(unheard(Failure::no_peers())),
         (Some(Status::Success), peers) => Ok(Pushed { peers }),
         (None | Some(Status::Other(0)), _) => Err(bad_answer("it does not say how it ended")),
         (Some(status), _) => Err(Failure::new(status, text.unwrap_or_else(|| status.name().to_owned()))),
@@ -176,7 +181,7 @@ mod tests {
     fn success_is_200_that_went_to_somebody() {
         assert_eq!(read("a", answer("a", 200, Some(3))), Ok(Pushed { peers: Some(3) }));
         assert_eq!(read("a", answer("a", 200, None)), Ok(Pushed { peers: None }));
-        assert_eq!(code(read("a", answer("a", 200, Some(0)))), 503, "nobody has it");
+        assert_eq!(code(read("a", answer("a", 200, Some(0)))), 505, "nobody has it");
         for other in [400, 413, 420, 421, 429, 500, 503, 504, 505, 599] {
             let failure = read("a", answer("a", other, Some(3))).unwrap_err();
             assert_eq!((failure.status.code(), failure.text.as_str()), (other, "why"));

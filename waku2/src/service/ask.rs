@@ -44,6 +44,17 @@ pub struct Target {
 #[error("{0} does not end in /p2p/ID")]
 pub struct NobodyNamed(Multiaddr);
 
+/// No peer for a service. Deployed: the words of nwaku, where scripts match on them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NoPeer {
+    /// None is known, and none is looked for.
+    #[error("No suitable service peer & no discovery method")]
+    NotSought,
+    /// None is known, although they are looked for.
+    #[error("No suitable service peer & none discovered")]
+    NoneFound,
+}
+
 impl From<PeerId> for Target {
     fn from(peer: PeerId) -> Self {
         Self { peer, addrs: Vec::new() }
@@ -167,6 +178,12 @@ impl Handle {
             Ok((protocol, stream))
         });
         opened.await.unwrap_or(Err(OpenError::Timeout)).map_err(AskError::Open)
+    }
+
+    /// Why there is nobody to ask, where that is so: it depends on whether discovery over UDP runs.
+    #[must_use]
+    pub fn no_peer(&self) -> NoPeer {
+        if self.shared.discv5.get().is_some() { NoPeer::NoneFound } else { NoPeer::NotSought }
     }
 
     /// Those to ask in one of `protocols`, best first: see [`super::choice`]. `shard` is what it is about, where that is one.

@@ -25,7 +25,7 @@ pub(crate) mod streams;
 
 use std::fmt;
 
-pub use ask::{AskError, Target};
+pub use ask::{AskError, NoPeer, Target};
 pub use counters::Counters;
 pub use serve::{Answer, Services};
 pub use streams::OpenError;

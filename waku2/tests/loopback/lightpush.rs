@@ -8,7 +8,7 @@ use waku2::{
     handle::Witness,
     lightpush::{self, Client, Failure, PushError, Pushed, Status, legacy, wire},
     rules::Position,
-    service::{Protocol, Services, Target, choice::Nodes},
+    service::{NoPeer, Protocol, Services, Target, choice::Nodes},
     signed::SigningKey,
     validate::Policy,
 };
@@ -73,7 +73,7 @@ async fn code(client: &Node, server: &Node, request: Bytes) -> u32 {
 async fn push(client: &Client, topic: Option<PubsubTopic>, message: &WakuMessage) -> Result<Pushed, Failure> {
     soon("an answer", client.push(topic, message)).await.map_err(|error| match error {
         PushError::Failed(failure) => failure,
-        PushError::NoPeer => panic!("there is nobody to ask"),
+        PushError::NoPeer(none) => panic!("{none}"),
     })
 }
 
@@ -190,7 +190,7 @@ async fn without_anybody_to_ask_a_client_says_so() {
     let node = Node::start(config(vec![])).await;
     let client = Client::new(node.handle.clone(), AUTO);
     let unasked = soon("an answer", client.push(Some(topic()), &message("x"))).await;
-    assert_eq!(unasked, Err(PushError::NoPeer));
+    assert_eq!(unasked, Err(PushError::NoPeer(NoPeer::NotSought)));
     let gone = Node::start(config(vec![])).await;
     let nodes = Nodes { lightpush: vec![target(&gone)], ..Nodes::default() };
     soon("the shutdown", gone.handle.shutdown()).await;

@@ -98,7 +98,7 @@ async fn what_is_passed_on_counts_as_gross() {
     let [a, mut b, mut c] = row().await;
     let data = message("counted").encode();
     assert_eq!(publish(&a, data.clone()).await, SENT);
-    (b.received().await, c.received().await);
+    let _ = (b.received().await, c.received().await);
     let carried = |node: &Node| node.handle.counters().gross.topics().get(&topic()).copied().unwrap_or_default();
     // The message as gossip frames it, without the frame's own head.
     let len = (data.len() + topic().as_str().len()) as u64;
