@@ -3,6 +3,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashSet},
+    ops::RangeInclusive,
     path::Path,
     time::Duration,
 };
@@ -47,8 +48,16 @@ const ROWS: usize = 1_000_000;
 #[derive(Debug, Default)]
 struct Side {
     sent: BTreeSet<u64>,
-    /// The names under which a number came.
-    came: BTreeMap<u64, Vec<String>>,
+    /// How a number came, each time.
+    came: BTreeMap<u64, Vec<Arrival>>,
+}
+
+#[derive(Debug)]
+struct Arrival {
+    /// Under which name.
+    name: String,
+    /// After how many posts of the load, which tells the time.
+    at: u64,
 }
 
 /// Both sides: first what begins on v0 and is heard on v2, then what begins on v2.
@@ -85,8 +94,8 @@ pub(crate) struct Load {
     task: JoinHandle<Result<()>>,
     /// Numbers of messages that a bridge had written down, as on their way or as across, when it was killed.
     written: BTreeSet<u64>,
-    /// Numbers of posts that were in doubt when the far line was cut, of each direction.
-    doubtful: [BTreeSet<u64>; 2],
+    /// What came meanwhile was in doubt when the far line was cut, of each direction: from one number of posts to another.
+    doubtful: [Vec<RangeInclusive<u64>>; 2],
 }
 
 /// What was seen if nothing was wrong.
@@ -187,7 +196,7 @@ impl Load {
             let posted = *self.posted.borrow();
             let in_doubt = (IN_DOUBT.as_secs_f64() / self.pace.every.as_secs_f64()) as u64;
             // What begins on the other side ends here.
-            self.doubtful[1 - side].extend(posted.saturating_sub(in_doubt)..=posted);
+            self.doubtful[1 - side].push(posted.saturating_sub(in_doubt)..=posted + 1);
         }
         self.lines[side].set(carries);
     }
@@ -333,7 +342,8 @@ impl Worker {
                 _ => return Ok(()),
             },
         };
-        self.account[side].came.entry(n.context("a strange payload")?).or_default().push(name);
+        let arrival = Arrival { name, at: *self.used.borrow() };
+        self.account[side].came.entry(n.context("a strange payload")?).or_default().push(arrival);
         self.count.send_modify(|count| count[side] += 1);
         Ok(())
     }
@@ -345,12 +355,13 @@ async fn line(behind: u16) -> Result<Link> {
     Ok(Link::new(line, behind, 1).await?)
 }
 
-fn judge(account: &Account, written: &BTreeSet<u64>, doubtful: &[BTreeSet<u64>; 2]) -> Result<Report> {
+fn judge(account: &Account, written: &BTreeSet<u64>, doubtful: &[Vec<RangeInclusive<u64>>; 2]) -> Result<Report> {
     let mut repeated = 0;
     for ((side, doubtful), name) in account.iter().zip(doubtful).zip(["v0", "v2"]) {
-        for (n, names) in side.came.iter().filter(|(_, names)| names.len() != 1) {
-            let is_a_repetition = matches!(&names[..], [one, again] if one == again);
-            ensure!(doubtful.contains(n) && is_a_repetition, "from {name}, more than once: {n} as {names:?}");
+        let was_in_doubt = |first: &Arrival| doubtful.iter().any(|while_posting| while_posting.contains(&first.at));
+        for (n, came) in side.came.iter().filter(|(_, came)| came.len() != 1) {
+            let is_repeated = matches!(&came[..], [first, again] if first.name == again.name && was_in_doubt(first));
+            ensure!(is_repeated, "from {name}, more than once: {n} as {came:?}, in doubt {doubtful:?}");
             repeated += 1;
         }
         let invented = side.came.keys().find(|n| !side.sent.contains(n));

@@ -152,9 +152,9 @@ fn vanish(
     bridge: Causeway,
     start: impl Fn() -> Result<Causeway>,
 ) -> Result<(Peers, Causeway, Duration)> {
+    await_settled(&bridge)?;
     drop(peers);
     await_alone(&bridge)?;
-    await_settled(&bridge)?;
     bridge.process().kill()?;
     let bridge = start()?;
     let (status, body) = bridge.get("/readyz")?;
