@@ -13,6 +13,7 @@ use alloy_sol_types::{SolCall, SolEvent as _};
 
 pub mod begun;
 pub mod cost;
+pub mod extend;
 mod transaction;
 
 pub use begun::{Place, place, settled};

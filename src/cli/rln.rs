@@ -113,6 +113,8 @@ Examples:
                                                       what a membership of The Waku Network costs; with --execute it is bought
   causeway rln status --rln-relay-eth-client-address=https://HOST --rln-relay-cred-path=keystore.json
                                                       what has become of the memberships in a keystore
+  causeway rln extend --rln-relay-eth-client-address=https://HOST --rln-relay-eth-private-key=KEY --rln-relay-cred-path=keystore.json
+                                                      what another half a year costs those that are in their grace period; --execute pays it
   causeway rln keystore list keystore.json            what is in it
   causeway node --preset=twn --discv5-discovery --rln-relay-eth-client-address=https://HOST --rln-relay-cred-path=keystore.json";
 
@@ -128,6 +130,9 @@ pub enum RlnCommand {
     Keystore(KeystoreCommand),
     /// Ask the contract what has become of the memberships in a keystore, and of what is being registered beside it
     Status(Box<MembersArgs>),
+    /// Extend those memberships of a keystore that are in their grace period, a month after half a year: each has another life then, for the
+    /// fee alone. Without --execute it only tells which these are, and the fee
+    Extend(Box<ExtendArgs>),
 }
 
 /// Flags of `rln register` and of nwaku's `generateRlnKeystore`.
@@ -157,6 +162,20 @@ pub struct RegisterArgs {
     /// Print one JSON object
     #[arg(long)]
     pub json: bool,
+}
+
+/// Flags of `rln extend`.
+#[derive(Debug, Args)]
+pub struct ExtendArgs {
+    /// The private key of the account that registered them, 64 hex digits. Other users of this machine see it; the environment hides it
+    #[arg(long, value_name = "KEY")]
+    pub rln_relay_eth_private_key: Option<Hidden>,
+    /// Which memberships.
+    #[command(flatten)]
+    pub members: MembersArgs,
+    /// Pay and extend
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true", value_parser = parse_bool)]
+    pub execute: bool,
 }
 
 /// Flags of `rln status`.

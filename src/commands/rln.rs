@@ -3,6 +3,7 @@
 //! | Module | What |
 //! |---|---|
 //! | `register` | becoming a member, in one run or in several |
+//! | `extend` | staying one |
 //! | `draft` | identities that are none yet |
 //! | `lock` | keeps others off while one works on them |
 
@@ -28,6 +29,7 @@ use waku_rln::{
 use waku2::{Preset, rules::Row};
 
 mod draft;
+mod extend;
 mod lock;
 mod register;
 
@@ -64,6 +66,7 @@ pub async fn run(command: RlnCommand) -> anyhow::Result<()> {
         RlnCommand::Register(args) => register(*args).await,
         RlnCommand::Keystore(command) => keystore(command).await,
         RlnCommand::Status(args) => status(*args).await,
+        RlnCommand::Extend(args) => extend::extend(*args).await,
     }
 }
 
@@ -203,7 +206,7 @@ impl Place {
 const fn life(life: Life) -> &'static str {
     match life {
         Life::Active => "active",
-        Life::Grace => "in its grace period: extend it",
+        Life::Grace => "in its grace period: `causeway rln extend --execute` gives it another half a year",
         Life::Expired => "expired: it counts until somebody erases it",
         Life::Absent => "not a member",
     }

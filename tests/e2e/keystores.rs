@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{
     process::{Output, Said, run},
@@ -112,6 +112,31 @@ fn what_stands_in_the_way_is_named_with_its_flag_and_nothing_is_paid() {
     }
     assert_eq!((registry.members().len(), registry.transactions()), (0, (0, 0)));
     assert!(!files(&directory).contains(&"keystore.unregistered.json".to_owned()), "{:?}", files(&directory));
+}
+
+#[test]
+fn a_membership_in_its_grace_is_extended_for_the_fee() {
+    let (registry, directory) = (Registry::new(CHAIN), tempfile::tempdir().unwrap());
+    let url = registry.serve();
+    let extend = &["rln", "extend"][..];
+    let registered = registers(&["rln", "register"], &url, &directory, &["--execute", PASSWORD]);
+    assert_eq!((registered.code, registry.members().len()), (Some(0), 1), "{registered:?}");
+    let before = registry.transactions();
+    let early = registers(extend, &url, &directory, &["--execute", PASSWORD]);
+    assert!(early.code == Some(0) && early.stderr.contains("nothing is in its grace period"), "{early:?}");
+    registry.ages();
+    let status = asked(&["rln", "status"], &url, &directory, &[PASSWORD]);
+    assert!(status.stdout.contains("`causeway rln extend --execute`"), "{status:?}");
+    let told = registers(extend, &url, &directory, &[PASSWORD]);
+    assert!(told.stdout.contains("in its grace period") && told.stdout.contains("fee        "), "{told:?}");
+    assert!(told.stderr.contains("nothing was paid: add --execute to extend"), "{told:?}");
+    assert_eq!(registry.transactions(), before);
+    let extended = registers(extend, &url, &directory, &["--execute", "--json", PASSWORD]);
+    let last: Value = serde_json::from_str(extended.stdout.lines().last().unwrap()).unwrap();
+    assert_eq!((extended.code, &last["extended"], &last["block"]), (Some(0), &json!(1), &json!(9)), "{extended:?}");
+    assert_eq!(registry.transactions(), (before.0 + 1, 0));
+    let status = asked(&["rln", "status"], &url, &directory, &[PASSWORD]);
+    assert!(status.stdout.contains("active"), "{status:?}");
 }
 
 #[test]

@@ -36,6 +36,8 @@ struct State {
     /// Questions so far.
     asked: usize,
     approved: bool,
+    /// All members are in their grace period, until they are extended.
+    in_grace: bool,
     /// Commitments with their limits, by index.
     members: Vec<(String, u64)>,
     /// In no block yet: hash, call.
@@ -48,6 +50,7 @@ struct State {
 enum Call {
     Approve,
     Register { commitment: String, limit: u64 },
+    Extend,
 }
 
 impl Registry {
@@ -57,6 +60,7 @@ impl Registry {
             silent: None,
             asked: 0,
             approved: false,
+            in_grace: false,
             members: Vec::new(),
             waiting: Vec::new(),
             done: Vec::new(),
@@ -85,6 +89,11 @@ impl Registry {
     /// All members have this limit from now on, whatever they registered for.
     pub(crate) fn limits_all(&self, limit: u64) {
         self.state().members.iter_mut().for_each(|(_, own)| *own = limit);
+    }
+
+    /// All members come into their grace period.
+    pub(crate) fn ages(&self) {
+        self.state().in_grace = true;
     }
 
     /// How many transactions are in blocks, and how many of these did nothing.
@@ -180,6 +189,8 @@ impl State {
                 self.approved = true;
                 (true, None)
             }
+            // Whoever is not in grace cannot be extended.
+            Call::Extend => (std::mem::take(&mut self.in_grace), None),
             Call::Register { commitment, .. } if !self.approved || self.is_member(&commitment) => (false, None),
             Call::Register { commitment, limit } => {
                 self.members.push((commitment, limit));
@@ -195,6 +206,7 @@ impl State {
     fn estimate(&self, data: &str) -> Result<Value, Value> {
         let refused = match call(data) {
             Some(Call::Register { commitment, .. }) => !self.approved || self.is_member(&commitment),
+            Some(Call::Extend) => !self.in_grace,
             _ => false,
         };
         if refused { Err(json!({"code": 3, "message": "execution reverted"})) } else { Ok(json!("0x64")) }
@@ -232,7 +244,8 @@ impl State {
             "0x3a7592f0" => {
                 place().map_or_else(|| vec![0; 3], |place| vec![self.members[place].1, FIRST + place as u64, 1])
             }
-            "0x6735e04c" | "0xd9548e53" => vec![0],
+            "0x6735e04c" => vec![u64::from(self.in_grace)],
+            "0xd9548e53" => vec![0],
             "0xd8826870" => vec![FIRST + self.members.len() as u64],
             // The limits of one, of all, and what is taken.
             "0x8250ff1b" => vec![20],
@@ -254,10 +267,13 @@ fn word(number: u64) -> String {
     format!("{number:064x}")
 }
 
-/// The call in these digits: approve, or register with its commitment and limit.
+/// The call in these digits: approve, extend, or register with its commitment and limit.
 fn call(digits: &str) -> Option<Call> {
     if digits.contains("095ea7b3") {
         return Some(Call::Approve);
+    }
+    if digits.contains("075a94ea") {
+        return Some(Call::Extend);
     }
     let (_, words) = digits.split_once("6bfdc994")?;
     let limit = u64::from_str_radix(words.get(112..128)?, 16).ok()?;

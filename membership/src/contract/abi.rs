@@ -47,6 +47,7 @@ pub mod current {
         function minMembershipRateLimit() external view returns (uint32);
         function maxTotalRateLimit() external view returns (uint32);
         function currentTotalRateLimit() external view returns (uint256);
+        function extendMemberships(uint256[] ids) external;
         function isInGracePeriod(uint256 id) external view returns (bool);
         function isExpired(uint256 id) external view returns (bool);
         event MembershipRegistered(uint256 idCommitment, uint256 rateLimit, uint32 index);

@@ -186,18 +186,7 @@ impl Work<'_> {
 
     async fn registered(&self, commitment: Commitment) -> Result<Registered, RegisterError> {
         let Task { provider, contract, account, limit, remark, .. } = self.task;
-        let registering = register::register(provider, contract, account, commitment, limit.get().into());
-        let mut registering = std::pin::pin!(registering);
-        let mut waited = 0;
-        loop {
-            tokio::select! {
-                done = &mut registering => return done,
-                () = tokio::time::sleep(register::RECEIPT_EVERY * 5) => {
-                    waited += register::RECEIPT_EVERY.as_secs() * 5;
-                    remark(format_args!("waiting for the transactions to be in a block: {waited} s"));
-                }
-            }
-        }
+        waited(register::register(provider, contract, account, commitment, limit.get().into()), *remark).await
     }
 
     async fn draft(&self) -> anyhow::Result<Option<Credential>> {
@@ -261,7 +250,22 @@ pub(super) async fn unfinished(
     Ok(None)
 }
 
-fn tell_cost(cost: &Cost, account: &Account, as_json: bool) -> anyhow::Result<()> {
+/// Waits for transactions, and says how long it takes.
+pub(super) async fn waited<T>(sent: impl Future<Output = T>, remark: fn(fmt::Arguments<'_>)) -> T {
+    let mut sent = std::pin::pin!(sent);
+    let mut seconds = 0;
+    loop {
+        tokio::select! {
+            done = &mut sent => return done,
+            () = tokio::time::sleep(register::RECEIPT_EVERY * 5) => {
+                seconds += register::RECEIPT_EVERY.as_secs() * 5;
+                remark(format_args!("waiting for the transactions to be in a block: {seconds} s"));
+            }
+        }
+    }
+}
+
+pub(super) fn tell_cost(cost: &Cost, account: &Account, as_json: bool) -> anyhow::Result<()> {
     let deposit = cost.deposit;
     if as_json {
         let deposit = deposit.map(

@@ -12,7 +12,7 @@ use membership::{
     follow::{self, Group, Settings},
     path::Own,
     provider::{At, Fault, Provider, Revert},
-    register::{self, Account, RegisterError},
+    register::{self, Account, RegisterError, extend},
     status::{self, Life},
 };
 use serde_json::json;
@@ -243,7 +243,22 @@ async fn returned(chain: &ChainPeer, contract: &Contract, group: &Followed) -> R
 /// Half a year, then a month more.
 async fn lives(chain: &ChainPeer, contract: &Contract) -> Result<()> {
     let (provider, me) = (chain.provider(CURRENT)?, published()?);
-    for (days, life) in [(179, Life::Active), (2, Life::Grace), (31, Life::Expired)] {
+    let account = chain.account(0)?;
+    let early = extend::extend(&provider, contract, &account, &[me]).await;
+    ensure!(matches!(early, Err(RegisterError::Reverted(_))), "extended before its time: {early:?}");
+    for (days, life) in [
+        (179, Life::Active),
+        (2, Life::Grace),
+        (0, Life::Active),
+        (208, Life::Active),
+        (2, Life::Grace),
+        (31, Life::Expired),
+    ] {
+        if days == 0 {
+            let foreign = extend::extend(&provider, contract, &chain.account(1)?, &[me]).await;
+            ensure!(matches!(foreign, Err(RegisterError::Reverted(_))), "extended by somebody else: {foreign:?}");
+            extend::extend(&provider, contract, &account, &[me]).await?;
+        }
         chain.ask("evm_increaseTime", json!([days * 86_400])).await?;
         chain.ask("evm_mine", json!([])).await?;
         let status = status::status(&provider, contract, me).await?;
