@@ -162,7 +162,7 @@ pub(super) async fn look(State(looked): State<Looked>, request: Request, next: N
     match answer(&looked.patterns, request.method(), request.headers()) {
         Answer::Unlooked => next.run(request).await,
         Answer::Foreign => (StatusCode::FORBIDDEN, "Origin not allowed").into_response(),
-        Answer::Ambiguous => (StatusCode::BAD_REQUEST, "More than one Origin").into_response(),
+        Answer::Ambiguous => (StatusCode::BAD_REQUEST, "Only a single Origin header must be specified").into_response(),
         Answer::All => {
             let mut response = next.run(request).await;
             response.headers_mut().insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
@@ -172,6 +172,7 @@ pub(super) async fn look(State(looked): State<Looked>, request: Request, next: N
         Answer::This(origin) => {
             let mut response = next.run(request).await;
             response.headers_mut().insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+            response.headers_mut().insert(ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static("Content-Type"));
             response.headers_mut().append(VARY, HeaderValue::from_static("Origin"));
             response
         }
@@ -237,6 +238,32 @@ mod tests {
         assert_eq!(of(&["b", "a"], &["http://a"]), this);
         assert_eq!(of(&["b"], &["http://a"]), Answer::Foreign);
         assert_eq!(of(&["*"], &["http://a", "http://b"]), Answer::Ambiguous);
+    }
+
+    #[tokio::test]
+    async fn the_browser_is_told_what_it_may() {
+        let asked = async |patterns: &[&str], origins: &[&'static str]| {
+            let looked = Looked { patterns: patterns.iter().map(|text| pattern(text)).collect(), on_loopback: false };
+            let look = axum::middleware::from_fn_with_state(looked, look);
+            let mut router = axum::Router::new().route("/", axum::routing::get(async || "read")).layer(look);
+            let mut request = Request::new(axum::body::Body::empty());
+            origins.iter().for_each(|origin| {
+                request.headers_mut().append(ORIGIN, HeaderValue::from_static(origin));
+            });
+            let Ok(response) = tower::Service::call(&mut router, request).await;
+            let header =
+                |name| response.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or("").to_owned();
+            let told = [ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_ALLOW_HEADERS, VARY].map(header);
+            let body = axum::body::to_bytes(response.into_body(), 1_000).await.unwrap();
+            (told, String::from_utf8(body.to_vec()).unwrap())
+        };
+        let told = |headers: [&str; 3], body: &str| (headers.map(str::to_owned), body.to_owned());
+        assert_eq!(asked(&["*"], &["http://a"]).await, told(["*", "Content-Type", ""], "read"));
+        assert_eq!(asked(&["a", "b"], &["http://a"]).await, told(["http://a", "Content-Type", "Origin"], "read"));
+        assert_eq!(asked(&[], &["http://a"]).await, told(["", "", ""], "read"));
+        assert_eq!(asked(&["a"], &["http://c"]).await, told(["", "", ""], "Origin not allowed"));
+        let two = asked(&["a"], &["http://a", "http://a"]).await;
+        assert_eq!(two, told(["", "", ""], "Only a single Origin header must be specified"));
     }
 
     #[test]

@@ -159,10 +159,26 @@ fn a_bridge_with_every_service_has_the_names_that_dashboards_know() {
     let families = families(&metrics);
     assert_all(&families, OF_NWAKU);
     assert_all(&families, OF_WAKU_0);
+    assert_told(&metrics, OF_TRAFFIC);
+    let other_store =
+        format!("waku_service_peers{{protocol=\"/vac/waku/store-query/3.0.0\",peerId=\"{}\"}} 1", other.libp2p);
+    assert!(metrics.contains(&other_store), "{other_store} is not among {metrics}");
+    assert!(!metrics.contains("nim_gc_"), "there is no such thing here");
     if cfg!(target_os = "linux") {
         assert_all(&families, OF_A_PROCESS);
     }
 }
+
+/// What there is once a message came and went.
+const OF_TRAFFIC: &[(&str, &str, &str)] = &[
+    ("waku_relay_network_bytes", "counter", "topic type=net,gross direction=in,out"),
+    ("waku_relay_total_msg_bytes_per_shard", "gauge", "shard"),
+    ("waku_relay_max_msg_bytes_per_shard", "gauge", "shard"),
+    ("waku_relay_avg_msg_bytes_per_shard", "gauge", "shard"),
+    ("waku_connected_peers_per_shard", "gauge", "shard"),
+    ("waku_connected_peers_per_agent", "gauge", "agent"),
+    ("waku_archive_messages_per_shard", "gauge", "shard"),
+];
 
 /// Every name of nwaku that a node has from its start on, with its type and, where there are numbers, their labels and words.
 const OF_A_FRESH_NODE: &[(&str, &str, &str)] = &[
@@ -195,7 +211,7 @@ const OF_A_FRESH_NODE: &[(&str, &str, &str)] = &[
     ("waku_service_requests", "counter", "service state=served,rejected"),
     ("waku_service_requests_limit", "gauge", ""),
     ("waku_service_network_bytes", "counter", "service direction=in,out"),
-    ("waku_service_request_handling_duration_seconds", "histogram", "service le"),
+    ("waku_service_request_handling_duration_seconds", "histogram", "service le=0.005,10.0,+Inf"),
     ("waku_archive_messages", "gauge", "type=stored"),
     ("waku_archive_messages_per_shard", "gauge", ""),
     (

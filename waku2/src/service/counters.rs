@@ -6,7 +6,7 @@ use std::{
 };
 
 /// Bounds of the classes of [`Counters::durations`].  Deployed: the usual ones of Prometheus, which nwaku takes.
-pub const DURATIONS: [Duration; 12] = [
+pub const DURATIONS: [Duration; 14] = [
     Duration::from_millis(5),
     Duration::from_millis(10),
     Duration::from_millis(25),
@@ -19,6 +19,8 @@ pub const DURATIONS: [Duration; 12] = [
     Duration::from_secs(1),
     Duration::from_millis(2_500),
     Duration::from_secs(5),
+    Duration::from_millis(7_500),
+    Duration::from_secs(10),
 ];
 
 /// Of one protocol, as the serving side. Every number only grows, except `last_write_micros`.
