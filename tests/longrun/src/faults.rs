@@ -25,9 +25,9 @@ const MAX_AWAY: usize = 6_000;
 /// Crossings each way within each life.
 const IN_EACH_LIFE: u64 = 5;
 
-/// Crossings each way after each absence, so that what it held up is across before the next one: each is to lose nothing. A bridge that is
-/// killed a second after a silence may have lost what it sent into it.
-const AFTER_EACH_ABSENCE: u64 = 400;
+/// Posts after each absence, half a minute of them, so that what it held up is across and written down before the next one: each is to lose
+/// nothing. A bridge that is killed a second after a silence may have lost what it sent into it.
+const AFTER_EACH_ABSENCE: u64 = 150;
 
 /// For how long the network carries nothing and tells nobody.
 const SILENCE: Duration = Duration::from_secs(60);
@@ -86,7 +86,7 @@ async fn faults(kills: u32, away: Duration, given: Option<&Path>) -> Result<()> 
     let since = now().instant;
     lives.load.carried(IN_EACH_LIFE).await?;
     println!("{} s of silence; carried again after {:?}", SILENCE.as_secs(), now().instant - since);
-    lives.load.carried(AFTER_EACH_ABSENCE).await?;
+    lives.load.posted(AFTER_EACH_ABSENCE).await?;
 
     let half = u64::try_from(away.as_millis() / 2 / PACE.every.as_millis())?;
     for (side, name) in SIDES.iter().enumerate() {
@@ -99,7 +99,7 @@ async fn faults(kills: u32, away: Duration, given: Option<&Path>) -> Result<()> 
         let since = now().instant;
         lives.load.carried(IN_EACH_LIFE).await?;
         println!("{name} away for {} s; carried again after {:?}", away.as_secs(), now().instant - since);
-        lives.load.carried(AFTER_EACH_ABSENCE).await?;
+        lives.load.posted(AFTER_EACH_ABSENCE).await?;
     }
     let report = lives.load.end().await?;
     ensure!(report.written > 0 && report.messages > 0 && report.envelopes > 0, "faults: {report:?}");
