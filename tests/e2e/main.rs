@@ -29,6 +29,7 @@ mod records;
 #[path = "../support/registry.rs"]
 mod registry;
 mod rest;
+mod rest_services;
 #[cfg(feature = "rln")]
 mod rln;
 mod routes;

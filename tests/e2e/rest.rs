@@ -11,14 +11,14 @@ const SURE: Duration = Duration::from_secs(60);
 /// How often a state that nobody tells of is looked at again.
 const AGAIN: Duration = Duration::from_millis(100);
 
-fn node(flags: &[&str]) -> (tempfile::TempDir, Bridge) {
+pub(crate) fn node(flags: &[&str]) -> (tempfile::TempDir, Bridge) {
     let data = tempfile::tempdir().expect("a temporary directory");
     let node = Bridge::node_in(data.path(), flags, &[]);
     (data, node)
 }
 
 /// Asks again until the answer is as it should be.
-fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+pub(crate) fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     let mut left = SURE.as_millis() / AGAIN.as_millis();
     loop {
         if let Some(found) = look() {
@@ -30,13 +30,13 @@ fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     }
 }
 
-fn json_of(node: &Bridge, path: &str) -> Value {
+pub(crate) fn json_of(node: &Bridge, path: &str) -> Value {
     let (status, body) = node.get(path);
     assert_eq!(status, 200, "{path}: {body}");
     serde_json::from_str(&body).unwrap_or_else(|error| panic!("{path}: {error}: {body}"))
 }
 
-fn payloads(node: &Bridge, path: &str) -> Vec<String> {
+pub(crate) fn payloads(node: &Bridge, path: &str) -> Vec<String> {
     let messages = json_of(node, path);
     let of = |message: &Value| message["payload"].as_str().expect("a payload").to_owned();
     messages.as_array().expect("a list").iter().map(of).collect()
