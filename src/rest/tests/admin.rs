@@ -115,6 +115,9 @@ fn calls() -> Vec<Case> {
         of().with(&json!(["/ip4/127.0.0.1/tcp/1"])).begins(400, "Couldn't parse remote peer info: "),
         of().with(&json!(vec![addr(ID); 65])).text(400, "Give at most 64 peers"),
         of().with(&json!({})).begins(400, "Invalid content body, could not decode. "),
+        of().text(400, "Missing content body"),
+        of().sending("text/html", "[]").text(400, "Wrong Content-Type, expected application/json or text/plain"),
+        of().sending("text/plain", &json!([addr(ID)]).to_string()).ok(),
         filter().json(200, subscriptions),
         filter()
             .given(|state| state.serves_filter = false)

@@ -57,6 +57,7 @@ pub(super) fn cases() -> Vec<Case> {
                 .text(400, &format!("{failed}Autosharding is disabled")),
             of().with(&json!([5])).begins(400, "Invalid content body, could not decode. "),
             of().text(400, "Missing content body"),
+            of().sending("text/html", "[]").text(400, "Wrong Content-Type, expected application/json or text/plain"),
         ]);
     }
     cases.push(Case::of("POST", SUBSCRIPTIONS).with(&json!(["/waku/2/rs/2/0"])).begins(400, "Subscribe failed: "));
@@ -119,7 +120,7 @@ fn published() -> Vec<Case> {
                 .text(400, "Failed to publish: Message size exceeded maximum of 153600 bytes"),
             of().with(&hello())
                 .given(|state| state.publish = Err(PublishError::NotSigned(SignedError::Signature)))
-                .begins(400, "Failed to publish: "),
+                .text(400, "Failed to publish: the shard is a signed one: not signed with the shard's key"),
             of().with(&hello())
                 .given(|state| state.publish = Err(PublishError::NoProof(NoProof::OutOfIds)))
                 .text(500, "Failed to publish: error appending RLN proof to message: could not get new message id to generate an rln proof: no message id left in this epoch"),
