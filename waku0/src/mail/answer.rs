@@ -37,12 +37,8 @@ pub const TOPIC_STEP: usize = 10_000;
 /// Envelopes of the first page: few, so that the first packet leaves at once.
 pub const FIRST_PAGE: usize = 64;
 
-/// Envelopes of the pages behind it, while others are answered too. Between two of them these have their turn, and gossip waits behind no more
-/// than that.
-pub const NEXT_PAGE: usize = 100;
-
-/// The same while nobody else is: fewer turns, which cost a tenth of an answer.
-pub const LONE_PAGE: usize = 250;
+/// Envelopes of the pages behind it. Between two of them others have their turn; with fewer the turns would cost a tenth of an answer.
+pub const NEXT_PAGE: usize = 250;
 
 /// What is to be read next.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -132,8 +128,8 @@ impl Answer {
         self.query.lower..=self.query.upper
     }
 
-    /// What is to be read next; `None` when there is enough, or no more. `alone`: nobody else is being answered.
-    pub(super) fn next(&self, alone: bool) -> Option<Next> {
+    /// What is to be read next; `None` when there is enough, or no more.
+    pub(super) fn next(&self) -> Option<Next> {
         if self.is_over || !self.ready.is_empty() {
             return None;
         }
@@ -141,11 +137,7 @@ impl Answer {
             Plan::Resolving { after, .. } => return Some(Next::Topics(*after)),
             Plan::Reading(topics) => topics.clone(),
         };
-        let step = match (self.is_first_page, alone) {
-            (true, _) => FIRST_PAGE,
-            (false, true) => LONE_PAGE,
-            (false, false) => NEXT_PAGE,
-        };
+        let step = if self.is_first_page { FIRST_PAGE } else { NEXT_PAGE };
         let is_exact = !topics.is_empty() || self.query.wanted == Wanted::Bloom(crate::bloom::Bloom::FULL);
         let rows = if is_exact { step.min(self.left as usize) } else { step };
         Some(Next::Page(PageQuery {

@@ -9,7 +9,7 @@ use crate::{
     bloom::Bloom,
     mail::{
         REQUEST_TOPIC,
-        answer::{FIRST_PAGE, LONE_PAGE, MAX_PAGE_TOPICS, NEXT_PAGE},
+        answer::{FIRST_PAGE, MAX_PAGE_TOPICS, NEXT_PAGE},
         request::MAX_LIMIT,
     },
     packet::{
@@ -132,12 +132,12 @@ fn serve(server: &mut Server, archive: &Archive, now: Now) -> BTreeMap<ConnId, S
 
 fn serve_by(
     server: &mut Server,
-    now: Now,
+    mut now: Now,
     mut read: impl FnMut(&PageQuery) -> Result<Page, ArchiveFailed>,
     archive: &Archive,
 ) -> BTreeMap<ConnId, Sent> {
     let mut sent = BTreeMap::<ConnId, Sent>::new();
-    while let Some(step) = server.next_step() {
+    while let Some(step) = next_step(server, &mut now) {
         match step {
             Step::Topics { ticket, after, .. } => server.topics(now, ticket, Ok(archive.topics(after))),
             Step::Page { ticket, page } => {
@@ -154,6 +154,18 @@ fn serve_by(
         }
     }
     sent
+}
+
+/// The next thing to do, after a rest if there is one.
+fn next_step(server: &mut Server, now: &mut Now) -> Option<Step> {
+    loop {
+        if let Some(step) = server.next_step() {
+            return Some(step);
+        }
+        let rests_until = server.wake_at().filter(|at| *at <= now.instant + REST)?;
+        *now = now.after(rests_until - now.instant);
+        server.tick(*now);
+    }
 }
 
 fn note(sent: &mut Sent, code: Code, body: &Bytes) {
@@ -406,20 +418,29 @@ fn whisper_is_sent_each_envelope_alone() {
 }
 
 #[test]
-fn pages_are_short_while_others_are_answered() {
+fn readers_rest_behind_each_page_while_several_are_answered() {
     let archive = many(1_000, A, 10);
-    for (askers, expected) in [(1, LONE_PAGE), (2, NEXT_PAGE)] {
-        let (mut server, now, mut asked) = (Server::new(Settings::default()), start(), Vec::new());
-        (0..askers).for_each(|n| server.asked(now, asker(n), ask(plain(&[A]))));
-        let read = |page: &PageQuery| {
-            asked.push(page.rows);
-            Ok(archive.page(page, page.rows))
-        };
-        let sent = serve_by(&mut server, now, read, &archive);
-        assert!(sent.values().all(|sent| sent.hashes().len() == 1_000));
-        assert_eq!(asked.iter().filter(|rows| **rows == FIRST_PAGE).count() as u64, askers);
-        let (first, second) = (asked[askers as usize], asked[askers as usize + 1]);
-        assert_eq!((first, second), (expected, expected), "{asked:?}");
+    for askers in [1, 2, 10] {
+        let (mut server, began) = (Server::new(Settings::default()), start());
+        (0..askers).for_each(|n| server.asked(began, asker(n), ask(plain(&[A]))));
+        let (mut now, mut read_at, mut ended) = (began, Vec::new(), 0);
+        while let Some(step) = next_step(&mut server, &mut now) {
+            match step {
+                Step::Page { ticket, page } => {
+                    read_at.push(now.instant);
+                    server.page(now, ticket, Ok(archive.page(&page, page.rows)));
+                }
+                Step::Send { ticket, .. } => ticket.into_iter().for_each(|ticket| server.taken(now, ticket, true)),
+                Step::Ended { .. } => ended += 1,
+                Step::Topics { .. } => {}
+            }
+        }
+        assert_eq!((ended, server.wake_at()), (askers, None));
+        let pages = 1 + (1_000 - FIRST_PAGE).div_ceil(NEXT_PAGE) as u64;
+        assert_eq!(read_at.len() as u64, askers * pages);
+        let within_a_rest = |from: &Instant| read_at.iter().filter(|at| (*from..*from + REST).contains(at)).count();
+        let most = read_at.iter().map(within_a_rest).max().unwrap();
+        assert_eq!(most, if askers == 1 { read_at.len() } else { MAX_READS }, "one alone waits for nobody");
     }
 }
 
@@ -486,11 +507,11 @@ fn who_has_had_less_reads_first() {
     let archive = Archive::of(
         (0..1_000).map(|n| envelope(n, if n % 2 == 0 { A } else { B }, if n % 2 == 0 { 9_000 } else { 10 })),
     );
-    let (mut server, now) = (Server::new(Settings::default()), start());
+    let (mut server, mut now) = (Server::new(Settings::default()), start());
     (1..=3).for_each(|n| server.asked(now, asker(n), ask(plain(&[A]))));
     server.asked(now, asker(4), ask(plain(&[B])));
     let mut ended = Vec::new();
-    while let Some(step) = server.next_step() {
+    while let Some(step) = next_step(&mut server, &mut now) {
         match step {
             Step::Page { ticket, page } => server.page(now, ticket, Ok(archive.page(&page, page.rows))),
             Step::Send { ticket, .. } => server.taken(now, ticket.unwrap(), true),

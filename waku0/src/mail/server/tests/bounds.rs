@@ -181,11 +181,11 @@ fn h40_a_replayed_request_is_one_more_request_of_who_replays_it() {
 #[test]
 fn h41_a_hundred_peers_that_ask_and_go_leave_nothing_behind() {
     let archive = many(500, A, 1_000);
-    let (mut server, now) = (Server::new(Settings::default()), start());
+    let (mut server, mut now) = (Server::new(Settings::default()), start());
     (0..100).for_each(|n| server.asked(now, asker(n), ask(plain(&[A]))));
     assert_eq!(server.running(), MAX_ANSWERS);
     let (mut refused, mut left) = (0, 0);
-    while let Some(step) = server.next_step() {
+    while let Some(step) = next_step(&mut server, &mut now) {
         match step {
             // Pages come when their peers have gone.
             Step::Page { ticket, page } => server.page(now, ticket, Ok(archive.page(&page, page.rows))),
