@@ -5,9 +5,9 @@
 //! allow it. Otherwise the refusal is written without reading the request, as deployed nodes do (429). Streams that bring messages we asked
 //! for wait instead.
 //!
-//! Limits: [`SLOTS`] and [`PEER_SLOTS`] requests of a protocol at a time, [`AT_WORK`] of them answered at a time, [`PUSHES`] and [`PEER_PUSHES`] streams that bring messages, of which
-//! [`READERS`] are read at a time, [`REFUSALS`] refusals. What is beyond the last three is reset. [`READ_TIME`] to read a request,
-//! [`ANSWER_TIME`] to answer it.
+//! Limits: [`SLOTS`] and [`PEER_SLOTS`] requests of a protocol at a time, [`AT_WORK`] of them answered at a time with a [`REST`] behind each,
+//! [`PUSHES`] and [`PEER_PUSHES`] streams that bring messages, of which [`READERS`] are read at a time, [`REFUSALS`] refusals. What is beyond
+//! the last three is reset. [`READ_TIME`] to read a request, [`ANSWER_TIME`] to answer it.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -23,7 +23,7 @@ use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, future::BoxFut
 use libp2p::PeerId;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
-    time::timeout,
+    time::{sleep, timeout},
 };
 use tracing::{debug, trace};
 
@@ -73,10 +73,13 @@ const END_TIME: Duration = Duration::from_secs(2);
 
 /// Answers of one protocol that are made and written at a time. More at a time would be done no sooner, and what the node relays would wait
 /// behind all of them.
-pub const AT_WORK: usize = 8;
+pub const AT_WORK: usize = 2;
+
+/// How long a turn rests behind an answer while all are taken: answers may wait, and what is relayed finds a processor free.
+pub const REST: Duration = Duration::from_millis(1);
 
 /// How long one of them keeps others waiting: a peer that does not read holds nobody else up.
-const TURN_TIME: Duration = Duration::from_millis(100);
+const TURN_TIME: Duration = Duration::from_millis(25);
 
 /// What answers the requests of a protocol.
 pub trait Answer: Send + Sync + 'static {
@@ -282,6 +285,8 @@ impl Service {
         if timeout(TURN_TIME, &mut work).await.is_err() {
             drop(turn);
             work.await;
+        } else if self.turns.available_permits() == 0 {
+            sleep(REST).await;
         }
     }
 
