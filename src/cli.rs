@@ -42,8 +42,8 @@ pub use mail::{DEFAULT_PASSWORD, MailArgs, MailStoreArgs};
 pub use network::NetworkArgs;
 pub use records::{ExportArgs, HistoryArgs, ImportArgs};
 pub use rln::{
-    ChainArgs, ExtendArgs, Hidden, KeystoreCommand, KeystorePasswordArgs, MembersArgs, RegisterArgs, RlnArgs,
-    RlnCommand, RlnCommandArgs,
+    ChainArgs, ExtendArgs, Hidden, KeystoreCommand, KeystorePasswordArgs, MembersArgs, MessageIds, RegisterArgs,
+    RlnArgs, RlnCommand, RlnCommandArgs,
 };
 pub use rpc::{BytesForm, Namespace, RpcArgs};
 pub use seek::SeekArgs;

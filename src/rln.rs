@@ -21,7 +21,7 @@ use devp2p::clock::now;
 use membership::{
     contract::Commitment,
     follow::{Follower, Settings, follow},
-    ids::{Ids, LedgerError, Membership, NoPool, NoRange, Pool as Own, Range},
+    ids::{Ids, LedgerError, Membership, NoPool, Pool as Own, Range},
     path::{NotOwn, Own as Indexes, Places},
     provider::{HowMany, Http, Provider},
     status,
@@ -91,9 +91,6 @@ pub enum StartError {
     /// No such indexes.
     #[error("--rln-relay-cred-path: {0}")]
     Indexes(#[from] NotOwn),
-    /// A membership without messages.
-    #[error("--rln-relay-cred-path: {0}")]
-    Range(#[from] NoRange),
     /// The ledger.
     #[error("message ids: {0}")]
     Ledger(#[from] LedgerError),
@@ -131,6 +128,8 @@ pub(crate) struct Mine {
     pub(crate) member: Member,
     pub(crate) commitment: Commitment,
     pub(crate) index: u32,
+    /// Which of its message ids are ours.
+    pub(crate) range: Range,
 }
 
 /// A group that is being followed.
@@ -206,11 +205,8 @@ async fn ids(
     terms: &Terms,
     reserve: membership::ids::Reserve,
 ) -> Result<Arc<Mutex<Ids>>, StartError> {
-    let of = |mine: &Mine| {
-        let range = Range::all(mine.member.limit.get().into())?;
-        Ok::<_, NoRange>(Membership { commitment: mine.commitment, range })
-    };
-    let own = Own::new(mine.iter().map(of).collect::<Result<_, _>>()?)?;
+    let of = |mine: &Mine| Membership { commitment: mine.commitment, range: mine.range };
+    let own = Own::new(mine.iter().map(of).collect())?;
     let (epochs, unix) = (terms.epochs, now().unix);
     let opened = spawn_blocking(move || Ids::open(&ledger, epochs, unix, own, reserve));
     let (ids, _) = opened.await.map_err(|_| StartError::Ended)??;

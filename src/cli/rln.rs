@@ -32,6 +32,25 @@ impl fmt::Debug for Hidden {
     }
 }
 
+/// The first and the last message id of a stretch, as they are written: `0-49`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MessageIds {
+    /// The first.
+    pub first: u32,
+    /// The last, which is not before it.
+    pub last: u32,
+}
+
+impl FromStr for MessageIds {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let ends = text.split_once('-').and_then(|(first, last)| Some((first.parse().ok()?, last.parse().ok()?)));
+        let ids = ends.map(|(first, last)| Self { first, last });
+        ids.filter(|ids| ids.first <= ids.last).ok_or("give the first id and the last, which count from 0: 0-49")
+    }
+}
+
 /// Flags about rate-limit proofs (RLN), by the names of nwaku. What is empty is not given, because compose files pass that for what
 /// is not set.
 #[derive(Debug, Clone, Args)]
@@ -69,6 +88,10 @@ pub struct RlnArgs {
     /// Messages an epoch of a membership whose keystore does not say [default: that of the keystore]
     #[arg(long, value_name = "N")]
     pub rln_relay_user_message_limit: Option<u64>,
+    /// Of each membership's messages of an epoch, use only those from FIRST to LAST, counted from 0. Two bridges share a membership if no
+    /// id is with both, 0-49 and 50-99 for example: an id that both use reveals its secret [default: all]
+    #[arg(long, value_name = "FIRST-LAST")]
+    pub rln_message_ids: Option<MessageIds>,
 }
 
 /// Where a group is on its chain, and who is asked about it.
@@ -268,5 +291,14 @@ mod tests {
     fn what_is_hidden_does_not_print() {
         let Ok(hidden) = "secret".parse::<Hidden>();
         assert_eq!((hidden.text(), &*format!("{hidden:?}")), ("secret", "Hidden(..)"));
+    }
+
+    #[test]
+    fn a_stretch_of_ids_has_two_ends_in_order() {
+        assert_eq!("0-49".parse(), Ok(MessageIds { first: 0, last: 49 }));
+        assert_eq!("7-7".parse(), Ok(MessageIds { first: 7, last: 7 }));
+        for wrong in ["", "7", "-", "7-", "-7", "9-7", "0..49", "0-4294967296", "0-1-2"] {
+            assert!(wrong.parse::<MessageIds>().is_err(), "{wrong}");
+        }
     }
 }

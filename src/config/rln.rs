@@ -16,7 +16,7 @@ use waku_rln::Limit;
 use waku2::{Preset, rln::epoch::EpochLength};
 
 use super::{network::Network, reserves::Reserves};
-use crate::cli::{ChainArgs, Hidden, KeystorePasswordArgs, RlnArgs};
+use crate::cli::{ChainArgs, Hidden, KeystorePasswordArgs, MessageIds, RlnArgs};
 
 /// Keystores at most: each may have as many memberships as a pool has.
 const MAX_KEYSTORES: usize = membership::ids::MAX_MEMBERSHIPS;
@@ -91,6 +91,8 @@ pub struct Credentials {
     pub index: Option<u32>,
     /// Messages an epoch where the keystore does not say.
     pub limit: Option<Limit>,
+    /// The ids that are ours, if not all are.
+    pub ids: Option<MessageIds>,
 }
 
 /// Flags that make no proofs.
@@ -201,6 +203,7 @@ fn given(args: &RlnArgs) -> Vec<&'static str> {
         ("--rln-cred-password-file", password.rln_cred_password_file.is_some()),
         ("--rln-relay-epoch-sec", args.rln_relay_epoch_sec.is_some()),
         ("--rln-relay-user-message-limit", args.rln_relay_user_message_limit.is_some()),
+        ("--rln-message-ids", args.rln_message_ids.is_some()),
     ]
     .into_iter()
     .filter_map(|(flag, is_given)| is_given.then_some(flag))
@@ -292,7 +295,7 @@ fn credentials(args: &RlnArgs) -> Result<Option<Credentials>, RlnError> {
         _ => {}
     }
     let limit = args.rln_relay_user_message_limit.map(limit).transpose()?;
-    Ok(Some(Credentials { files, password, index: args.rln_relay_membership_index, limit }))
+    Ok(Some(Credentials { files, password, index: args.rln_relay_membership_index, limit, ids: args.rln_message_ids }))
 }
 
 /// Messages an epoch.

@@ -8,7 +8,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use membership::contract::Commitment;
+use membership::{
+    contract::Commitment,
+    ids::{NoRange, Range},
+};
 use tokio::task::{JoinSet, spawn_blocking};
 use waku_rln::{
     Member,
@@ -70,12 +73,15 @@ pub enum KeystoresError {
         .0.map(|index| format!(" with index {index}")).unwrap_or_default()
     )]
     NoMembership(Option<u32>),
+    /// Ids that it has not.
+    #[error("--rln-message-ids {}-{}: the membership of {} has {}, which count from 0", .1.first, .1.last, .0.display(), .1.limit)]
+    Range(PathBuf, NoRange),
     /// Zero.
     #[error("--rln-relay-cred-path {0}: nobody has this commitment")]
     Commitment(PathBuf),
     /// Another program has it.
     #[error(
-        "--rln-relay-cred-path {0}: another program makes proofs with it, and two that share a membership would reveal its secret: stop that one, or give each a membership of its own, by its keystore or by --rln-relay-membership-index"
+        "--rln-relay-cred-path {0}: another program makes proofs with it, and two that share a membership would reveal its secret: stop that one, or give each a membership of its own, by its keystore or by --rln-relay-membership-index, or ids of its own by --rln-message-ids"
     )]
     InUse(PathBuf),
     /// The program ends.
@@ -160,12 +166,12 @@ pub(crate) async fn open(path: &Path, password: &Password) -> Result<Vec<Credent
 #[derive(Debug, Default)]
 pub(super) struct Held(#[expect(dead_code, reason = "it is held")] Vec<File>);
 
-/// Keeps other programs off a keystore, or, of one membership in it, those that want all. Where files can't be locked nobody is
+/// Keeps other programs off a keystore; who wants a part of it alone, only those that want all. Where files can't be locked nobody is
 /// kept off. A copy of a keystore is another one.
-fn held(path: &Path, index: Option<u32>) -> Result<Option<File>, KeystoresError> {
+fn held(path: &Path, is_part: bool) -> Result<Option<File>, KeystoresError> {
     let locked = File::open(path)
         .map_err(TryLockError::Error)
-        .and_then(|file| if index.is_some() { file.try_lock_shared() } else { file.try_lock() }.map(|()| file));
+        .and_then(|file| if is_part { file.try_lock_shared() } else { file.try_lock() }.map(|()| file));
     match locked {
         Ok(file) => Ok(Some(file)),
         Err(TryLockError::WouldBlock) => Err(KeystoresError::InUse(path.to_owned())),
@@ -179,7 +185,7 @@ fn held(path: &Path, index: Option<u32>) -> Result<Option<File>, KeystoresError>
 /// Our members: all of the group that the keystores have, or the one of the index; and what keeps others off them. Which index a
 /// member has in a group that is a file, the file says.
 pub(super) async fn members(credentials: Credentials, group: &Group) -> Result<(Vec<Mine>, Held), KeystoresError> {
-    let Credentials { files, password: asked, index, limit } = credentials;
+    let Credentials { files, password: asked, index, limit, ids } = credentials;
     let password =
         spawn_blocking(move || ask::asked(&asked, Asked::Once)).await.map_err(|_| KeystoresError::Ended)??;
     let mut opening = JoinSet::new();
@@ -191,13 +197,16 @@ pub(super) async fn members(credentials: Credentials, group: &Group) -> Result<(
     let (mut mine, mut locks) = (Vec::new(), Vec::new());
     while let Some(opened) = opening.join_next().await {
         let (path, opened) = opened.map_err(|_| KeystoresError::Ended)??;
-        locks.extend(held(&path, index)?);
+        locks.extend(held(&path, index.is_some() || ids.is_some())?);
         for credential in opened.into_iter().filter(|one| is_wanted(one, group, index)) {
             let limit = credential.limit.or(limit).ok_or_else(|| KeystoresError::NoLimit(path.clone()))?;
+            let messages = limit.get().into();
+            let range = ids.map_or(Range::all(messages), |ids| Range::new(ids.first, ids.last, messages));
             let commitment = Commitment::new(*credential.identity.commitment());
             mine.push(Mine {
                 commitment: commitment.ok_or_else(|| KeystoresError::Commitment(path.clone()))?,
                 index: credential.membership.index,
+                range: range.map_err(|error| KeystoresError::Range(path.clone(), error))?,
                 member: Member { identity: credential.identity.into(), limit },
             });
         }
@@ -270,7 +279,7 @@ mod tests {
         file::save(&file, &keystore).unwrap();
         let found = |index| {
             let password = KeystorePasswordArgs { rln_cred_password_file: Some(secret.clone()), ..Default::default() };
-            let asked = Credentials { files: vec![file.clone()], password, index, limit: None };
+            let asked = Credentials { files: vec![file.clone()], password, index, limit: None, ids: None };
             let group = Group::Chain(Chain { contract: Contract::TWN, providers: Vec::new() });
             async move { members(asked, &group).await }
         };
@@ -283,6 +292,33 @@ mod tests {
         assert!(open(&file, &Password::new("sup3rsecure")).await.is_ok(), "who only looks is not kept off");
         drop((third, seventh));
         assert!(found(None).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn some_of_the_ids_of_each_or_all() {
+        let directory = tempfile::tempdir().unwrap();
+        let (file, secret) = (directory.path().join("keystore.json"), directory.path().join("password"));
+        std::fs::write(&secret, "sup3rsecure").unwrap();
+        let (mut keystore, mut rng) = (Keystore::default(), StdRng::seed_from_u64(1));
+        let one = Credential { limit: Limit::new(100), ..credential(&Contract::TWN.address.to_string(), 3) };
+        keystore.add(&one, &Password::new("sup3rsecure"), Kdf::Pbkdf2 { rounds: 1 }, &mut rng).unwrap();
+        file::save(&file, &keystore).unwrap();
+        let found = |ids: Option<&str>| {
+            let password = KeystorePasswordArgs { rln_cred_password_file: Some(secret.clone()), ..Default::default() };
+            let ids = ids.map(|ids| ids.parse().unwrap());
+            let asked = Credentials { files: vec![file.clone()], password, index: None, limit: None, ids };
+            let group = Group::Chain(Chain { contract: Contract::TWN, providers: Vec::new() });
+            async move { members(asked, &group).await.map(|(mine, held)| (mine[0].range, held)) }
+        };
+        let (all, alone) = found(None).await.unwrap();
+        assert_eq!(all, Range::all(100).unwrap());
+        assert!(matches!(found(Some("0-49")).await, Err(KeystoresError::InUse(_))));
+        drop(alone);
+        let (half, _beside) = found(Some("0-49")).await.unwrap();
+        let (other, _held) = found(Some("50-99")).await.unwrap();
+        assert_eq!((half, other), (Range::new(0, 49, 100).unwrap(), Range::new(50, 99, 100).unwrap()));
+        let beyond = found(Some("50-100")).await.unwrap_err().to_string();
+        assert!(beyond.contains("--rln-message-ids 50-100") && beyond.contains("has 100"), "{beyond}");
     }
 
     #[tokio::test]
@@ -299,7 +335,7 @@ mod tests {
         let group = Group::Chain(Chain { contract: Contract::TWN, providers: Vec::new() });
         let found = |index| {
             let password = KeystorePasswordArgs { rln_cred_password_file: Some(secret.clone()), ..Default::default() };
-            let asked = Credentials { files: vec![file.clone()], password, index, limit: None };
+            let asked = Credentials { files: vec![file.clone()], password, index, limit: None, ids: None };
             let group = group.clone();
             async move { members(asked, &group).await }
         };

@@ -73,6 +73,47 @@ fn a_member_is_heard_within_its_rate_and_nobody_else_is() {
     assert!(!other.get(MESSAGES).1.contains("dW5wcm92ZW4"));
 }
 
+/// Two programs that use the same id of an epoch would reveal the membership's secret, and be left out of the group for it.
+#[test]
+fn two_programs_share_a_membership_by_its_ids() {
+    let directory = tempfile::tempdir().unwrap();
+    let at = |name: &str| directory.path().join(name).display().to_string();
+    let created = run(&["rln", "keystore", "create", &at("keystore.json"), "--limit=200", PASSWORD]);
+    assert!(created.success, "{created:?}");
+    fs::write(at("group"), &created.stdout).unwrap();
+    let (group, keystore) =
+        (format!("--rln-group={}", at("group")), format!("--rln-relay-cred-path={}", at("keystore.json")));
+    let proofs = ["--rln-relay", &*group, "--free-bandwidth=0"];
+    let verifier = Bridge::node_in(&directory.path().join("verifier"), &proofs, &[]);
+    let peer = format!("--staticnode={}", verifier.libp2p);
+    let member = |name: &str, ids: &str| {
+        let own = [&*keystore, PASSWORD, &*peer, ids];
+        Bridge::node_in(&directory.path().join(name), &[&proofs[..], &own].concat(), &[])
+    };
+    let members = [member("a", "--rln-message-ids=0-99"), member("b", "--rln-message-ids=100-199")];
+
+    let third = run(&["node", "--rln-relay", &group, &keystore, PASSWORD, "--data-dir", &at("c")]);
+    assert!(third.code == Some(1) && third.stderr.contains("--rln-message-ids"), "{third:?}");
+    let beyond =
+        ["node", "--rln-relay", &group, &keystore, PASSWORD, "--rln-message-ids=150-200", "--data-dir", &at("d")];
+    let beyond = run(&beyond);
+    assert!(beyond.stderr.contains("--rln-message-ids 150-200") && beyond.stderr.contains("has 200"), "{beyond:?}");
+
+    let mesh = "libp2p_gossipsub_peers_per_topic_mesh{topic=\"/waku/2/rs/0/0\"} 1.0\n";
+    until("a mesh", || members.iter().all(|node| node.get("/metrics").1.contains(mesh)));
+    // One of each in turn, so that both have the same place in the same epoch.
+    for payloads in [["YTE=", "YjE="], ["YTI=", "YjI="], ["YTM=", "YjM="]] {
+        for (payload, node) in payloads.into_iter().zip(&members) {
+            let said = json!({"payload": payload, "contentTopic": "/a/1/b/proto"}).to_string();
+            until("a message", || node.ask("POST", MESSAGES, &said).0 == 200);
+        }
+    }
+    let heard = "waku_rln_valid_messages_total_total{shard=\"/waku/2/rs/0/0\"} 6\n";
+    until("all six", || verifier.get("/metrics").1.contains(heard));
+    let metrics = verifier.get("/metrics").1;
+    assert!(metrics.contains("waku_rln_spam_messages_total_total 0\n"), "{metrics}");
+}
+
 #[test]
 fn a_bridge_to_a_network_with_proofs_wants_a_membership() {
     let refused = run(&["bridge", "--preset=twn"]);
