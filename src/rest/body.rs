@@ -21,6 +21,8 @@ use tokio::{
     time::timeout,
 };
 
+use tracing::debug;
+
 use super::answer;
 
 /// Longest body that is taken, in bytes.  Deployed: nwaku.
@@ -37,6 +39,12 @@ const LARGE_BODIES: usize = 8;
 
 /// No message of any network is longer, in bytes.
 const SMALL_BYTES: usize = 512 * 1024;
+
+/// Unknown fields of a request that the log tells.
+const MAX_TOLD: usize = 8;
+
+/// Characters of each.
+const MAX_TOLD_CHARS: usize = 64;
 
 static LARGE: Semaphore = Semaphore::const_new(LARGE_BODIES);
 
@@ -135,7 +143,23 @@ async fn decode_within<T: DeserializeOwned>(
     }
     let undecodable = |error: serde_json::Error| Refused::Undecodable(error.to_string());
     serde_json::from_slice::<Unique>(&bytes).map_err(undecodable)?;
-    serde_json::from_slice(&bytes).map_err(undecodable)
+    let (decoded, unknown) = known(&bytes).map_err(undecodable)?;
+    if !unknown.is_empty() {
+        debug!(?unknown, path = parts.uri.path(), "fields of a request that are not known are passed over");
+    }
+    Ok(decoded)
+}
+
+/// What is known, and the names of fields that are not: [`MAX_TOLD`] of them, each as far as [`MAX_TOLD_CHARS`].
+fn known<T: DeserializeOwned>(bytes: &[u8]) -> serde_json::Result<(T, Vec<String>)> {
+    let (mut unknown, mut json) = (Vec::new(), serde_json::Deserializer::from_slice(bytes));
+    let decoded = serde_ignored::deserialize(&mut json, |name| {
+        if unknown.len() < MAX_TOLD {
+            unknown.push(name.to_string().chars().take(MAX_TOLD_CHARS).collect());
+        }
+    })?;
+    json.end()?;
+    Ok((decoded, unknown))
 }
 
 /// What the body is said to be, without its parameters.
@@ -267,6 +291,20 @@ mod tests {
         let unnamed = decode::<Value>(request(None, "[]"), JsonOrText).await;
         assert_eq!(unnamed, Err(Refused::WrongType(JsonOrText.names())));
         assert_eq!(decoded("text/plain", "", JsonOrText).await, Err(Refused::Missing));
+    }
+
+    #[test]
+    fn fields_that_are_not_known_are_passed_over_and_named() {
+        #[derive(Debug, Deserialize)]
+        struct Known {
+            known: Vec<u8>,
+        }
+        let (one, unknown) = known::<Known>(br#"{"odd": {"a": 1}, "known": [7], "b.c": null}"#).unwrap();
+        assert_eq!((one.known, unknown), (vec![7], vec!["odd".to_owned(), "b.c".to_owned()]));
+        let many = (0..100).map(|n| format!("\"{n}{}\": 0, ", "x".repeat(100))).collect::<String>();
+        let (_, unknown) = known::<Known>(format!("{{{many} \"known\": []}}").as_bytes()).unwrap();
+        assert!(unknown.len() == MAX_TOLD && unknown.iter().all(|name| name.len() == MAX_TOLD_CHARS), "{unknown:?}");
+        assert!(known::<Known>(br#"{"known": []} {}"#).is_err());
     }
 
     #[tokio::test]
