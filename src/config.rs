@@ -230,9 +230,12 @@ pub enum ConfigError {
     Rln(#[from] RlnError),
     /// A bridge that would publish what its peers reject.
     #[error(
-        "this network asks every message for a rate-limit proof (RLN), and no membership is given to make them with, so nothing can cross to it: give --rln-relay-eth-client-address and --rln-relay-cred-path (`causeway rln register` makes a membership), or --bridge-direction=v2-to-v1, which needs none"
+        "this network asks every message for a rate-limit proof (RLN), and no membership is given to make them with, so nothing can cross to it: give --rln-relay-eth-client-address and --rln-relay-cred-path (`causeway rln register` makes a membership), or --bridge-lightpush and --lightpushnode, a node that proves what it publishes for us, or --bridge-direction=v2-to-v1, which needs neither"
     )]
     BridgeWithoutMembership,
+    /// Messages that nobody would publish.
+    #[error("--bridge-lightpush hands what crosses to a node that publishes it: name it with --lightpushnode")]
+    HandedToNobody,
     /// A flag of another program that can't be passed over.
     #[error("{0}")]
     Foreign(&'static str),
@@ -292,6 +295,10 @@ pub fn surroundings(flags: &NetworkArgs, has_archive: bool) -> Result<routes::Su
     Ok(crossing::around(&network::place(flags)?, has_archive))
 }
 
+/// Said where another node publishes.
+const HANDED_OVER: &str =
+    "--bridge-lightpush: what crosses to the Waku Network is published, and proven, by the node of --lightpushnode";
+
 impl TryFrom<BridgeArgs> for Config {
     type Error = ConfigError;
 
@@ -310,9 +317,13 @@ impl TryFrom<BridgeArgs> for Config {
         let mut notices = notices(&args.foreign)?;
         let rln = rln::rln(&args.rln, &mut network, &mut notices)?.map(|rln| rln.keeping(&table.reserves));
         let publishes = table.router.routes().iter().any(|route| matches!(route.ways, Ways::Both | Ways::V1ToV2));
+        if args.bridge.bridge_lightpush && args.lightpush.lightpushnode.is_empty() {
+            return Err(ConfigError::HandedToNobody);
+        }
         if network.asks_for_proofs
             && publishes
             && !args.bridge.dry_run
+            && !args.bridge.bridge_lightpush
             && !rln.as_ref().is_some_and(rln::Rln::can_publish)
         {
             return Err(ConfigError::BridgeWithoutMembership);
@@ -331,15 +342,16 @@ impl TryFrom<BridgeArgs> for Config {
         if picky {
             v0.settings.interest = table.router.interest();
         }
+        let v2 = v2(&args.base, &args.v2, &args.seek, (&args.store, &args.filter, &args.lightpush), network)?;
+        let handed_over = args.bridge.bridge_lightpush.then_some(v2.services.lightpush);
+        notices.extend(handed_over.map(|_| HANDED_OVER.to_owned()));
+        let config = crossing::bridge_config(&args, table.router)?;
         Ok(Self {
-            bridge: Some(Bridging { config: crossing::bridge_config(&args, table.router)?, source, backfill }),
+            bridge: Some(Bridging { config, source, backfill, handed_over }),
             archive,
             store: Some(store),
             mail,
-            v2: Some(V2 {
-                rln,
-                ..v2(&args.base, &args.v2, &args.seek, (&args.store, &args.filter, &args.lightpush), network)?
-            }),
+            v2: Some(V2 { rln, ..v2 }),
             v0: Some(v0),
             http: http(&args.surface, &args.network.content_topic, args.base.ports_shift)?,
             rpc: rpc::rpc(args.rpc, args.base.ports_shift)?,

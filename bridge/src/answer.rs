@@ -7,6 +7,7 @@ use waku0::{
 };
 use waku2::{
     handle::{PublishError, Published},
+    lightpush::{PushError, Pushed, Status},
     rln::NoProof,
     validate::Reason,
 };
@@ -75,6 +76,31 @@ impl From<Result<Published, PublishError>> for Answer {
     }
 }
 
+/// Of a node that publishes for the bridge. Which proof it gave the message is not told.
+impl From<Result<Pushed, PushError>> for Answer {
+    fn from(result: Result<Pushed, PushError>) -> Self {
+        let failure = match result {
+            Ok(_) => return Self::Accepted { already_there: false },
+            // None is connected, and one may be soon.
+            Err(PushError::NoPeer(_)) => return Self::Busy,
+            Err(PushError::Failed(failure)) => failure,
+        };
+        match failure.status {
+            Status::TooLarge => Self::Refused(DropReason::TooLargeV2),
+            Status::BadRequest | Status::UnsupportedTopic => Self::Refused(DropReason::PublishFailed),
+            Status::OutOfProofs => Self::Unproven,
+            // Or it has the message, and the answer that said so was lost.
+            Status::Invalid => Self::Failed,
+            Status::Success
+            | Status::TooManyRequests
+            | Status::Internal
+            | Status::Unavailable
+            | Status::NoPeers
+            | Status::Other(_) => Self::Busy,
+        }
+    }
+}
+
 impl From<Result<Posted, PostError>> for Answer {
     fn from(result: Result<Posted, PostError>) -> Self {
         match result {
@@ -94,6 +120,7 @@ impl From<Result<Posted, PostError>> for Answer {
 #[cfg(test)]
 mod tests {
     use waku0::envelope::EnvelopeHash;
+    use waku2::{lightpush::Failure, service::NoPeer};
 
     use super::*;
 
@@ -124,6 +151,29 @@ mod tests {
         }
         let unsubscribed = Answer::from(Err::<Published, _>(PublishError::NotSubscribed));
         assert_eq!(unsubscribed, Answer::Refused(DropReason::PublishFailed));
+    }
+
+    #[test]
+    fn a_message_is_out_when_who_publishes_for_us_says_so() {
+        let of = |result: Result<Pushed, PushError>| Answer::from(result);
+        assert_eq!(of(Ok(Pushed { peers: Some(2) })), Answer::Accepted { already_there: false });
+        assert_eq!(of(Err(NoPeer::NoneFound.into())), Answer::Busy);
+        let never = Answer::Refused(DropReason::PublishFailed);
+        for (status, expected) in [
+            (Status::BadRequest, never.clone()),
+            (Status::UnsupportedTopic, never),
+            (Status::TooLarge, Answer::Refused(DropReason::TooLargeV2)),
+            (Status::Invalid, Answer::Failed),
+            (Status::OutOfProofs, Answer::Unproven),
+            (Status::TooManyRequests, Answer::Busy),
+            (Status::Internal, Answer::Busy),
+            (Status::Unavailable, Answer::Busy),
+            (Status::NoPeers, Answer::Busy),
+            (Status::Other(599), Answer::Busy),
+        ] {
+            let failure = Failure { status, text: String::new() };
+            assert_eq!(of(Err(failure.into())), expected, "{status:?}");
+        }
     }
 
     #[test]

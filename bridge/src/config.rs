@@ -71,6 +71,9 @@ pub struct Config {
     /// Whether v2 asks for rate-limit proofs: then bridges make different bytes of one thing, and what was not proven does not cross.
     /// The shell sets it where the v2 node verifies them. Default: no.
     pub proofs: bool,
+    /// Whether what crosses to v2 is handed to another node, which publishes it with a proof of its own: then bridges make different bytes of
+    /// one thing too. The shell sets it. Default: no.
+    pub handed_over: bool,
     /// Where two bridges make different bytes of one thing (late envelopes given the present time, messages without a time, messages
     /// with a proof), or mining is dear, each waits for a part of this time, by its [`Config::key`] and the content, and gives way to whoever was faster. Zero: no
     /// waiting. See [`DEFAULT_STAGGER`].
@@ -148,6 +151,11 @@ pub enum ConfigError {
 const MIN_TTL_SECS: u32 = 6;
 
 impl Config {
+    /// Does each bridge's copy of a message get a proof of its own?
+    pub(crate) const fn proves_apart(&self) -> bool {
+        self.proofs || self.handed_over
+    }
+
     /// Whether a bridge can work by these settings.
     ///
     /// # Errors
@@ -241,6 +249,7 @@ impl Default for Config {
             journal: false,
             archive: false,
             proofs: false,
+            handed_over: false,
             stagger: DEFAULT_STAGGER,
             key: [0; 32],
             standby_after: None,

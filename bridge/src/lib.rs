@@ -16,7 +16,7 @@
 //! | [`drop_reason`], [`crossing`], [`story`] | how everything ends, and why; all that is known of a hash |
 //! | [`job`], [`answer`] | what is on its way; what the far side said to it |
 //! | [`seal`], `to_mine` | the mining pool: threads, bounded, with deadlines; what waits for room there |
-//! | [`run`], `scribe`, `keeper`, [`handle`] | the shell; its hands on journal and archive; what the program holds of it |
+//! | [`run`], [`outlet`], `scribe`, `keeper`, [`handle`] | the shell; who publishes on v2; its hands on journal and archive; what the program holds of it |
 //! | [`histogram`] | how often a value was how large |
 //!
 //! Here *v1* is the legacy side (waku/0; waku/1 and shh/6 carry the same envelope) and *v2* the libp2p side, as in
@@ -51,6 +51,7 @@ mod keeper;
 mod keeping;
 pub mod mapping;
 pub mod origin;
+pub mod outlet;
 mod passage;
 pub mod policy;
 mod rate;

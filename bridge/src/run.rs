@@ -33,6 +33,7 @@ use crate::{
     job::JobId,
     journal::{Journal, Unfinished},
     keeper::{Done, Keeper},
+    outlet::Outlet,
     scribe::Scribe,
     seal::{Mining, SealError, SealPool, Sealed},
     skew::{Skew, further},
@@ -47,6 +48,17 @@ const SEALED_QUEUE: usize = 64;
 const BATCH_EVENTS: usize = 64;
 /// How often the log says how much crossed.
 const SUMMARY_EVERY: Duration = Duration::from_secs(60);
+
+/// The side of the Waku Network.
+#[derive(Debug)]
+pub struct V2 {
+    /// Its node.
+    pub node: waku2::Handle,
+    /// What that tells, which the bridge alone takes.
+    pub events: mpsc::Receiver<waku2::Event>,
+    /// Who publishes there.
+    pub outlet: Outlet,
+}
 
 /// A bridge that could not be started.
 #[derive(Debug, thiserror::Error)]
@@ -70,8 +82,7 @@ pub async fn start(
     config: Config,
     v0: waku0::Handle,
     v0_events: mpsc::Receiver<waku0::Event>,
-    v2: waku2::Handle,
-    v2_events: mpsc::Receiver<waku2::Event>,
+    v2: V2,
     journal: Option<Journal>,
     archive: Option<Archive>,
 ) -> Result<(Handle, JoinHandle<()>), StartError> {
@@ -80,9 +91,10 @@ pub async fn start(
     let mining = Arc::<Mining>::default();
     let (handle, requests) = Handle::new(&config.routes, Arc::clone(&mining), stop);
     let (threads, limits) = (config.pow_threads, config.limits);
+    let V2 { node: v2, events: v2_events, outlet } = v2;
     let key = Sha256::digest(v2.peer_id().to_bytes()).into();
-    let config =
-        Config { journal: journal.is_some(), archive: archive.is_some(), proofs: v2.verifies_proofs(), key, ..config };
+    let (proofs, handed_over) = (v2.verifies_proofs(), outlet.is_elsewhere());
+    let config = Config { journal: journal.is_some(), archive: archive.is_some(), proofs, handed_over, key, ..config };
     let mut bridge = Bridge::new(config, rng())?;
     let mut left = VecDeque::new();
     let scribe = journal.map(|journal| {
@@ -100,6 +112,7 @@ pub async fn start(
         pool,
         v0,
         v2,
+        outlet,
         scribe,
         keeper: archive.map(Keeper::new),
         canary,
@@ -137,6 +150,7 @@ struct Shell {
     pool: SealPool,
     v0: waku0::Handle,
     v2: waku2::Handle,
+    outlet: Outlet,
     scribe: Option<Scribe>,
     keeper: Option<Keeper>,
     canary: Option<(Canary, StdRng)>,
@@ -230,7 +244,8 @@ impl Shell {
         let (v1_peers, v2_peers) = self.bridge.peers();
         if let Some(scribe) = &mut self.scribe {
             scribe.write(|direction| match direction {
-                Direction::V1ToV2 => v2_peers > 0,
+                // Another node has said that it sent it.
+                Direction::V1ToV2 => v2_peers > 0 || self.outlet.is_elsewhere(),
                 Direction::V2ToV1 => v1_peers > 0,
             });
         }
@@ -260,8 +275,8 @@ impl Shell {
     fn carry(&mut self, action: Action) {
         match action {
             Action::Publish { job, topic, data, class } => {
-                let v2 = self.v2.clone();
-                self.spawn(job, async move { v2.publish_proven(topic, data, class).await.into() });
+                let (v2, outlet) = (self.v2.clone(), self.outlet.clone());
+                self.spawn(job, outlet.publish(v2, topic, data, class));
             }
             Action::Post { job, envelope } => {
                 let v0 = self.v0.clone();

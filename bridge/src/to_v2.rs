@@ -71,7 +71,7 @@ impl Bridge {
         }
         self.clock_is_right()?;
         let Stamp { timestamp, until, differs, again } = self.stamp(now, envelope)?;
-        if let Some(release) = self.gives_way(now, passage, differs || self.config.proofs) {
+        if let Some(release) = self.gives_way(now, passage, differs || self.config.proves_apart()) {
             return Ok(Step::Yield { what: Yielded::Envelope(Arc::clone(envelope)), release });
         }
         let message = match &route.signing {
@@ -146,8 +146,11 @@ impl Bridge {
             return Err(DropReason::Returning);
         }
         // Where each bridge proves by itself, one is to be first.
-        let own =
-            if self.config.proofs { delay(&self.config.key, content, self.config.stagger) } else { Duration::ZERO };
+        let own = if self.config.proves_apart() {
+            delay(&self.config.key, content, self.config.stagger)
+        } else {
+            Duration::ZERO
+        };
         Ok(Step::Restore { message, envelope: Arc::clone(envelope), release: now.instant + RESTORE_HOLD + own })
     }
 
@@ -203,7 +206,7 @@ impl Bridge {
         if let Some(draft) = &mut passage.draft {
             draft.message = message;
         }
-        let proof_bytes = if self.config.proofs { PROOF_FIELD_BYTES } else { 0 };
+        let proof_bytes = if self.config.proves_apart() { PROOF_FIELD_BYTES } else { 0 };
         match data.len() + proof_bytes > self.config.max_message_bytes {
             true => Err(DropReason::TooLargeV2),
             false => Ok(Step::Publish { data, until, again }),

@@ -4,7 +4,7 @@
 
 use std::{future::Future, time::Duration};
 
-use bridge::{Config, Conversion, Direction, Outcome, content_topic};
+use bridge::{Config, Conversion, Direction, Outcome, content_topic, outlet::Outlet, run::V2};
 use bytes::Bytes;
 use devp2p::{Limits, Network, NodeKey, clock::now};
 use tokio::{sync::mpsc, time::timeout};
@@ -54,8 +54,8 @@ async fn v2_node(key: u8, to: Option<&waku2::Handle>) -> (waku2::Handle, mpsc::R
 async fn both_sides_hear_each_other_and_the_bridge_stops() {
     let (v1, v1_events) = v1_node(1, None).await;
     let (v2, v2_events) = v2_node(1, None).await;
-    let (bridge, task) =
-        bridge::run::start(Config::default(), v1.clone(), v1_events, v2.clone(), v2_events, None, None).await.unwrap();
+    let side = V2 { node: v2.clone(), events: v2_events, outlet: Outlet::Relay };
+    let (bridge, task) = bridge::run::start(Config::default(), v1.clone(), v1_events, side, None, None).await.unwrap();
     let mut crossings = bridge.subscribe();
     let (v1_client, mut v1_inbox) = v1_node(2, Some(&v1)).await;
     let (v2_client, mut v2_inbox) = v2_node(3, Some(&v2)).await;

@@ -2,11 +2,12 @@
 
 use std::{sync::Arc, time::Duration};
 
-use bridge::backfill::Reach;
+use bridge::{backfill::Reach, outlet::Outlet, run::V2};
 use tokio::{
     sync::mpsc,
     task::{JoinHandle, JoinSet},
 };
+use waku2::lightpush;
 
 use super::StartError;
 use crate::{
@@ -55,7 +56,7 @@ pub(super) struct Crossing {
 impl Crossing {
     /// Starts it between two nodes, of each its handle and what it tells. It goes on with what an earlier life left.
     pub(super) async fn start(
-        Bridging { config, source, backfill }: Bridging,
+        Bridging { config, source, backfill, handed_over }: Bridging,
         Keeping { database, history, mail, resume }: Keeping<'_>,
         (v0, v0_events): (waku0::Handle, mpsc::Receiver<waku0::Event>),
         (v2, v2_events): (waku2::Handle, mpsc::Receiver<waku2::Event>),
@@ -70,8 +71,10 @@ impl Crossing {
         let rules = Arc::new(config.clone());
         let miner = history.clone().filter(|_| mail).map(|history| Miner::start(history, Arc::clone(&rules)).0);
         let (rows, feeder) = history.as_ref().map(|history| history.feed_by_bridge(miner.clone())).unzip();
-        let (bridge, task) =
-            bridge::run::start(config, v0.clone(), v0_events, v2.clone(), v2_events, Some(life), rows).await?;
+        let client = handed_over.map(|network| lightpush::Client::new(v2.clone(), network));
+        let outlet = client.map_or(Outlet::Relay, Outlet::Lightpush);
+        let side = V2 { node: v2.clone(), events: v2_events, outlet };
+        let (bridge, task) = bridge::run::start(config, v0.clone(), v0_events, side, Some(life), rows).await?;
         let (v1_reach, v2_reach) = (backfill.reach(), resume.map(of_store));
         let books = Books::open(courses, left, bridge.clone(), v1_reach, v2_reach);
         let mut filling = JoinSet::new();

@@ -96,6 +96,10 @@ pub struct CrossingArgs {
     /// live by 5 s, and less than 20 s, or nothing would ever cross in time
     #[arg(long, value_name = "TIME", value_parser = parse_time)]
     pub standby_after: Option<Duration>,
+    /// Hand what crosses to the Waku Network to the node of --lightpushnode, which publishes it with rate-limit proofs of its own, and publish
+    /// nothing here: for a bridge without a membership
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true", value_parser = parse_bool)]
+    pub bridge_lightpush: bool,
     /// A mail server that is asked for envelopes of the time in which this bridge, or all its waku/0 peers, were away, for --archive:
     /// enode://KEY:PASSWORD@HOST:PORT; may be repeated: when one fails, the next is asked. For messages: --store-resume
     #[arg(long, alias = "mailserver-resume", value_name = "ENODE")]

@@ -9,7 +9,7 @@ use bridge::{
     router::{DEFAULT_ROUTE, Route, Router, RouterError},
     seen::SeenLimits,
 };
-use waku2::PubsubTopic;
+use waku2::{PubsubTopic, lightpush};
 
 use super::{
     ConfigError, archive,
@@ -32,6 +32,8 @@ pub struct Bridging {
     pub source: Source,
     /// Who is asked for envelopes that it missed.
     pub backfill: Backfill,
+    /// How what crosses to the Waku Network is handed to another node, if it is.
+    pub handed_over: Option<lightpush::Config>,
 }
 
 /// What a bridge that has just begun asks mail servers for, in seconds: a day, as clients of status-go do.

@@ -4,7 +4,7 @@ use std::{fs, time::Duration};
 
 use serde_json::json;
 
-use crate::process::{Bridge, run};
+use crate::process::{Bridge, Output, run};
 
 /// How often a state that nobody tells of is looked at again, and for how long.
 const AGAIN: Duration = Duration::from_millis(100);
@@ -119,6 +119,47 @@ fn a_bridge_to_a_network_with_proofs_wants_a_membership() {
     let refused = run(&["bridge", "--preset=twn"]);
     assert_eq!(refused.code, Some(2), "{refused:?}");
     assert!(refused.stderr.contains("--rln-relay-cred-path") && refused.stderr.contains("v2-to-v1"), "{refused:?}");
+}
+
+/// Both ways through a bridge that is no member: a node that is one publishes for it, as far as its rate goes.
+#[test]
+fn a_bridge_without_a_membership_hands_over_to_who_has_one() {
+    let directory = tempfile::tempdir().unwrap();
+    let at = |name: &str| directory.path().join(name).display().to_string();
+    let created = run(&["rln", "keystore", "create", &at("keystore.json"), "--limit=200", PASSWORD]);
+    assert!(created.success, "{created:?}");
+    fs::write(at("group"), &created.stdout).unwrap();
+    let group = format!("--rln-group={}", at("group"));
+    let proofs = ["--rln-relay", &*group, "--free-bandwidth=0"];
+    let verifier = Bridge::node_in(&directory.path().join("verifier"), &proofs, &[]);
+    let (keystore, peer) =
+        (format!("--rln-relay-cred-path={}", at("keystore.json")), format!("--staticnode={}", verifier.libp2p));
+    let own = [&*keystore, PASSWORD, "--lightpush", &*peer];
+    let member = Bridge::node_in(&directory.path().join("member"), &[&proofs[..], &own].concat(), &[]);
+
+    let nobody = run(&["bridge", "--rln-relay", &group, "--bridge-lightpush", "--data-dir", &at("none")]);
+    assert!(nobody.code == Some(2) && nobody.stderr.contains("--lightpushnode"), "{nobody:?}");
+    let (node, peer) = (format!("--lightpushnode={}", member.libp2p), format!("--staticnode-v2={}", member.libp2p));
+    let own = ["--bridge-lightpush", &*node, &*peer, "--stagger=0s"];
+    let bridge = Bridge::start_in(&directory.path().join("bridge"), &[&proofs[..], &own].concat());
+    let mesh = "libp2p_gossipsub_peers_per_topic_mesh{topic=\"/waku/2/rs/0/0\"} 2.0\n";
+    until("a mesh", || member.get("/metrics").1.contains(mesh));
+
+    assert!(run(&["post", &bridge.enode, "--topic=0x01020304", "--text=from v0", "--ttl=60"]).success);
+    until("the envelope's message, proven", || verifier.get(MESSAGES).1.contains("ZnJvbSB2M"));
+    let crossed = |way: &str, count: u8| format!("waku_bridge_transfers_total{{type=\"{way}\"}} {count}\n");
+    until("the count", || bridge.get("/metrics").1.contains(&crossed("v1_to_v2", 1)));
+    assert!(bridge.get("/metrics").1.contains("waku_rln_spam_messages_total_total 0\n"));
+
+    // The bridge still has the first.
+    let listener = Output::of(&["listen", &bridge.enode, "--count=2", "--timeout=60"]);
+    listener.wait_for_error_line("listening for");
+    let said = json!({"payload": "ZnJvbSB2Mg==", "contentTopic": "/waku/1/0x01020304/rfc26", "version": 1}).to_string();
+    until("a message of the member's", || member.ask("POST", MESSAGES, &said).0 == 200);
+    let heard = listener.end();
+    assert!(heard.success && heard.stdout.contains("from v2"), "{heard:?}");
+    until("the count of the other way", || bridge.get("/metrics").1.contains(&crossed("v2_to_v1", 1)));
+    assert!(bridge.get("/metrics").1.contains(&crossed("v1_to_v2", 1)), "nothing comes back");
 }
 
 #[test]

@@ -75,6 +75,15 @@ impl Client {
         self.ask(&push).await
     }
 
+    /// Has an encoded message published on `topic` by another node, also where this one serves lightpush itself: by the one that is named, or
+    /// by a peer. Cancelling leaves open whether it was.
+    ///
+    /// # Errors
+    /// As [`Self::push`].
+    pub async fn hand_over(&self, topic: PubsubTopic, data: Bytes) -> Result<Pushed, PushError> {
+        self.ask(&server::Push { pubsub_topic: topic, data }).await
+    }
+
     async fn ask(&self, push: &server::Push) -> Result<Pushed, PushError> {
         let shard = push.pubsub_topic.as_str().parse::<Shard>().ok().map(|shard| shard.index);
         let id = request_id(&mut system_rng());
