@@ -201,7 +201,7 @@ pub(super) async fn members(credentials: Credentials, group: &Group) -> Result<(
         for credential in opened.into_iter().filter(|one| is_wanted(one, group, index)) {
             let limit = credential.limit.or(limit).ok_or_else(|| KeystoresError::NoLimit(path.clone()))?;
             let messages = limit.get().into();
-            let range = ids.map_or(Range::all(messages), |ids| Range::new(ids.first, ids.last, messages));
+            let range = ids.map_or_else(|| Range::all(messages), |ids| Range::new(ids.first, ids.last, messages));
             let commitment = Commitment::new(*credential.identity.commitment());
             mine.push(Mine {
                 commitment: commitment.ok_or_else(|| KeystoresError::Commitment(path.clone()))?,
