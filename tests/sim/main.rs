@@ -15,12 +15,15 @@ const SEEDS: u64 = 200;
 /// Two more, in which a peer limits a topic while packets for it are held up.
 const LIMITED_LATE: [u64; 2] = [1_795_307_394_818_692, 1_795_307_492_796_666];
 
+/// One more, in which most of what a peer with a limit is sent finds its connection full.
+const LIMITED_AND_FULL: [u64; 1] = [1_795_418_844_718_218];
+
 /// Networks in which a planted fault must show: most show in the first.
 const SEEDS_TO_FIND: u64 = 60;
 
 fn seeds() -> Vec<u64> {
     let chosen = env::var("SIM_SEED").ok().map(|text| text.parse().expect("SIM_SEED is a number"));
-    chosen.map_or_else(|| (0..SEEDS).chain(LIMITED_LATE).collect(), |seed| vec![seed])
+    chosen.map_or_else(|| (0..SEEDS).chain(LIMITED_LATE).chain(LIMITED_AND_FULL).collect(), |seed| vec![seed])
 }
 
 /// Runs the seeds on all processors; panics with the first that breaks a rule.

@@ -61,6 +61,17 @@ impl Window {
         }
     }
 
+    /// What was noted last has not left after all.
+    fn take_back(&mut self, mut less: u64) {
+        while let Some((_, count)) = self.sent.back_mut().filter(|_| less > 0) {
+            let gone = less.min(*count);
+            (*count, self.total, less) = (*count - gone, self.total - gone, less - gone);
+            if *count == 0 {
+                self.sent.pop_back();
+            }
+        }
+    }
+
     /// The first step in which there is room for one.
     fn free_at(&self, limit: u64) -> Option<u64> {
         let mut left = self.total;
@@ -165,6 +176,12 @@ impl Budget {
         true
     }
 
+    /// The connection has refused a packet with a body of so many bytes, which was noted: it counts when it leaves.
+    pub(crate) fn take_back(&mut self, len: usize) {
+        self.packets.take_back(1);
+        self.bytes.take_back(len as u64);
+    }
+
     /// When the next packet may leave, if not now.
     pub(crate) fn next_at(&self) -> Option<Instant> {
         let packets = self.packet_limit.and_then(|limit| self.packets.free_at(limit));
@@ -266,6 +283,22 @@ mod tests {
         assert!(budget.allows(next, 1) && !budget.allows(next, 2));
         budget.note(next, 1);
         assert_eq!(budget.next_at().unwrap(), after(start, 1_560));
+    }
+
+    #[test]
+    fn what_found_its_connection_full_counts_when_it_leaves() {
+        let start = start();
+        let mut budget = Budget::new(start, &limits(0, 2, 0), &limits(0, 100, 0));
+        budget.note(start, 60);
+        budget.note(after(start, 20), 40);
+        assert!(!budget.allows(after(start, 20), 1) && budget.byte_room(after(start, 20)) == 0);
+        budget.take_back(40);
+        assert!(budget.allows(after(start, 20), 1) && !budget.allows(after(start, 20), 2));
+        assert_eq!(budget.byte_room(after(start, 20)), 40);
+        budget.note(after(start, 40), 40);
+        assert_eq!(budget.next_at().unwrap(), after(start, 1_060), "the first is still the first");
+        (0..3).for_each(|_| budget.take_back(60));
+        assert!(budget.allows(after(start, 40), 2) && budget.byte_room(after(start, 40)) == 100);
     }
 
     #[test]

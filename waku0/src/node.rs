@@ -327,7 +327,10 @@ impl Node {
         self.draining.remove(&conn);
         self.take_back(conn, &packet);
         let held = match self.peers.get_mut(&conn) {
-            Some(Peer::Running(running)) => running.outbox.hold(now.instant, packet),
+            Some(Peer::Running(running)) => {
+                running.budget.take_back(packet.body.plain().len());
+                running.outbox.hold(now.instant, packet)
+            }
             Some(Peer::AwaitingStatus(_)) => Err(Overflow), // Too full for our first packet: of no use.
             None => Ok(()),
         };
