@@ -33,6 +33,22 @@ pub(super) fn dialled(lab: &Lab) -> Result<String> {
     Ok(crossed.summary())
 }
 
+/// What crosses to v2 is published by another go-waku, to which the bridge hands it.
+pub(super) fn handed_over(lab: &Lab) -> Result<String> {
+    let (v0, service) =
+        (lab.status("status-go", &[])?, lab.waku("go-service", &["-lightpush", "-min-relay-peers", "1"])?);
+    let v2 = lab.waku("go-waku", &["-dial", service.multiaddr()])?;
+    v2.await_mesh(service.multiaddr())?;
+    service.await_mesh(v2.multiaddr())?;
+    let node = format!("--lightpushnode={}", service.multiaddr());
+    let bridge = lab.bridge_between("handed-over", &v0, &v2, &["--bridge-lightpush", &node])?;
+    exchange_keys(&v0, &v2)?;
+    let [to_v2, to_v0] = SEEDS.map(|seed| spread(lab.messages.div_ceil(10), seed));
+    let crossed = cross(&v0, &v2, &to_v2, &to_v0, GENTLE).map_err(|e| bridge.explain(e))?.without_return()?;
+    bridge.stop()?;
+    Ok(crossed.summary())
+}
+
 /// Two bridges join the same two networks. The very same envelope may come back on the wire, where its pool knows it: a bridge that hears
 /// a message before the envelope rebuilds that envelope.
 pub(super) fn two_bridges(lab: &Lab) -> Result<String> {

@@ -94,6 +94,12 @@ pub(crate) const ALL: &[Scenario] = &[
     },
     Scenario { name: "dialled", claim: "the same when both peers dial us", beside: false, run: crossing::dialled },
     Scenario {
+        name: "handed-over",
+        claim: "the same when the bridge hands what crosses to a go-waku, which publishes it by lightpush",
+        beside: false,
+        run: crossing::handed_over,
+    },
+    Scenario {
         name: "two-bridges-parallel",
         claim: "two bridges between the same two networks: still exactly once, and no echo",
         beside: false,
