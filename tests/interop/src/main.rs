@@ -69,7 +69,7 @@ struct RunArgs {
     /// List the scenarios and end
     #[arg(long)]
     list: bool,
-    /// Payloads each way in `crossing` and `two-bridges`; `dialled` takes a tenth of them, `two-bridges-parallel` a fifth
+    /// Payloads each way in `crossing` and `two-bridges`; `dialled` and `handed-over` take a tenth of them, `two-bridges-parallel` a fifth
     #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u16).range(2..))]
     messages: u16,
 }
