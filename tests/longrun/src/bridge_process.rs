@@ -44,7 +44,7 @@ impl BridgeProcess {
     /// As [`BridgeProcess::start`].
     pub(crate) fn start_in(given: Option<&Path>, data: &Path, flags: &[&str]) -> Result<Self> {
         let program = given.map_or_else(build, |path| Ok(path.to_owned()))?;
-        let mut child = Command::new(program)
+        let mut child = Command::new(&program)
             .args(["bridge", "--listen-address", "127.0.0.1", "--devp2p-tcp-port=0", "--tcp-port=0"])
             .args(["--websocket-port=0", "--rest-port=0"])
             .args(["--log-level=warn", "--data-dir"])
@@ -52,7 +52,8 @@ impl BridgeProcess {
             .args(flags)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .spawn()?;
+            .spawn()
+            .with_context(|| format!("{} can't be started", program.display()))?;
         let output = child.stdout.take().context("the output is a pipe")?;
         let mut lines = BufReader::new(output).lines();
         let (mut enode, mut addresses) = (None, Vec::<Multiaddr>::new());
