@@ -278,7 +278,7 @@ impl Report {
 }
 
 fn remembered_kib(crossings: u64) -> u64 {
-    crossings.min(MAX_REMEMBERED) * REMEMBERED_BYTES >> 10
+    crossings.min(MAX_REMEMBERED) * REMEMBERED_BYTES / 1024
 }
 
 #[cfg(test)]
@@ -326,7 +326,7 @@ mod tests {
             report.to_v2.sent = crossings;
             let minute = |n: u64| Sample {
                 at: Duration::from_secs(60 * n),
-                rss_kib: 60_000 + (crossings * n / 30 * bytes_each >> 10),
+                rss_kib: 60_000 + crossings * n / 30 * bytes_each / 1024,
                 descriptors: 9,
                 cpu_seconds: 0.0,
             };
