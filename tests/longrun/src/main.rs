@@ -65,9 +65,12 @@ enum Command {
         /// For how long.
         #[arg(long, default_value_t = 60)]
         minutes: u64,
-        /// Envelopes and messages a second, each way.
-        #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=90))]
+        /// Envelopes and messages a second, each way. Beyond 90 the bridge takes any number of envelopes from a peer.
+        #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=1_000))]
         rate: u32,
+        /// The program; built here unless told.
+        #[arg(long)]
+        causeway: Option<PathBuf>,
     },
     /// Holds many js-libp2p relays, or js-waku clients, over WebSocket, with a trickle of messages.
     Clients {
@@ -139,7 +142,9 @@ fn run(command: Command) -> Result<()> {
         }
         Command::Sim { seconds } => sim::run(Duration::from_secs(seconds)),
         Command::Mesh { seeds, nodes, seed } => mesh::run(seeds, &nodes, seed),
-        Command::Soak { minutes, rate } => soak::run(Duration::from_secs(minutes * 60), rate),
+        Command::Soak { minutes, rate, causeway } => {
+            soak::run(causeway.as_deref(), Duration::from_secs(minutes * 60), rate)
+        }
         Command::Clients { count, minutes, filter, causeway } => {
             let kind = if filter { clients::Kind::Subscribers } else { clients::Kind::Relays };
             clients::run(causeway.as_deref(), kind, count, Duration::from_secs(minutes * 60))
@@ -155,6 +160,6 @@ fn run(command: Command) -> Result<()> {
 fn all(share: Duration) -> Result<()> {
     let targets = fuzzing::chosen(&[])?;
     let each = share.as_secs() * fuzzing::at_once() as u64 / targets.len() as u64;
-    let results = [fuzzing::guided(&targets, each.max(1)), sim::run(share), soak::run(share, 10)];
+    let results = [fuzzing::guided(&targets, each.max(1)), sim::run(share), soak::run(None, share, 10)];
     results.into_iter().collect()
 }

@@ -1,6 +1,6 @@
 //! A bridge under a steady load, each way, and what it takes meanwhile.
 
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, path::Path, time::Duration};
 
 use anyhow::{Context, Result, bail, ensure};
 use bridge::content_topic;
@@ -10,7 +10,7 @@ use tokio::{
     sync::mpsc,
     time::{MissedTickBehavior, interval, timeout},
 };
-use waku0::{Pow, Settings, Topic, Unsealed};
+use waku0::{Pow, Settings, Topic, Unsealed, limits::Rates};
 use waku2::{Meta, PubsubTopic, WakuMessage};
 
 use crate::{
@@ -33,6 +33,9 @@ const REMEMBERED_BYTES: u64 = 320;
 /// Crossings that it remembers, at most.
 const MAX_REMEMBERED: u64 = bridge::seen::DEFAULT_MAX_ENTRIES as u64;
 
+/// Most envelopes a second: beyond it a peer is made to wait by the usual limits, of 100 packets and of 200 envelopes of a topic.
+const MOST_OF_A_PEER: u32 = 90;
+
 /// Most descriptors: two peers, three listeners, the runtime's own and a few.
 const MAX_DESCRIPTORS: usize = 64;
 
@@ -45,7 +48,7 @@ const CONNECTED: Duration = Duration::from_secs(30);
 /// What is under way at the end has so long.
 const LAST: Duration = Duration::from_secs(20);
 
-/// What waits for this program: a minute at the highest rate.
+/// What waits for this program: eight seconds at the highest rate.
 const EVENTS: usize = 8_192;
 
 /// Topics of what begins on v0, and on v2: what comes back is seen.
@@ -58,14 +61,16 @@ const TTL: u32 = 15;
 /// Bytes of a payload: an ordinary chat message, sealed.
 const PAYLOAD: usize = 300;
 
-/// Sends both ways for so long, so many a second.
+/// Sends both ways for so long, so many a second, through this program.
 ///
 /// # Errors
 /// When something is lost, doubled or returned, or a bound is passed.
-pub(crate) fn run(time: Duration, rate: u32) -> Result<()> {
-    let bridge = BridgeProcess::start(None, &[])?;
+pub(crate) fn run(given: Option<&Path>, time: Duration, rate: u32) -> Result<()> {
+    let (flags, rates): (&[&str], _) =
+        if rate > MOST_OF_A_PEER { (&["--waku-v0-rate-limit=none"], Rates::NONE) } else { (&[], Rates::default()) };
+    let bridge = BridgeProcess::start(given, flags)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let report = runtime.block_on(soak(&bridge, time, rate))?;
+    let report = runtime.block_on(soak(&bridge, rates, time, rate))?;
     bridge.stop()?;
     report.print(rate);
     report.judge()
@@ -81,7 +86,7 @@ struct Clients {
 }
 
 impl Clients {
-    async fn connect(bridge: &BridgeProcess) -> Result<Self> {
+    async fn connect(bridge: &BridgeProcess, rates: Rates) -> Result<Self> {
         let (events, v0_events) = mpsc::channel(EVENTS);
         let config = waku0::run::Config {
             key: NodeKey::from_bytes(&[0x51; 32])?,
@@ -90,7 +95,7 @@ impl Clients {
             static_nodes: vec![bridge.enode.clone()],
             limits: Limits::default(),
             network: Network::default(),
-            settings: Settings::default(),
+            settings: Settings { rates, ..Settings::default() },
             accounts: None,
             mail: None,
         };
@@ -175,8 +180,8 @@ struct Report {
     samples: Vec<Sample>,
 }
 
-async fn soak(bridge: &BridgeProcess, time: Duration, rate: u32) -> Result<Report> {
-    let mut clients = Clients::connect(bridge).await?;
+async fn soak(bridge: &BridgeProcess, rates: Rates, time: Duration, rate: u32) -> Result<Report> {
+    let mut clients = Clients::connect(bridge, rates).await?;
     let start = now().instant;
     let since = || now().instant - start;
     let mut report = Report::default();
