@@ -3,13 +3,12 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use rand::RngExt;
 use tokio::{sync::broadcast::error::RecvError, task::JoinHandle};
 use waku2::{
     ContentTopic, Handle, Multiaddr, PeerId, PubsubTopic, Shard,
     filter::{FilterError, Subscriber, wire::Status as FilterStatus},
     lightpush::{self, PushError, Pushed},
-    service::{AskError, Protocol, Target},
+    service::{AskError, Protocol, Target, request_id},
     store::{Cursor, Entry, Failure, History, Query, Selection, legacy, query::page_size, server, wire},
 };
 
@@ -22,13 +21,6 @@ use super::{
     relay::Sharding,
 };
 use crate::keys::system_rng;
-
-/// Bytes of chance in the id of a request, twice as many digits.  Deployed: nwaku.
-const ID_BYTES: usize = 10;
-
-fn request_id() -> String {
-    hex::encode(system_rng().random::<[u8; ID_BYTES]>())
-}
 
 impl Lightpush for lightpush::Client {
     fn push(&self, push: Push) -> Answer<'_, Result<Pushed, PushRefused>> {
@@ -279,7 +271,7 @@ impl Store for Elsewhere {
             let StoreQuery { wanted, hashes, cursor, include_data } = query;
             let target = self.target(peer, Protocol::StoreV3, wanted.pubsub_topic.as_ref()).await?;
             let query = wanted.query(hashes, cursor.map(Cursor::Hash), include_data);
-            let request = wire::Request::encode(&request_id(), &query);
+            let request = wire::Request::encode(&request_id(&mut system_rng()), &query);
             let answer = self.0.ask(target, Protocol::StoreV3, request).await.map_err(unasked)?;
             let wire::Response { request_id, status, description, entries, cursor } =
                 wire::Response::decode(answer).map_err(unread)?;
@@ -306,7 +298,7 @@ impl Store for Elsewhere {
             let cursor = cursor.map(|index| index.cursor().ok_or_else(bad_cursor)).transpose()?;
             let target = self.target(peer, Protocol::StoreLegacy, wanted.pubsub_topic.as_ref()).await?;
             let query = wanted.query(Vec::new(), cursor, true);
-            let request = legacy::Request::encode(&request_id(), &query).ok_or_else(bad_cursor)?;
+            let request = legacy::Request::encode(&request_id(&mut system_rng()), &query).ok_or_else(bad_cursor)?;
             let answer = self.0.ask(target, Protocol::StoreLegacy, request).await.map_err(unasked)?;
             let legacy::Response { messages, cursor, outcome, .. } =
                 legacy::Response::decode(answer).map_err(unread)?;

@@ -16,7 +16,6 @@ use futures::{
     future::{BoxFuture, ready},
 };
 use libp2p::PeerId;
-use rand::RngExt;
 use tokio::sync::broadcast;
 use tracing::{debug, info};
 
@@ -29,7 +28,7 @@ use super::{
 use crate::{
     handle::{self, Handle, Received, WeakHandle},
     run::system_rng,
-    service::{Answer, AskError, OpenError, Protocol, Target},
+    service::{Answer, AskError, OpenError, Protocol, Target, request_id},
     shard::Shard,
     topic::PubsubTopic,
 };
@@ -42,9 +41,6 @@ pub const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Nodes that are asked one after the other while each fails.
 const TRIES: usize = 3;
-
-/// Bytes of chance in the id of a request, twice as many digits.  Deployed: nwaku.
-const ID_BYTES: usize = 10;
 
 /// The asking side.
 #[derive(Debug)]
@@ -129,7 +125,9 @@ impl Subscriber {
             Generation::Current => {
                 self.ask(node.peer.into(), Operation::Unsubscribe, Some(topic), content_topics).await
             }
-            Generation::Legacy => self.tell(node.peer.into(), &request_id(), false, topic, content_topics).await,
+            Generation::Legacy => {
+                self.tell(node.peer.into(), &request_id(&mut system_rng()), false, topic, content_topics).await
+            }
         }
     }
 
@@ -228,7 +226,7 @@ impl Subscriber {
         let current = Node { peer: target.peer, generation: Generation::Current, id: String::new() };
         match self.subscribe_with(&current, target.clone(), topic, requests).await {
             Err(error) if self.legacy && error.cause == UNSUPPORTED => {
-                let legacy = Node { generation: Generation::Legacy, id: request_id(), ..current };
+                let legacy = Node { generation: Generation::Legacy, id: request_id(&mut system_rng()), ..current };
                 self.subscribe_with(&legacy, target, topic, requests).await.map(|()| legacy)
             }
             outcome => outcome.map(|()| current),
@@ -267,7 +265,7 @@ impl Subscriber {
         topic: Option<&PubsubTopic>,
         content_topics: &[String],
     ) -> Result<(), FilterError> {
-        let id = request_id();
+        let id = request_id(&mut system_rng());
         let pubsub_topic = topic.map(ToString::to_string);
         let request = Request { id: id.clone(), operation, pubsub_topic, content_topics: content_topics.to_vec() };
         let peer = target.peer;
@@ -365,10 +363,6 @@ fn unasked(peer: PeerId, error: &AskError) -> FilterError {
         AskError::Stopped => FilterError::new(Status::Unavailable, error.to_string()),
         AskError::Timeout | AskError::Frame(_) => FilterError::new(Status::BadResponse, error.to_string()),
     }
-}
-
-fn request_id() -> String {
-    hex::encode(system_rng().random::<[u8; ID_BYTES]>())
 }
 
 /// What takes the pushes of filter v2.

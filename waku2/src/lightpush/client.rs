@@ -4,23 +4,19 @@
 //! many: that is written before the request is read. An answer counts as success only with 200, and not when it says that it went to nobody.
 
 use bytes::Bytes;
-use rand::{Rng, RngExt};
 
 use super::{Config, Failure, Status, legacy, serve::publish, server, wire};
 use crate::{
     handle::Handle,
     message::WakuMessage,
     run::system_rng,
-    service::{AskError, NoPeer, Protocol},
+    service::{AskError, NoPeer, Protocol, request_id},
     shard::Shard,
     topic::PubsubTopic,
 };
 
 /// Peers that are asked one after the other while each cannot be reached.
 const TRIES: usize = 3;
-
-/// Bytes of chance in the id of a request, twice as many digits.  Deployed: nwaku.
-const ID_BYTES: usize = 10;
 
 /// Both versions, the newer one first.
 const PROTOCOLS: [Protocol; 2] = [Protocol::LightpushV3, Protocol::LightpushLegacy];
@@ -99,10 +95,6 @@ impl Client {
         }
         Err(failure)
     }
-}
-
-fn request_id(rng: &mut impl Rng) -> String {
-    hex::encode(rng.random::<[u8; ID_BYTES]>())
 }
 
 /// The request in either version.

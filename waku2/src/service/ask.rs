@@ -10,6 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::{AsyncReadExt, AsyncWriteExt};
 use libp2p::{Multiaddr, PeerId, Stream, multiaddr};
+use rand::{Rng, RngExt};
 use tokio::{sync::oneshot, time::timeout};
 
 use super::{
@@ -29,6 +30,15 @@ pub const OPEN_TIME: Duration = Duration::from_secs(20);
 
 /// How long a frame to which there is no answer may take to be written.
 pub const WRITE_TIME: Duration = Duration::from_secs(20);
+
+/// Bytes of chance in the id of a request, twice as many digits.  Deployed: nwaku.
+const ID_BYTES: usize = 10;
+
+/// A name for a request, by which its answer is known.
+#[must_use]
+pub fn request_id(rng: &mut impl Rng) -> String {
+    hex::encode(rng.random::<[u8; ID_BYTES]>())
+}
 
 /// Whom to ask.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

@@ -25,7 +25,7 @@ pub(crate) mod streams;
 
 use std::fmt;
 
-pub use ask::{AskError, NoPeer, Target};
+pub use ask::{AskError, NoPeer, Target, request_id};
 pub use counters::Counters;
 pub use serve::{Answer, Services};
 pub use streams::OpenError;

@@ -4,7 +4,7 @@
 //! counted; a cursor that leads back ends the query. Limits: [`MAX_PAGES`] of a query, and those of a page.
 
 use bytes::Bytes;
-use rand::{Rng, RngExt};
+use rand::Rng;
 
 use super::{
     legacy::{self, Outcome},
@@ -12,12 +12,15 @@ use super::{
     server,
     wire::{self, ResponseError, Status},
 };
-use crate::{hash::message_hash, message::WakuMessage, service::Protocol, topic::PubsubTopic};
+use crate::{
+    hash::message_hash,
+    message::WakuMessage,
+    service::{Protocol, request_id},
+    topic::PubsubTopic,
+};
 
 /// Most pages of a query: ten million messages, more than a day of a full shard of the Waku Network.
 pub const MAX_PAGES: u32 = 100_000;
-/// Bytes of chance in a request id, which has two digits for each.  Deployed: nwaku.
-const REQUEST_ID_BYTES: usize = 10;
 
 /// Which protocol is spoken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -124,7 +127,7 @@ impl Asking {
         if self.is_done {
             return None;
         }
-        self.request_id = hex::encode(rng.random::<[u8; REQUEST_ID_BYTES]>());
+        self.request_id = request_id(rng);
         match self.dialect {
             Dialect::V3 => Some(wire::Request::encode(&self.request_id, &self.query)),
             Dialect::Legacy => legacy::Request::encode(&self.request_id, &self.query),
