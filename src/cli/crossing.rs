@@ -59,7 +59,7 @@ pub struct CrossingArgs {
     /// How long what crossed is remembered at least, up to 24 hours
     #[arg(long, value_name = "SECONDS", default_value_t = MIN_WINDOW.as_secs(), value_parser = clap::value_parser!(u64).range(1..=MAX_WINDOW.as_secs()))]
     pub dedup_window: u64,
-    /// How much of it, 250 bytes of memory each; beyond it the oldest is forgotten, and counted
+    /// How much of it, 160 bytes of memory each; beyond it the oldest is forgotten, and counted
     #[arg(long, value_name = "N", default_value_t = DEFAULT_MAX_ENTRIES)]
     pub dedup_entries: usize,
     /// Take content topics that end in this as well as those in rfc26: what early clients of the Waku Network wrote

@@ -27,8 +27,8 @@ const MAX_RSS_KIB: u64 = 128 << 10;
 /// Most growth of resident memory in the second half, beside what it remembers: the allocator takes pages in steps.
 const MAX_GROWTH_KIB_A_MINUTE: f64 = 512.0;
 
-/// What a bridge remembers of one crossing, for two hours. It says about 250; tables double before they are full.
-const REMEMBERED_BYTES: u64 = 320;
+/// What a bridge remembers of one crossing, for two hours. It says about 160; its table has doubled before it is full.
+const REMEMBERED_BYTES: u64 = 240;
 
 /// Crossings that it remembers, at most.
 const MAX_REMEMBERED: u64 = bridge::seen::DEFAULT_MAX_ENTRIES as u64;
